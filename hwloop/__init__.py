@@ -1,0 +1,48 @@
+"""hwloop: compress deep networks for a given accelerator, with a simulator of that accelerator in the loop.
+
+The public names, without side effects: importing this package loads neither torch nor matplotlib.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+from hwloop.errors import DataError, EnergyTableError, HwloopError, InfeasibleMappingError, MemoError, SimulatorError, SpecError
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "load_architecture": "hwloop.spec.architecture",
+    "load_problem": "hwloop.spec.problem",
+    "load_mapping": "hwloop.spec.mapping",
+    "load_constraints": "hwloop.spec.constraints",
+    "load_energy_table": "hwloop.spec.energy_table",
+    "MappingBatch": "hwloop.spec.batch",
+    "Workload": "hwloop.spec.workload",
+    "estimate_energy_table": "hwloop.energy",
+    "simulate": "hwloop.simulate",
+    "simulate_batch": "hwloop.simulate",
+    "LayerCost": "hwloop.simulate",
+    "map_problem": "hwloop.mapper",
+    "Memo": "hwloop.memo",
+    "trace": "hwloop.compress.trace",
+    "compress": "hwloop.run",
+}
+
+__all__ = [
+    "DataError", "EnergyTableError", "HwloopError", "InfeasibleMappingError", "MemoError", "SimulatorError", "SpecError",
+    "__version__", *_HOME,
+]  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        value = getattr(import_module(_HOME[name]), name)
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module 'hwloop' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,67 @@
+"""The layers that compression acts on: modules with a weight tensor that is pruned, quantised and stored."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from fnmatch import fnmatchcase
+
+from torch import Tensor, nn
+
+from hwloop.errors import SpecError
+
+LAYER_TYPES = (nn.Conv1d, nn.Conv2d, nn.Linear)
+
+
+def weight_layers(model: nn.Module, exclude: Iterable[str] = ()) -> dict[str, nn.Module]:
+    """Convolutions and linear layers by module path, in the order the model defines them.
+
+    A module used twice counts once. Weights that no such module holds (an attention's fused `in_proj_weight`) are left alone.
+
+    Args:
+        model: any torch model.
+        exclude: module paths or patterns (`features.*`) to leave out.
+
+    Raises:
+        SpecError: a name in `exclude` matches no layer.
+    """
+    layers = {name: module for name, module in model.named_modules() if isinstance(module, LAYER_TYPES)}
+    for pattern in exclude:
+        matched = [name for name in layers if fnmatchcase(name, pattern)]
+        if not matched and not any(fnmatchcase(name, pattern) for name, m in model.named_modules() if isinstance(m, LAYER_TYPES)):
+            raise SpecError("<arguments>", "exclude", f"a layer of the model ({', '.join(layers)})", pattern)
+        for name in matched:
+            del layers[name]
+    return layers
+
+
+def weight_of(layer: nn.Module) -> Tensor:
+    """The weight tensor of a layer from `weight_layers`: `(M, C/groups, R, S)` or `(M, C)`."""
+    weight = layer.weight
+    assert isinstance(weight, Tensor)
+    return weight
+
+
+def per_layer(value: int | Mapping[str, int] | None, layers: Iterable[str], what: str, low: int, high: int) -> dict[str, int]:
+    """Bits per layer from one number for all, or a mapping for some.
+
+    Args:
+        value: bits; None means no layer.
+        layers: names that exist.
+        what: name of the argument, for errors.
+        low: fewest bits allowed.
+        high: most bits allowed.
+
+    Raises:
+        SpecError: an unknown layer, or bits out of range.
+    """
+    names = list(layers)
+    if value is None:
+        return {}
+    bits = dict(value) if isinstance(value, Mapping) else dict.fromkeys(names, value)
+    known = set(names)
+    for name, number in bits.items():
+        if name not in known:
+            raise SpecError("<arguments>", f"{what}.{name}", f"a layer of the model ({', '.join(names)})", name)
+        if isinstance(number, bool) or not isinstance(number, int) or not low <= number <= high:
+            raise SpecError("<arguments>", f"{what}.{name}", f"a whole number of bits from {low} to {high}", number)
+    return bits

@@ -1,0 +1,1 @@
+"""Pure frozen data, YAML in and out: what every other part agrees on."""

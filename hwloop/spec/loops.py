@@ -1,0 +1,101 @@
+"""The small language of loop factors, permutations and splits that constraints and mappings share."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from hwloop.spec.document import Fields
+
+_FACTOR = re.compile(r"([A-Za-z][A-Za-z_]*)\s*(<=|>=|=)?\s*(\d+)(?:\s*,\s*(\d+)(?![A-Za-z]))?")
+_ONE = re.compile(rf"\s*{_FACTOR.pattern}\s*")
+
+
+def read_factors(fields: Fields, name: str, relations: bool) -> tuple[tuple[str, str, int, int], ...]:
+    """Reads `factors`: a dict, a list of `"C=4"` or a text such as `"C4 M8"`, `"C=4,M=8"` or, with a remainder, `"P4,3"`.
+
+    Args:
+        fields: the block that holds the field.
+        name: the field, `factors`.
+        relations: whether `<=` and `>=` may stand in place of `=` (in constraints).
+
+    Returns:
+        (dimension, relation, bound, remainder) in the order written; the remainder is the bound unless given.
+
+    Raises:
+        SpecError: anything else, or a dimension given twice with the same relation.
+    """
+    raw = fields.raw(name)
+    out: list[tuple[str, str, int, int]] = []
+    if raw is None:
+        return ()
+    if isinstance(raw, Mapping):
+        for key, value in raw.items():
+            pair = value if isinstance(value, (list, tuple)) else (value, value)
+            if len(pair) != 2 or any(isinstance(v, bool) or not isinstance(v, int) or v < 0 for v in pair):
+                raise fields.error(f"{name}.{key}", "a whole number, or [bound, remainder]", value)
+            out.append((str(key), "=", pair[0], pair[1]))
+    else:
+        for part in _split_factors(fields, name, raw):
+            match = _ONE.fullmatch(part)
+            if match is None or (match[2] in ("<=", ">=") and not relations):
+                raise fields.error(name, "factors such as C=4, C4 M8 or {C: 4}" + (", C<=4" if relations else ""), raw)
+            bound = int(match[3])
+            out.append((match[1], match[2] or "=", bound, int(match[4]) if match[4] else bound))
+    if len({(d, r) for d, r, _, _ in out}) != len(out):
+        raise fields.error(name, "each dimension once", raw)
+    return tuple(out)
+
+
+def _split_factors(fields: Fields, name: str, raw: Any) -> list[str]:
+    if isinstance(raw, str):
+        rest = _FACTOR.sub("", raw.split("#")[0])
+        if rest.strip(" ,\t\n"):
+            raise fields.error(name, "factors such as C=4 or C4 M8", raw, f"cannot read {rest.strip()!r}")
+        return [m[0] for m in _FACTOR.finditer(raw.split("#")[0])]
+    if isinstance(raw, list) and all(isinstance(part, str) for part in raw):
+        return raw
+    raise fields.error(name, "factors as a dict, a list or text", raw)
+
+
+def read_permutation(fields: Fields, name: str) -> tuple[str, ...] | None:
+    """Reads a permutation, innermost loop first: a list, `"C,M"`, `"C M"` or `"CM"` (one letter a dimension).
+
+    A `*` or `_` stands where the dimensions that are not named go (Timeloop's constraint syntax).
+    """
+    raw = fields.raw(name)
+    if raw is None:
+        return None
+    if isinstance(raw, str):
+        raw = [p for p in re.split(r"[\s,]+", raw.strip()) if p] if re.search(r"[\s,]", raw.strip()) else list(raw.strip())
+    if not isinstance(raw, list) or not all(isinstance(d, str) for d in raw):
+        raise fields.error(name, "dimension names, innermost loop first", raw, "quote a name that YAML reads as true or false")
+    permutation = tuple("*" if d in ("*", "_") else d for d in raw)
+    if len(set(permutation)) != len(permutation):
+        raise fields.error(name, "each dimension once", raw)
+    return permutation
+
+
+def complete_permutation(permutation: Sequence[str] | None, dimensions: Iterable[str]) -> tuple[str, ...]:
+    """The whole order, innermost first: missing dimensions go where `*` stands, else in front (as upstream's front end does).
+
+    In front they are the innermost loops, and they count towards `split`.
+    """
+    given = tuple(permutation or ())
+    missing = tuple(d for d in dimensions if d not in given)
+    at = given.index("*") if "*" in given else 0
+    rest = given[at + 1 :] if "*" in given else given[at:]
+    return given[:at] + missing + rest
+
+
+def read_names(fields: Fields, name: str) -> tuple[str, ...] | None:
+    """Reads a list of names; None when the field is absent."""
+    raw = fields.raw(name)
+    if raw is None:
+        return None
+    if isinstance(raw, str):
+        raw = re.split(r"[\s,]+", raw.strip()) if raw.strip() else []
+    if not isinstance(raw, list) or not all(isinstance(d, str) for d in raw):
+        raise fields.error(name, "a list of names", raw)
+    return tuple(raw)

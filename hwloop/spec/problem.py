@@ -1,0 +1,362 @@
+"""The problem: one layer's tensor operation (shape) with its sizes, coefficients and densities (instance).
+
+A shape names dimensions and data spaces. A data space is a tensor; its projection says, rank by rank, which sum of
+`coefficient x dimension` indexes it. The form is Timeloop's problem specification, version 0.4.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from math import prod
+from typing import Any
+
+from hwloop.errors import SpecError
+from hwloop.spec.document import Fields, read_document, to_yaml
+
+Term = tuple[str, str | None]  # (dimension, coefficient name or None for 1)
+Rank = tuple[Term, ...]  # the sum of its terms indexes one rank of the tensor
+
+DENSITY_MODELS = ("fixed_structured", "hypergeometric", "banded", "actual_data")
+_DENSITY_ALIASES = {
+    "fixed": "fixed_structured", "fixed-structured": "fixed_structured", "random": "hypergeometric",
+    "actual-data": "actual_data", "hyper_geometric": "hypergeometric",
+}
+
+
+@dataclass(frozen=True)
+class DataSpace:
+    """A tensor of the problem.
+
+    Attributes:
+        name: e.g. `Weights`.
+        projection: one entry a rank, each a tuple of (dimension, coefficient or None) terms that are summed.
+        read_write: True for the result, which is read, updated and written.
+    """
+
+    name: str
+    projection: tuple[Rank, ...]
+    read_write: bool = False
+
+    @cached_property
+    def dimensions(self) -> frozenset[str]:
+        """The dimensions that index this data space: the relevant ones."""
+        return frozenset(dimension for rank in self.projection for dimension, _ in rank)
+
+
+@dataclass(frozen=True)
+class Density:
+    """How the nonzeros of a data space are spread (Sparseloop, MICRO 2022, section 5.3.2).
+
+    Attributes:
+        distribution: `fixed_structured` (every tile has exactly the density; N:M pruning), `hypergeometric` (nonzeros fall
+            anywhere: unstructured pruning), `banded` (a diagonal band) or `actual_data` (counted from a file).
+        density: fraction of nonzero values, 0-1; 1 is dense.
+        band_width: half width of the band, for `banded`.
+        workload_tensor_size: values in the tensor the density is about; 0 means the data space itself.
+        filename: the file of counts, for `actual_data`.
+    """
+
+    distribution: str = "fixed_structured"
+    density: float = 1.0
+    band_width: int = 0
+    workload_tensor_size: int = 0
+    filename: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """As it stands in `instance.densities`."""
+        out: dict[str, Any] = {"distribution": self.distribution, "density": self.density}
+        for name in ("band_width", "workload_tensor_size", "filename"):
+            if getattr(self, name):
+                out[name] = getattr(self, name)
+        return out
+
+
+@dataclass(frozen=True)
+class ProblemShape:
+    """The operation without sizes.
+
+    Attributes:
+        name: e.g. `conv2D`.
+        dimensions: names of the loop dimensions, in order. Names longer than a letter are allowed.
+        coefficients: (name, default value) pairs.
+        data_spaces: the tensors; exactly one has `read_write`.
+    """
+
+    name: str
+    dimensions: tuple[str, ...]
+    coefficients: tuple[tuple[str, int], ...]
+    data_spaces: tuple[DataSpace, ...]
+
+    @cached_property
+    def output(self) -> DataSpace:
+        """The data space that is written."""
+        return next(d for d in self.data_spaces if d.read_write)
+
+    def data_space(self, name: str) -> DataSpace:
+        """The data space called `name`.
+
+        Raises:
+            KeyError: there is none.
+        """
+        for data_space in self.data_spaces:
+            if data_space.name == name:
+                return data_space
+        raise KeyError(name)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The `shape` block."""
+        spaces = []
+        for d in self.data_spaces:
+            projection = [[[dim] if coefficient is None else [dim, coefficient] for dim, coefficient in rank] for rank in d.projection]
+            spaces.append({"name": d.name, "projection": projection, **({"read_write": True} if d.read_write else {})})
+        return {
+            "name": self.name,
+            "dimensions": list(self.dimensions),
+            "coefficients": [{"name": name, "default": default} for name, default in self.coefficients],
+            "data_spaces": spaces,
+        }
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One layer's problem: a shape with sizes.
+
+    Attributes:
+        shape: the operation.
+        bounds: size of each dimension, aligned with `shape.dimensions`.
+        coefficients: value of each coefficient, aligned with `shape.coefficients`.
+        densities: (data space, `Density`) for those that are not dense, in the shape's order.
+        name: the layer's name, not part of what is simulated.
+    """
+
+    shape: ProblemShape
+    bounds: tuple[int, ...]
+    coefficients: tuple[int, ...]
+    densities: tuple[tuple[str, Density], ...] = ()
+    name: str = field(default="", compare=False)
+
+    @cached_property
+    def sizes(self) -> dict[str, int]:
+        """Size of each dimension by name."""
+        return dict(zip(self.shape.dimensions, self.bounds, strict=True))
+
+    @cached_property
+    def coefficient_values(self) -> dict[str, int]:
+        """Value of each coefficient by name."""
+        return {name: value for (name, _), value in zip(self.shape.coefficients, self.coefficients, strict=True)}
+
+    @cached_property
+    def computes(self) -> int:
+        """Multiply-accumulates of the dense problem: the product of the dimensions."""
+        return prod(self.bounds)
+
+    def density(self, data_space: str) -> Density:
+        """The density of `data_space`; dense (1.0) when none is given."""
+        return dict(self.densities).get(data_space, Density())
+
+    def rank_sizes(self, data_space: str) -> tuple[int, ...]:
+        """Size of each rank of a data space's tensor: 1 + sum of coefficient x (size - 1) over the rank's terms."""
+        values = self.coefficient_values
+        return tuple(
+            1 + sum((values[c] if c else 1) * (self.sizes[d] - 1) for d, c in rank)
+            for rank in self.shape.data_space(data_space).projection
+        )
+
+    def tensor_size(self, data_space: str) -> int:
+        """Values in the tensor, [words]."""
+        return prod(self.rank_sizes(data_space))
+
+    def with_densities(self, densities: Mapping[str, Density | float]) -> Problem:
+        """The same problem with these densities (a number means `hypergeometric`, unstructured pruning).
+
+        Raises:
+            SpecError: an unknown data space, or a density outside 0-1.
+        """
+        raw = {n: d.to_dict() if isinstance(d, Density) else {"distribution": "hypergeometric", "density": d} for n, d in densities.items()}
+        return replace(self, densities=_read_densities(Fields(raw, "<dict>", "densities"), self.shape))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Timeloop's `problem` block, `{"version": 0.4, "instance": {...}, "shape": {...}}`."""
+        instance: dict[str, Any] = {**self.sizes, **self.coefficient_values}
+        if self.densities:
+            instance["densities"] = {name: density.to_dict() for name, density in self.densities}
+        return {"version": 0.4, "instance": instance, "shape": self.shape.to_dict()}
+
+    def to_yaml(self) -> str:
+        """A file that Timeloop and `load_problem` read."""
+        return to_yaml({"problem": self.to_dict()})
+
+
+def load_problem(source: Any) -> Problem:
+    """Reads a problem from a YAML file, YAML text or a dict, with or without the outer `problem:` key.
+
+    Raises:
+        SpecError: with the file and the field, when something is missing, misspelt or out of range.
+    """
+    if isinstance(source, Problem):
+        return source
+    document, name = read_document(source)
+    path = ""
+    if isinstance(document, Mapping) and "problem" in document:
+        document, path = document["problem"], "problem"
+    fields = Fields(document, name, path)
+    _check_version(fields)
+    shape_fields = fields.sub("shape", required=True)
+    assert shape_fields is not None
+    shape = _read_shape(shape_fields)
+    instance = fields.sub("instance", required=True)
+    assert instance is not None
+    layer_name = str(fields.raw("name", "") or "")
+    fields.finish()
+    return _read_instance(instance, shape, layer_name)
+
+
+def _check_version(fields: Fields) -> None:
+    version = fields.raw("version", 0.4)
+    if str(version) not in ("0.4", "0.3", "0.2", "0.1"):
+        raise fields.error("version", "0.4", version)
+
+
+def _read_shape(fields: Fields) -> ProblemShape:
+    name = str(fields.raw("name", "problem") or "problem")
+    dimensions = fields.raw("dimensions")
+    if not isinstance(dimensions, list) or not dimensions or not all(isinstance(d, str) for d in dimensions):
+        raise fields.error("dimensions", "a list of dimension names", dimensions, "quote a name that YAML reads as true or false")
+    if len(set(dimensions)) != len(dimensions):
+        raise fields.error("dimensions", "distinct names", dimensions)
+    coefficients = []
+    for i, raw in enumerate(fields.raw("coefficients") or []):
+        entry = Fields(raw, fields.source, fields.where(f"coefficients[{i}]"))
+        coefficients.append((entry.take("name", str), entry.take("default", int, 1)))
+        entry.finish()
+    raw_spaces = fields.raw("data_spaces", None) or fields.raw("data-spaces", None)
+    if not isinstance(raw_spaces, list) or not raw_spaces:
+        raise fields.error("data_spaces", "a list of data spaces", raw_spaces)
+    spaces = []
+    for i, raw in enumerate(raw_spaces):
+        entry = Fields(raw, fields.source, fields.where(f"data_spaces[{i}]"))
+        space_name = entry.take("name", str)
+        projection = _read_projection(entry, entry.raw("projection"), set(dimensions), {n for n, _ in coefficients})
+        read_write = entry.raw("read_write", entry.raw("read-write", False))
+        spaces.append(DataSpace(space_name, projection, bool(read_write)))
+        entry.finish()
+    if len({s.name for s in spaces}) != len(spaces):
+        raise fields.error("data_spaces", "distinct names", [s.name for s in spaces])
+    if sum(s.read_write for s in spaces) != 1:
+        raise fields.error("data_spaces", "exactly one with read_write: true", [s.name for s in spaces if s.read_write])
+    fields.finish()
+    return ProblemShape(name, tuple(dimensions), tuple(coefficients), tuple(spaces))
+
+
+def _read_projection(fields: Fields, raw: Any, dimensions: set[str], coefficients: set[str]) -> tuple[Rank, ...]:
+    hint = "one list a rank, each a list of [dimension] or [dimension, coefficient] terms"
+    if not isinstance(raw, list):
+        raise fields.error("projection", "a list of ranks", raw, hint)
+    ranks: list[Rank] = []
+    for i, rank in enumerate(raw):
+        if isinstance(rank, str):
+            rank = [[rank]]
+        if not isinstance(rank, list) or not rank:
+            raise fields.error(f"projection[{i}]", "a list of terms", rank, hint)
+        terms: list[Term] = []
+        for j, term in enumerate(rank):
+            if isinstance(term, str):
+                term = [term]
+            if not isinstance(term, list) or len(term) not in (1, 2) or term[0] not in dimensions:
+                raise fields.error(f"projection[{i}][{j}]", f"[dimension] or [dimension, coefficient] with one of {sorted(dimensions)}", term, hint)
+            if len(term) == 2 and term[1] not in coefficients:
+                raise fields.error(f"projection[{i}][{j}]", f"a coefficient among {sorted(coefficients)}", term[1])
+            terms.append((term[0], term[1] if len(term) == 2 else None))
+        ranks.append(tuple(terms))
+    return tuple(ranks)
+
+
+def _positive(fields: Fields, name: str) -> int:
+    value = fields.take(name, int)
+    if value < 1:
+        raise fields.error(name, "a whole number of at least 1", value)
+    return value
+
+
+def _read_instance(fields: Fields, shape: ProblemShape, name: str) -> Problem:
+    bounds = tuple(_positive(fields, d) for d in shape.dimensions)
+    coefficients = tuple(_positive(fields, n) if n in fields else default for n, default in shape.coefficients)
+    densities = fields.sub("densities")
+    read = _read_densities(densities, shape) if densities else ()
+    if "name" in fields:
+        name = str(fields.raw("name"))
+    for extra, value in fields.items():  # sizes that other tools keep beside the dimensions, e.g. H, W, Hpad
+        if not isinstance(value, (int, float)):
+            raise fields.error(extra, f"one of the dimensions {list(shape.dimensions)}, a coefficient, or densities", value)
+    return Problem(shape, bounds, coefficients, read, name)
+
+
+def _read_densities(fields: Fields, shape: ProblemShape) -> tuple[tuple[str, Density], ...]:
+    known = [d.name for d in shape.data_spaces]
+    found: dict[str, Density] = {}
+    for name, raw in fields.items():
+        if name not in known:
+            raise fields.error(name, f"a data space among {known}", raw)
+        if isinstance(raw, (int, float)) and not isinstance(raw, bool):
+            raw = {"distribution": "fixed_structured", "density": raw}
+        found[name] = _read_density(Fields(raw, fields.source, fields.where(name)))
+    return tuple((name, found[name]) for name in known if name in found)
+
+
+def _read_density(entry: Fields) -> Density:
+    raw_name = str(entry.raw("distribution", "fixed_structured"))
+    distribution = _DENSITY_ALIASES.get(raw_name, raw_name)
+    if distribution not in DENSITY_MODELS:
+        raise entry.error("distribution", f"one of {DENSITY_MODELS}", raw_name)
+    filename = str(entry.raw("filename", "") or "")
+    value = entry.take("density", float, 1.0)
+    if not 0.0 <= value <= 1.0:
+        raise entry.error("density", "a fraction between 0 and 1", value)
+    band_width = entry.raw("band_width", 0) or 0
+    size = entry.raw("workload_tensor_size", 0) or 0
+    entry.raw("knob", None)
+    entry.finish()
+    return Density(distribution, value, int(band_width), int(size), filename)
+
+
+def conv2d_shape(depthwise: bool = False, grouped: bool = False) -> ProblemShape:
+    """The shape of a 2-D convolution: dimensions N C M R S P Q (and G for groups); a depthwise one has no M.
+
+    Weights [C, M, R, S], Inputs [N, C, R*Wdilation + P*Wstride, S*Hdilation + Q*Hstride], Outputs [N, M, Q, P], as in the
+    public Timeloop exercises.
+    """
+    group: tuple[Rank, ...] = ((("G", None),),) if grouped else ()
+    window: tuple[Rank, ...] = ((("R", "Wdilation"), ("P", "Wstride")), (("S", "Hdilation"), ("Q", "Hstride")))
+    c: Rank = (("C", None),)
+    m: Rank = (("C" if depthwise else "M", None),)
+    n: Rank = (("N", None),)
+    tail: tuple[Rank, ...] = ((("R", None),), (("S", None),))
+    weights = group + ((c,) if depthwise else (c, m)) + tail
+    dimensions = ("C",) if depthwise else ("C", "M")
+    return ProblemShape(
+        name="depthwise" if depthwise else ("grouped_conv2D" if grouped else "conv2D"),
+        dimensions=(*dimensions, "R", "S", "N", "P", "Q", *(("G",) if grouped else ())),
+        coefficients=(("Wstride", 1), ("Hstride", 1), ("Wdilation", 1), ("Hdilation", 1)),
+        data_spaces=(
+            DataSpace("Weights", weights),
+            DataSpace("Inputs", (n, *group, c, *window)),
+            DataSpace("Outputs", (n, *group, m, (("Q", None),), (("P", None),)), read_write=True),
+        ),
+    )
+
+
+def make_problem(shape: ProblemShape, sizes: Mapping[str, int], densities: Mapping[str, Density | float] | None = None, name: str = "") -> Problem:
+    """A problem from a shape and its sizes; dimensions not named are 1, coefficients not named take their default.
+
+    Raises:
+        SpecError: a name that is neither a dimension nor a coefficient of the shape, or a size below 1.
+    """
+    known = {*shape.dimensions, *(n for n, _ in shape.coefficients)}
+    for key in sizes:
+        if key not in known:
+            raise SpecError("<dict>", f"sizes.{key}", f"one of {sorted(known)}", sizes[key])
+    fields = Fields({**dict.fromkeys(shape.dimensions, 1), **sizes}, "<dict>", "sizes")
+    problem = _read_instance(fields, shape, name)
+    return problem.with_densities(densities) if densities else problem

@@ -1,0 +1,277 @@
+"""The workload: a network's layers in execution order, each with its problem, its weights and what feeds it.
+
+Layers whose problems are equal (shape, sizes, coefficients, densities) are mapped once (`Workload.unique`), yet each keeps
+its own name and weights, because pruning and bits differ from layer to layer. A `Plan` gives each layer its densities and bits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from functools import cached_property
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+from hwloop.errors import SpecError
+from hwloop.spec.document import Fields, read_document, to_yaml
+from hwloop.spec.problem import Problem, conv2d_shape, load_problem
+
+if TYPE_CHECKING:
+    import networkx
+
+    from hwloop.spec.plan import Plan, PlannedLayer
+
+KINDS = ("conv", "depthwise", "grouped", "linear", "matmul")
+_SHAPES = {shape.name: shape for shape in (conv2d_shape(), conv2d_shape(depthwise=True), conv2d_shape(grouped=True))}
+
+
+@dataclass(frozen=True)
+class WeightTensor:
+    """A parameter that layers read as their weights: what is pruned and quantised.
+
+    Attributes:
+        name: its dotted name in the model, e.g. `layer1.0.conv1.weight`.
+        shape: its sizes as torch keeps them, e.g. (M, C, kH, kW).
+        layers: names of the layers that read it, in execution order; several when a module is called more than once.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    layers: tuple[str, ...]
+
+    @property
+    def values(self) -> int:
+        """Number of values in it."""
+        return prod(self.shape)
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One occurrence of a multiply-accumulate operation.
+
+    Attributes:
+        name: unique in the workload: the path of the module that owns the weights, or of the one that ran plus the operation
+            (`encoder.self_attention.qk`); the second and later calls of the same end in `#2`, `#3`.
+        problem: what is computed. A linear layer is a convolution with N = rows, C = inputs, M = outputs; a matrix product of
+            two activations has its second operand in the place of `Weights`, and G = batch x heads.
+        kind: `conv`, `depthwise`, `grouped`, `linear` or `matmul` (two activations).
+        module: path of the module that was running.
+        parameter: name of the weight parameter; empty where there is none to prune (two activations, a constant buffer).
+        inputs: names of the layers whose results reach this one through nothing but unmapped operations.
+    """
+
+    name: str
+    problem: Problem
+    kind: str
+    module: str = ""
+    parameter: str = ""
+    inputs: tuple[str, ...] = ()
+
+    @property
+    def computes(self) -> int:
+        """Multiply-accumulates when dense."""
+        return self.problem.computes
+
+    @property
+    def weight_values(self) -> int:
+        """Weights this layer reads, when dense; 0 without a parameter."""
+        return self.problem.tensor_size("Weights") if self.parameter else 0
+
+
+@dataclass(frozen=True)
+class RepeatedProblem:
+    """A distinct problem and the names of the layers that pose it, in execution order."""
+
+    problem: Problem
+    layers: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class UnmappedOperation:
+    """An operation with arithmetic in it that no problem stands for.
+
+    Attributes:
+        module: path of the module that ran it.
+        operation: e.g. `aten.convolution`.
+        reason: why not.
+    """
+
+    module: str
+    operation: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Workload:
+    """A network as the accelerator sees it.
+
+    Attributes:
+        name: the network's name.
+        layers: every occurrence, in execution order.
+        parameter_shapes: (name, shape) of each weight parameter, in the order of first use.
+        unmapped: operations with arithmetic that are left out; empty unless the caller allowed it.
+        free_operations: (name, calls) of the element-wise, pooling, normalisation operations, which are taken to cost nothing.
+
+    Raises:
+        SpecError: two layers of one name, an unknown kind or parameter, an input that does not come before.
+    """
+
+    name: str
+    layers: tuple[Layer, ...]
+    parameter_shapes: tuple[tuple[str, tuple[int, ...]], ...] = ()
+    unmapped: tuple[UnmappedOperation, ...] = ()
+    free_operations: tuple[tuple[str, int], ...] = field(default=(), compare=False)
+
+    def __post_init__(self) -> None:
+        seen: set[str] = set()
+        parameters = dict(self.parameter_shapes)
+        for i, layer in enumerate(self.layers):
+            where = f"layers[{i}]"
+            if layer.name in seen:
+                raise SpecError(self.name, f"{where}.name", "a name no other layer has", layer.name)
+            if layer.kind not in KINDS:
+                raise SpecError(self.name, f"{where}.kind", f"one of {KINDS}", layer.kind)
+            if layer.parameter and layer.parameter not in parameters:
+                raise SpecError(self.name, f"{where}.parameter", "one of the workload's parameters", layer.parameter)
+            for source in layer.inputs:
+                if source not in seen:
+                    raise SpecError(self.name, f"{where}.inputs", "names of earlier layers", source)
+            seen.add(layer.name)
+
+    @cached_property
+    def by_name(self) -> dict[str, Layer]:
+        """The layers by name."""
+        return {layer.name: layer for layer in self.layers}
+
+    @cached_property
+    def unique(self) -> tuple[RepeatedProblem, ...]:
+        """The distinct problems, in the order of first use: what a mapper has to look at."""
+        found: dict[Problem, list[str]] = {}
+        for layer in self.layers:
+            found.setdefault(layer.problem, []).append(layer.name)
+        return tuple(RepeatedProblem(problem, tuple(names)) for problem, names in found.items())
+
+    @cached_property
+    def weights(self) -> tuple[WeightTensor, ...]:
+        """The parameters to prune and quantise, in the order of first use; one called twice is here once."""
+        users: dict[str, list[str]] = {name: [] for name, _ in self.parameter_shapes}
+        for layer in self.layers:
+            if layer.parameter:
+                users[layer.parameter].append(layer.name)
+        return tuple(WeightTensor(name, shape, tuple(users[name])) for name, shape in self.parameter_shapes)
+
+    @cached_property
+    def computes(self) -> int:
+        """Multiply-accumulates of all layers when dense, for the whole batch N."""
+        return sum(layer.computes for layer in self.layers)
+
+    @cached_property
+    def weight_values(self) -> int:
+        """Values in all weight parameters, each counted once."""
+        return sum(weight.values for weight in self.weights)
+
+    @cached_property
+    def edges(self) -> tuple[tuple[str, str], ...]:
+        """(from, to) layer names."""
+        return tuple((source, layer.name) for layer in self.layers for source in layer.inputs)
+
+    @cached_property
+    def graph(self) -> networkx.DiGraph[str]:
+        """The layers as a networkx directed graph, nodes in execution order, each with its `Layer` as attribute `layer`."""
+        import networkx  # slow to load, and few callers need it
+
+        graph: networkx.DiGraph[str] = networkx.DiGraph(name=self.name)
+        graph.add_nodes_from((layer.name, {"layer": layer}) for layer in self.layers)
+        graph.add_edges_from(self.edges)
+        return graph
+
+    def apply(self, plan: Plan) -> tuple[PlannedLayer, ...]:
+        """Every layer with the densities and bits `plan` gives it, in execution order; see `Plan.apply`."""
+        return plan.apply(self)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data that `load_workload` reads."""
+        out: dict[str, Any] = {"name": self.name, "parameters": {name: list(shape) for name, shape in self.parameter_shapes}}
+        out["layers"] = [_layer_to_dict(layer) for layer in self.layers]
+        if self.unmapped:
+            out["unmapped"] = [{"module": u.module, "operation": u.operation, "reason": u.reason} for u in self.unmapped]
+        if self.free_operations:
+            out["free_operations"] = dict(self.free_operations)
+        return out
+
+    def to_yaml(self) -> str:
+        """A file that `load_workload` reads."""
+        return to_yaml({"workload": self.to_dict()})
+
+
+def unknown_name(source: str, where: str, name: str, known: Mapping[str, object]) -> SpecError:
+    """The error for a layer or parameter that a workload does not have; the caller raises it."""
+    near = get_close_matches(name, list(known), n=1)
+    return SpecError(source, where, "a layer or parameter of the workload", name, f"did you mean {near[0]!r}?" if near else "")
+
+
+def _layer_to_dict(layer: Layer) -> dict[str, Any]:
+    problem = layer.problem.to_dict()
+    if _SHAPES.get(layer.problem.shape.name) == layer.problem.shape:
+        problem["shape"] = layer.problem.shape.name
+    out: dict[str, Any] = {"name": layer.name, "kind": layer.kind}
+    out |= {key: value for key, value in (("module", layer.module), ("parameter", layer.parameter)) if value}
+    out |= {"shape": problem["shape"], "instance": problem["instance"]}
+    if layer.inputs:
+        out["inputs"] = list(layer.inputs)
+    return out
+
+
+def load_workload(source: Any) -> Workload:
+    """Reads a workload from a YAML file, YAML text or a dict, with or without the outer `workload:` key.
+
+    A layer's `shape` is `conv2D`, `depthwise`, `grouped_conv2D`, or a whole shape block.
+
+    Raises:
+        SpecError: with the file and the field, when something is missing, misspelt or out of range.
+    """
+    if isinstance(source, Workload):
+        return source
+    document, file = read_document(source)
+    path = ""
+    if isinstance(document, Mapping) and "workload" in document:
+        document, path = document["workload"], "workload"
+    fields = Fields(document, file, path)
+    name = fields.take("name", str)
+    parameters = fields.sub("parameters")
+    shapes = tuple((key, _read_sizes(parameters, key, raw)) for key, raw in parameters.items()) if parameters else ()
+    layers = tuple(_read_layer(Fields(raw, file, fields.where(f"layers[{i}]"))) for i, raw in enumerate(fields.take("layers", list)))
+    unmapped = []
+    for i, raw in enumerate(fields.take("unmapped", list, [])):
+        entry = Fields(raw, file, fields.where(f"unmapped[{i}]"))
+        unmapped.append(UnmappedOperation(entry.take("module", str), entry.take("operation", str), entry.take("reason", str)))
+        entry.finish()
+    free = fields.sub("free_operations")
+    operations = tuple((key, int(count)) for key, count in free.items()) if free else ()
+    fields.finish()
+    return Workload(name, layers, shapes, tuple(unmapped), operations)
+
+
+def _read_sizes(fields: Fields, name: str, raw: Any) -> tuple[int, ...]:
+    if not isinstance(raw, (list, tuple)) or not all(isinstance(size, int) and size > 0 for size in raw):
+        raise fields.error(name, "a list of sizes", raw)
+    return tuple(raw)
+
+
+def _read_layer(fields: Fields) -> Layer:
+    name, kind = fields.take("name", str), fields.take("kind", str)
+    raw_shape = fields.raw("shape")
+    if isinstance(raw_shape, str):
+        if raw_shape not in _SHAPES:
+            raise fields.error("shape", f"one of {sorted(_SHAPES)}, or a shape block", raw_shape)
+        raw_shape = _SHAPES[raw_shape].to_dict()
+    instance = fields.raw("instance")
+    try:
+        problem = load_problem({"shape": raw_shape, "instance": instance, "name": name})
+    except SpecError as error:
+        raise SpecError(fields.source, fields.where(error.field), error.expected, error.found, error.hint) from None
+    inputs = tuple(str(source) for source in fields.take("inputs", list, []))
+    layer = Layer(name, problem, kind, fields.take("module", str, ""), fields.take("parameter", str, ""), inputs)
+    fields.finish()
+    return layer
