@@ -1,7 +1,7 @@
 """The workload: a network's layers in execution order, each with its problem, its weights and what feeds it.
 
 Layers whose problems are equal (shape, sizes, coefficients, densities) are mapped once (`Workload.unique`), yet each keeps
-its own name and weights, because pruning and bits differ from layer to layer. A `Plan` gives each layer its densities and bits.
+its own name and weights, because pruning and bits differ from layer to layer: a `hwloop.spec.plan.Plan` says how.
 """
 
 from __future__ import annotations
@@ -19,8 +19,6 @@ from hwloop.spec.problem import Problem, conv2d_shape, load_problem
 
 if TYPE_CHECKING:
     import networkx
-
-    from hwloop.spec.plan import Plan, PlannedLayer
 
 KINDS = ("conv", "depthwise", "grouped", "linear", "matmul")
 _SHAPES = {shape.name: shape for shape in (conv2d_shape(), conv2d_shape(depthwise=True), conv2d_shape(grouped=True))}
@@ -185,10 +183,6 @@ class Workload:
         graph.add_nodes_from((layer.name, {"layer": layer}) for layer in self.layers)
         graph.add_edges_from(self.edges)
         return graph
-
-    def apply(self, plan: Plan) -> tuple[PlannedLayer, ...]:
-        """Every layer with the densities and bits `plan` gives it, in execution order; see `Plan.apply`."""
-        return plan.apply(self)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data that `load_workload` reads."""

@@ -1,0 +1,265 @@
+"""Watches a model run and writes down every multiply-accumulate operation, whoever calls it.
+
+The recorder sits below modules, functionals and operators alike: `nn.Conv2d`, `F.conv2d`, `@`, `einsum` and attention all
+arrive here as a handful of aten operations. It keeps for each tensor which layers and which parameters it comes from.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.multiprocessing.reductions import StorageWeakRef
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from torch.utils.weak import WeakTensorKeyDictionary
+
+from hwloop.compress.operations import Posed, convolution, product
+from hwloop.spec.workload import Layer, UnmappedOperation
+
+Observer = Callable[[Layer, Tensor, Tensor], None]  # (layer, inputs, weights or second operand)
+
+# operand positions (first, second) of the aten operations that multiply matrices
+_PRODUCTS = {
+    "mm": (0, 1), "_int_mm": (0, 1), "bmm": (0, 1), "mv": (0, 1), "dot": (0, 1), "vdot": (0, 1),
+    "addmm": (1, 2), "_addmm_activation": (1, 2), "baddbmm": (1, 2), "addbmm": (1, 2), "addmv": (1, 2),
+}
+# aten operations with arithmetic that no problem stands for
+_HEAVY = re.compile(r"conv(?!ert)|rnn|lstm|gru|fft|linalg|cdist|trilinear|attention|(^|_)\w*mm$|cholesky|svd|lstsq|matrix_exp")
+_LIGHT_NAMESPACES = ("aten", "prim", "prims", "profiler", "inductor")
+_LIGHT_TORCHVISION = ("nms", "roi_align", "roi_pool", "ps_roi_align", "ps_roi_pool")
+_OWNER = re.compile(r"\.parametrizations\.(\w+)\.original\d*$")
+_ATTENTION_NAMES = ("qk", "pv")
+
+
+@dataclass(frozen=True)
+class _Origin:
+    """Where a tensor comes from.
+
+    Attributes:
+        layers: the nearest layers before it.
+        constants: names of parameters and buffers it is made of, if made of nothing else.
+        data: True when the model's input is part of it.
+    """
+
+    layers: frozenset[str] = frozenset()
+    constants: frozenset[str] = frozenset()
+    data: bool = False
+
+    @property
+    def weight(self) -> bool:
+        """Made of parameters and buffers alone."""
+        return bool(self.constants) and not self.data
+
+
+def _merge(origins: Iterable[_Origin]) -> _Origin:
+    found = list(origins)
+    data = any(o.data for o in found)
+    constants = frozenset() if data else frozenset().union(*(o.constants for o in found))
+    return _Origin(frozenset().union(*(o.layers for o in found)), constants, data)
+
+
+class _AttentionScope(TorchFunctionMode):
+    """Numbers the two products inside `scaled_dot_product_attention`, so that they can be called qk and pv."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        super().__init__()
+        self._recorder = recorder
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is not nn.functional.scaled_dot_product_attention:
+            return func(*args, **(kwargs or {}))
+        self._recorder.attention_step = 0
+        try:
+            return func(*args, **(kwargs or {}))
+        finally:
+            self._recorder.attention_step = None
+
+
+class Recorder(TorchDispatchMode):
+    """Records the layers of `model` while it runs inside `with recorder.watching(inputs)`.
+
+    Attributes:
+        layers: what was found, in execution order.
+        parameter_shapes: shape of each weight parameter by name, in the order of first use.
+        unmapped: operations with arithmetic that no problem stands for.
+        free_operations: calls by name of the operations that count as free.
+        attention_step: which product inside a scaled dot-product attention comes next; None outside.
+    """
+
+    def __init__(self, model: nn.Module, observe: Observer | None = None) -> None:
+        super().__init__()
+        self.layers: list[Layer] = []
+        self.parameter_shapes: dict[str, tuple[int, ...]] = {}
+        self.unmapped: list[UnmappedOperation] = []
+        self.free_operations: Counter[str] = Counter()
+        self.attention_step: int | None = None
+        self._model, self._observe = model, observe
+        self._parameters = dict(model.named_parameters())
+        self._origins: Any = WeakTensorKeyDictionary()
+        self._written: dict[StorageWeakRef, _Origin] = {}  # storages that were written in place, for views of them
+        self._names: Counter[str] = Counter()
+        self._stack: list[str] = []
+        for name, tensor in (*self._parameters.items(), *model.named_buffers()):
+            self._origins[tensor] = _Origin(constants=frozenset((name,)))
+
+    @property
+    def path(self) -> str:
+        """Path of the module that is running, or was when the run failed; empty for the model itself."""
+        return self._stack[-1] if self._stack else ""
+
+    def run(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Runs the model on `args` and `kwargs` and records it; returns what the model returns."""
+        for leaf in tree_leaves((args, kwargs)):
+            if isinstance(leaf, Tensor):
+                self._origins[leaf] = _Origin(data=True)
+        hooks = [hook for name, module in self._model.named_modules() for hook in self._follow(name, module)]
+        try:
+            with torch.no_grad(), _AttentionScope(self), self:
+                return self._model(*args, **kwargs)
+        finally:
+            for hook in hooks:
+                hook.remove()
+
+    def _follow(self, name: str, module: nn.Module) -> Iterable[Any]:
+        def enter(*_: Any) -> None:
+            self._stack.append(name)
+
+        def leave(*_: Any) -> None:
+            while self._stack.pop() != name:  # also drops modules that raised and were caught
+                pass
+
+        return module.register_forward_pre_hook(enter, prepend=True), module.register_forward_hook(leave)
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        name = func.overloadpacket.__name__ if isinstance(func, torch._ops.OpOverload) else str(func)
+        namespace = getattr(func, "namespace", "higher_order")
+        mapped = namespace == "aten" and (name in _PRODUCTS or name == "convolution")
+        if namespace == "aten" and not mapped:
+            with self:
+                result = func.decompose(*args, **kwargs)
+            if result is not NotImplemented:
+                return result
+        tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
+        sources = [self._origin(tensor) for tensor in tensors]
+        result = func(*args, **kwargs)
+        origin = _merge(sources)
+        constant = origin.weight and all(o.weight or o == _Origin() for o in sources)
+        if not constant:  # what is made of weights alone can be done once, before any input comes
+            if mapped:
+                origin = self._record(name, args, kwargs, result, origin)
+            else:
+                self._note(namespace, name, func, origin)
+        self._mark(func, args, kwargs, result, origin)
+        return result
+
+    def _origin(self, tensor: Tensor) -> _Origin:
+        origin: _Origin = self._origins.get(tensor, _Origin())
+        if self._written and (written := self._written.get(StorageWeakRef(tensor.untyped_storage()))):
+            return _merge((origin, written))
+        return origin
+
+    def _mark(self, func: Any, args: Any, kwargs: Any, result: Any, origin: _Origin) -> None:
+        for leaf in tree_leaves(result):
+            if isinstance(leaf, Tensor):
+                self._origins[leaf] = origin
+        if not func._schema.is_mutable:
+            return
+        for i, argument in enumerate(func._schema.arguments):
+            if argument.alias_info is None or not argument.alias_info.is_write:
+                continue
+            for leaf in tree_leaves(args[i] if i < len(args) else kwargs.get(argument.name)):
+                if isinstance(leaf, Tensor):
+                    self._written[StorageWeakRef(leaf.untyped_storage())] = origin
+
+    def _note(self, namespace: str, name: str, func: Any, origin: _Origin) -> None:
+        reason = ""
+        if namespace == "torchvision" and name not in _LIGHT_TORCHVISION:
+            reason = "its products depend on the data"
+        elif namespace not in (*_LIGHT_NAMESPACES, "torchvision"):
+            reason = "a custom operation: nothing tells what it computes"
+        elif _HEAVY.search(name):
+            reason = "no problem shape stands for it"
+        if reason:
+            self.unmapped.append(UnmappedOperation(self.path, f"{namespace}.{name}", reason))
+        elif origin.data and not any(r.alias_info and not r.alias_info.is_write for r in func._schema.returns):
+            self.free_operations[name.rstrip("_")] += 1
+
+    def _record(self, name: str, args: Any, kwargs: Any, result: Tensor, origin: _Origin) -> _Origin:
+        found = self._pose_convolution(args, kwargs, result) if name == "convolution" else self._pose_product(name, args)
+        if found is None:
+            return origin
+        posed, inputs, weights = found
+        parameter = self._parameter(weights) if self._origin(weights).weight else ""
+        layer_name = self._name(parameter)
+        inside = tuple(layer.name for layer in self.layers if layer.name in origin.layers)
+        layer = Layer(layer_name, posed.named(layer_name).problem, posed.kind, self.path, parameter, inside)
+        self.layers.append(layer)
+        if parameter:
+            self.parameter_shapes.setdefault(parameter, tuple(self._parameters[parameter].shape))
+        if self._observe is not None:
+            with torch.utils._python_dispatch._disable_current_modes():
+                self._observe(layer, inputs, weights)
+        return _Origin(frozenset((layer_name,)), data=True)
+
+    def _pose_convolution(self, args: Any, kwargs: Any, result: Tensor) -> tuple[Posed, Tensor, Tensor] | None:
+        names = ("input", "weight", "bias", "stride", "padding", "dilation", "transposed", "output_padding", "groups")
+        given = {**dict(zip(names, args, strict=False)), **kwargs}
+        inputs, weight = given["input"], given["weight"]
+        reason = "a transposed convolution" if given["transposed"] else f"a {weight.dim() - 2}-D convolution" if weight.dim() > 4 else ""
+        if reason:
+            self.unmapped.append(UnmappedOperation(self.path, "aten.convolution", reason))
+            return None
+        return convolution(weight.shape, inputs.shape, result.shape, given["stride"], given["dilation"], given["groups"]), inputs, weight
+
+    def _pose_product(self, name: str, args: Any) -> tuple[Posed, Tensor, Tensor]:
+        first, second = (args[i] for i in _PRODUCTS[name])
+        left, right = list(first.shape), list(second.shape)
+        if len(left) == 1:  # dot
+            left = [1, *left]
+        if len(right) == 1:  # mv, dot
+            right = [*right, 1]
+        batch = left[0] if len(left) == 3 else 1
+        rows, contraction, columns = left[-2], left[-1], right[-1]
+        if name == "addbmm":  # sums over the batch
+            batch, contraction = 1, batch * contraction
+        weighted = self._origin(second).weight
+        inputs, weights = first, second
+        if not weighted and self._origin(first).weight:  # the weights stand on the left
+            weighted, inputs, weights, rows, columns = True, second, first, columns, rows
+        if weighted and batch > 1 and self._repeated(weights, batch):
+            rows, batch = rows * batch, 1
+        return product(rows, contraction, columns, batch, weighted), inputs, weights
+
+    def _repeated(self, weights: Tensor, batch: int) -> bool:
+        """Whether one weight matrix was expanded to a batch of equal ones."""
+        if weights.stride(0) == 0:
+            return True
+        parameter = self._parameter(weights)
+        return bool(parameter) and self._parameters[parameter].numel() * batch == weights.numel()
+
+    def _parameter(self, weights: Tensor) -> str:
+        """Name of the parameter that `weights` is made of: of its size if there is one, else the largest."""
+        sizes = {name: self._parameters[name].numel() for name in self._origin(weights).constants if name in self._parameters}
+        if not sizes:
+            return ""
+        return min(sizes, key=lambda name: (sizes[name] != weights.numel(), -sizes[name], name))
+
+    def _name(self, parameter: str) -> str:
+        base = _OWNER.sub(r".\1", parameter).removesuffix("_orig").removesuffix(".weight_v").removesuffix(".weight")
+        if not parameter:
+            operation = "matmul"
+            if self.attention_step is not None and self.attention_step < len(_ATTENTION_NAMES):
+                operation = _ATTENTION_NAMES[self.attention_step]
+                self.attention_step += 1
+            base = f"{self.path}.{operation}" if self.path else operation
+        base = base or "weight"
+        self._names[base] += 1
+        return base if self._names[base] == 1 else f"{base}#{self._names[base]}"
