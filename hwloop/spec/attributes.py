@@ -28,9 +28,10 @@ BOOLEAN = frozenset({
     "tile_partition_supported", "concordant_compressed_tile_traversal",
 })  # fmt: skip
 ALIASES = {
-    "word_bits": "datawidth", "word_width": "datawidth", "n_words": "block_size", "memory_width": "width", "memory_depth": "depth",
-    "data_storage_width": "width", "data_storage_depth": "depth", "num_banks": "n_banks", "num_ports": "n_ports",
-    "metadata_word_bits": "metadata_datawidth", "metadata_width": "metadata_storage_width", "metadata_depth": "metadata_storage_depth",
+    "word_bits": "datawidth", "word_width": "datawidth", "n_words": "block_size", "memory_width": "width",
+    "memory_depth": "depth", "data_storage_width": "width", "data_storage_depth": "depth", "num_banks": "n_banks", "num_ports": "n_ports",
+    "metadata_word_bits": "metadata_datawidth", "metadata_width": "metadata_storage_width",
+    "metadata_depth": "metadata_storage_depth",
 }  # fmt: skip
 TEXT = frozenset({"technology", "type", "power_gated_at"})
 _KNOWN = frozenset({*WHOLE, *REAL, *BOOLEAN, *ALIASES, *TEXT})

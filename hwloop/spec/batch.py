@@ -52,7 +52,9 @@ class MappingBatch:
         )  # fmt: skip
 
     @classmethod
-    def from_mappings(cls, mappings: Sequence[Mapping], shape: ProblemShape, bounds: Sequence[int], architecture: Architecture) -> MappingBatch:
+    def from_mappings(
+        cls, mappings: Sequence[Mapping], shape: ProblemShape, bounds: Sequence[int], architecture: Architecture
+    ) -> MappingBatch:
         """Lays mappings out as arrays. A bound of 0 becomes the whole dimension, as Timeloop has it.
 
         Raises:
@@ -92,7 +94,12 @@ class MappingBatch:
                         if space not in spaces:
                             raise SpecError(f"mapping {b}", f"{entry.target}.keep/bypass", f"a data space among {spaces}", space)
                         if kept and levels[i].kind == "spatial":
-                            raise SpecError(f"mapping {b}", f"{entry.target}.keep", "nothing: this level is a fan-out and stores no data", space)
+                            raise SpecError(
+                                f"mapping {b}",
+                                f"{entry.target}.keep",
+                                "nothing: this level is a fan-out and stores no data",
+                                space,
+                            )
                         keep[b, i, spaces.index(space)] = kept
         return cls(factors, order, keep, None if np.array_equal(factors, rests) else rests)
 
@@ -111,11 +118,17 @@ class MappingBatch:
                 on_x = [d for d in dims if d not in on_y]
                 both = [d for d in on_y if self.factors[row, i, SPATIAL_X, dims.index(d)] > 1]
                 if both:
-                    raise ValueError(f"dimension {both[0]} lies on X and on Y of {level.name}: Timeloop's mapping has no place for that")
+                    raise ValueError(
+                        f"dimension {both[0]} lies on X and on Y of {level.name}: Timeloop's mapping has no place for that"
+                    )
                 axis = {d: (SPATIAL_Y if d in on_y else SPATIAL_X) for d in dims}
-                factors = tuple((d, int(self.factors[row, i, axis[d], j]), int(rests[row, i, axis[d], j])) for j, d in enumerate(dims))
+                factors = tuple(
+                    (d, int(self.factors[row, i, axis[d], j]), int(rests[row, i, axis[d], j])) for j, d in enumerate(dims)
+                )
                 loops.append(Loops(level.name, "spatial", factors, (*on_x, *on_y), len(on_x)))
-            factors = tuple((d, int(self.factors[row, i, TEMPORAL, j]), int(rests[row, i, TEMPORAL, j])) for j, d in enumerate(dims))
+            factors = tuple(
+                (d, int(self.factors[row, i, TEMPORAL, j]), int(rests[row, i, TEMPORAL, j])) for j, d in enumerate(dims)
+            )
             loops.append(Loops(level.name, "temporal", factors, tuple(dims[k] for k in self.order[row, i])))
         return Mapping(tuple(loops), tuple(bypass))
 

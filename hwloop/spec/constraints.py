@@ -17,7 +17,8 @@ class LoopConstraint:
     Attributes:
         target: the level's name.
         kind: `temporal` or `spatial`.
-        factors: (dimension, relation, bound) with the relation `=`, `<=` or `>=`; a bound of 0 with `=` means the whole dimension.
+        factors: (dimension, relation, bound) with the relation `=`, `<=` or `>=`; a bound of 0 with `=` means the whole
+            dimension.
         permutation: innermost loop first, None when free; `*` marks the place of dimensions not named.
         split: how many loops of the permutation lie on X, None when free. Spatial only.
         no_reuse: data spaces that get no multicast or reduction (spatial), or no reuse over time (temporal).
@@ -71,8 +72,11 @@ class Constraints:
         loops = {(c.target, c.kind): c for c in (*self.loops, *other.loops)}
         spaces = {c.target: c for c in (*self.data_spaces, *other.data_spaces)}
         return Constraints(
-            tuple(loops.values()), tuple(spaces.values()), max(self.min_utilization, other.min_utilization),
-            other.name or self.name, other.description or self.description,
+            tuple(loops.values()),
+            tuple(spaces.values()),
+            max(self.min_utilization, other.min_utilization),
+            other.name or self.name,
+            other.description or self.description,
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -161,7 +165,9 @@ def read_loop_constraint(entry: Fields, target: str, kind: str) -> LoopConstrain
     factors = tuple((d, relation, bound) for d, relation, bound, _ in read_factors(entry, "factors", relations=True))
     permutation = read_permutation(entry, "permutation")
     split = entry.take("split", int, None) if kind == "spatial" else None
-    no_reuse = read_names(entry, "no_reuse") or read_names(entry, "no_multicast_no_reduction") or read_names(entry, "no_temporal_reuse")
+    no_reuse = (
+        read_names(entry, "no_reuse") or read_names(entry, "no_multicast_no_reduction") or read_names(entry, "no_temporal_reuse")
+    )
     for ignored in ("rmw_first_update", "no_link_transfer", "remainders"):
         if entry.raw(ignored) not in (None, [], ()):
             raise entry.error(ignored, "not to be there", "a value", "hwloop does not model it")

@@ -110,7 +110,9 @@ class Fields:
             raise SpecError(source, path or "(top)", "a mapping of fields", value)
         for key in value:
             if not isinstance(key, str):
-                raise SpecError(source, path or "(top)", "field names that are words", key, "quote it if YAML reads it as something else")
+                raise SpecError(
+                    source, path or "(top)", "field names that are words", key, "quote it if YAML reads it as something else"
+                )
         self._left = dict(value)
         self._known: list[str] = []
         self.tag: str | None = self._left.pop(TAG, None)

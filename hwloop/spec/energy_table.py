@@ -18,8 +18,8 @@ class ComponentEnergy:
 
     Attributes:
         name: the level's name.
-        actions: (action, energy [pJ]) pairs. Storage actions are per vector access (a row of width / datawidth words), compute actions
-            per operation, `leak` per instance and cycle.
+        actions: (action, energy [pJ]) pairs. Storage actions are per vector access (a row of width / datawidth words), compute
+            actions per operation, `leak` per instance and cycle.
         area_um2: area of one instance, None when unknown.
         source: estimator, version and options that made the numbers; for people and for the record.
     """
@@ -46,7 +46,8 @@ class ComponentEnergy:
         if default is not None:
             return default
         raise EnergyTableError(
-            f"energy table: component {self.name!r} has no action {' or '.join(names)}; it has {sorted(self.energies_pj)}; add one of them [pJ]"
+            f"energy table: component {self.name!r} has no action {' or '.join(names)}; "
+            f"it has {sorted(self.energies_pj)}; add one of them [pJ]"
         )
 
 
@@ -70,7 +71,9 @@ class EnergyTable:
             EnergyTableError: there is none.
         """
         if name not in self._by_name:
-            raise EnergyTableError(f"energy table: no component {name!r}; it has {sorted(self._by_name)}; add an entry with its actions [pJ]")
+            raise EnergyTableError(
+                f"energy table: no component {name!r}; it has {sorted(self._by_name)}; add an entry with its actions [pJ]"
+            )
         return self._by_name[name]
 
     def to_dict(self) -> dict[str, Any]:
@@ -133,7 +136,9 @@ def load_energy_table(source: Any) -> EnergyTable:
     return _build(rows, _read_areas(fields.sub("ART")), name)
 
 
-def _build(rows: Iterable[tuple[str, tuple[tuple[str, float], ...], str]], areas: Mapping[str, float], source: str) -> EnergyTable:
+def _build(
+    rows: Iterable[tuple[str, tuple[tuple[str, float], ...], str]], areas: Mapping[str, float], source: str
+) -> EnergyTable:
     components = [ComponentEnergy(_component_name(n), a, areas.get(_component_name(n)), s) for n, a, s in rows]
     names = [c.name for c in components]
     if len(set(names)) != len(names):

@@ -14,16 +14,35 @@ from collections.abc import Callable, Mapping
 Value = int | float | str | bool
 
 _BINARY: dict[type[ast.operator], Callable[[float, float], float]] = {
-    ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv,
-    ast.FloorDiv: operator.floordiv, ast.Mod: operator.mod,
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
+    ast.FloorDiv: operator.floordiv,
+    ast.Mod: operator.mod,
 }
 _COMPARE: dict[type[ast.cmpop], Callable[[object, object], bool]] = {
-    ast.Lt: operator.lt, ast.LtE: operator.le, ast.Gt: operator.gt,  # type: ignore[dict-item]
-    ast.GtE: operator.ge, ast.Eq: operator.eq, ast.NotEq: operator.ne,  # type: ignore[dict-item]
+    ast.Lt: operator.lt,
+    ast.LtE: operator.le,
+    ast.Gt: operator.gt,  # type: ignore[dict-item]
+    ast.GtE: operator.ge,
+    ast.Eq: operator.eq,
+    ast.NotEq: operator.ne,  # type: ignore[dict-item]
 }
 _FUNCTIONS: dict[str, Callable[..., float]] = {
-    "min": min, "max": max, "abs": abs, "round": round, "ceil": math.ceil, "floor": math.floor, "sqrt": math.sqrt,
-    "log": math.log, "log2": math.log2, "log10": math.log10, "int": int, "float": float, "pow": lambda a, b: _power(a, b),
+    "min": min,
+    "max": max,
+    "abs": abs,
+    "round": round,
+    "ceil": math.ceil,
+    "floor": math.floor,
+    "sqrt": math.sqrt,
+    "log": math.log,
+    "log2": math.log2,
+    "log10": math.log10,
+    "int": int,
+    "float": float,
+    "pow": lambda a, b: _power(a, b),
 }
 _MAX_LENGTH = 1000
 _MAX_EXPONENT = 1024
@@ -59,7 +78,7 @@ def evaluate(text: str, variables: Mapping[str, Value]) -> Value:
 def _power(base: float, exponent: float) -> float:
     if abs(exponent) > _MAX_EXPONENT or abs(base) > 1e30:
         raise ExpressionError(f"a power too large to compute: {base} ** {exponent}")
-    result = base**exponent
+    result: float | complex = base**exponent
     if isinstance(result, complex):
         raise ExpressionError(f"a power that is not a real number: {base} ** {exponent}")
     return result

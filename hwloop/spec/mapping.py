@@ -19,7 +19,8 @@ class Loops:
         target: the level's name.
         kind: `temporal` or `spatial`.
         factors: (dimension, bound, remainder): the loop runs `bound` times, `remainder` times in the last pass of the loops
-            above it on the same dimension (equal unless the factor is imperfect). Dimensions not named are 1; a bound of 0 is the whole dimension.
+            above it on the same dimension (equal unless the factor is imperfect). Dimensions not named are 1; a bound of 0
+            is the whole dimension.
         permutation: innermost loop first; dimensions not named come in front of it.
         split: how many loops of the permutation lie on X (spatial); None puts all on X.
     """
@@ -33,7 +34,12 @@ class Loops:
     def to_dict(self) -> dict[str, Any]:
         """One target of Timeloop's list."""
         factors = " ".join(f"{d}={bound}" if bound == rest else f"{d}={bound},{rest}" for d, bound, rest in self.factors)
-        out: dict[str, Any] = {"target": self.target, "type": self.kind, "factors": factors, "permutation": list(self.permutation)}
+        out: dict[str, Any] = {
+            "target": self.target,
+            "type": self.kind,
+            "factors": factors,
+            "permutation": list(self.permutation),
+        }
         if self.split is not None:
             out["split"] = self.split
         return out
@@ -73,7 +79,7 @@ class Mapping:
 
     def to_list(self) -> list[dict[str, Any]]:
         """Timeloop's list of targets."""
-        return [entry.to_dict() for entry in (*self.loops, *self.bypass)]
+        return [*(entry.to_dict() for entry in self.loops), *(entry.to_dict() for entry in self.bypass)]
 
     def to_dict(self) -> dict[str, Any]:
         """`{"mapping": [...]}`."""

@@ -5,12 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from hwloop.spec.architecture import Architecture, Level, chain
 from hwloop.spec.attributes import SPATIAL_CLASS, Attributes
 from hwloop.spec.constraints import (
-    Constraints, DataSpaceConstraint, LoopConstraint, load_constraints, read_data_space_constraint, read_loop_constraint,
+    Constraints,
+    DataSpaceConstraint,
+    LoopConstraint,
+    load_constraints,
+    read_data_space_constraint,
+    read_loop_constraint,
 )  # fmt: skip
 from hwloop.spec.document import Fields
+from hwloop.spec.levels import Architecture, Level, chain
 from hwloop.spec.sparsity import SparseOptimizations, read_sparse_optimizations
 
 COMPUTE_CLASSES = frozenset({"mac", "intmac", "fpmac", "compute", "intmultiplier", "fpmultiplier"})
@@ -40,7 +45,7 @@ def read_nodes(document: Fields, architecture: Fields, name: str) -> Architectur
     architecture.raw("version")
     variables = Attributes().read(_plain(document.sub("variables")))
     builder = _Builder()
-    _read_list(architecture.raw("nodes"), architecture, "nodes", Attributes(variables.pairs()), builder)
+    _read_list(architecture.raw("nodes"), architecture, "nodes", variables, builder)
     architecture.finish()
     levels = apply_sparse(document, builder.levels)
     constraints = Constraints(tuple(builder.loops), tuple(builder.data_spaces))
@@ -107,7 +112,7 @@ def _spatial_level(fields: Fields, name: str, scope: Attributes, builder: _Build
     block = fields.sub("spatial")
     mesh_x, mesh_y = 1, 1
     if block is not None:
-        own = Attributes(scope.pairs()).read(block)
+        own = scope.read(block)
         mesh_x, mesh_y = int(own.get("meshX") or 1), int(own.get("meshY") or 1)
     constraints = fields.sub("constraints")
     if mesh_x * mesh_y > 1:

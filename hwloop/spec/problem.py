@@ -20,8 +20,11 @@ Rank = tuple[Term, ...]  # the sum of its terms indexes one rank of the tensor
 
 DENSITY_MODELS = ("fixed_structured", "hypergeometric", "banded", "actual_data")
 _DENSITY_ALIASES = {
-    "fixed": "fixed_structured", "fixed-structured": "fixed_structured", "random": "hypergeometric",
-    "actual-data": "actual_data", "hyper_geometric": "hypergeometric",
+    "fixed": "fixed_structured",
+    "fixed-structured": "fixed_structured",
+    "random": "hypergeometric",
+    "actual-data": "actual_data",
+    "hyper_geometric": "hypergeometric",
 }
 
 
@@ -109,7 +112,9 @@ class ProblemShape:
         """The `shape` block."""
         spaces = []
         for d in self.data_spaces:
-            projection = [[[dim] if coefficient is None else [dim, coefficient] for dim, coefficient in rank] for rank in d.projection]
+            projection = [
+                [[dim] if coefficient is None else [dim, coefficient] for dim, coefficient in rank] for rank in d.projection
+            ]
             spaces.append({"name": d.name, "projection": projection, **({"read_write": True} if d.read_write else {})})
         return {
             "name": self.name,
@@ -174,7 +179,10 @@ class Problem:
         Raises:
             SpecError: an unknown data space, or a density outside 0-1.
         """
-        raw = {n: d.to_dict() if isinstance(d, Density) else {"distribution": "hypergeometric", "density": d} for n, d in densities.items()}
+        raw = {
+            n: d.to_dict() if isinstance(d, Density) else {"distribution": "hypergeometric", "density": d}
+            for n, d in densities.items()
+        }
         return replace(self, densities=_read_densities(Fields(raw, "<dict>", "densities"), self.shape))
 
     def to_dict(self) -> dict[str, Any]:
@@ -265,7 +273,12 @@ def _read_projection(fields: Fields, raw: Any, dimensions: set[str], coefficient
             if isinstance(term, str):
                 term = [term]
             if not isinstance(term, list) or len(term) not in (1, 2) or term[0] not in dimensions:
-                raise fields.error(f"projection[{i}][{j}]", f"[dimension] or [dimension, coefficient] with one of {sorted(dimensions)}", term, hint)
+                raise fields.error(
+                    f"projection[{i}][{j}]",
+                    f"[dimension] or [dimension, coefficient] with one of {sorted(dimensions)}",
+                    term,
+                    hint,
+                )
             if len(term) == 2 and term[1] not in coefficients:
                 raise fields.error(f"projection[{i}][{j}]", f"a coefficient among {sorted(coefficients)}", term[1])
             terms.append((term[0], term[1] if len(term) == 2 else None))
@@ -347,7 +360,9 @@ def conv2d_shape(depthwise: bool = False, grouped: bool = False) -> ProblemShape
     )
 
 
-def make_problem(shape: ProblemShape, sizes: Mapping[str, int], densities: Mapping[str, Density | float] | None = None, name: str = "") -> Problem:
+def make_problem(
+    shape: ProblemShape, sizes: Mapping[str, int], densities: Mapping[str, Density | float] | None = None, name: str = ""
+) -> Problem:
     """A problem from a shape and its sizes; dimensions not named are 1, coefficients not named take their default.
 
     Raises:

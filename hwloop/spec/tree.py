@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from hwloop.spec.architecture import Architecture, Level, chain, is_network, is_spatial
 from hwloop.spec.attributes import Attributes
 from hwloop.spec.constraints import Constraints, load_constraints
 from hwloop.spec.document import Fields
+from hwloop.spec.levels import Architecture, Level, chain, is_network, is_spatial
 from hwloop.spec.nodes import COMPUTE_CLASSES, INHERITED, apply_sparse
 
 _NAME = re.compile(r"([^\[\]]+?)\s*(?:\[\s*(\d+)\s*\.\.\s*(\d+)\s*\])?")
@@ -68,7 +68,9 @@ def _read_local(fields: Fields, scope: Attributes, count: int, levels: list[Leve
     mesh_x = int(own["meshX"]) if own.get("meshX") is not None else instances
     mesh_y = int(own["meshY"]) if own.get("meshY") is not None else max(instances // mesh_x, 1)
     if mesh_x * mesh_y != instances:
-        raise fields.error("attributes.meshX", f"meshX x meshY to be the {instances} instances of the name", f"{mesh_x} x {mesh_y}")
+        raise fields.error(
+            "attributes.meshX", f"meshX x meshY to be the {instances} instances of the name", f"{mesh_x} x {mesh_y}"
+        )
     kind = "spatial" if is_spatial(class_name) else ("compute" if class_name.lower() in COMPUTE_CLASSES else "storage")
     attributes = tuple((k, v) for k, v in attributes if k not in ("meshX", "meshY"))
     levels.append(Level(name, kind, class_name, subclass, instances, mesh_x, mesh_y, () if kind == "spatial" else attributes))
