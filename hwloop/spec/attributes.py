@@ -29,8 +29,8 @@ BOOLEAN = frozenset({
 })  # fmt: skip
 ALIASES = {
     "word_bits": "datawidth", "word_width": "datawidth", "n_words": "block_size", "memory_width": "width",
-    "memory_depth": "depth", "data_storage_width": "width", "data_storage_depth": "depth", "num_banks": "n_banks", "num_ports": "n_ports",
-    "metadata_word_bits": "metadata_datawidth", "metadata_width": "metadata_storage_width",
+    "memory_depth": "depth", "data_storage_width": "width", "data_storage_depth": "depth", "num_banks": "n_banks",
+    "num_ports": "n_ports",     "metadata_word_bits": "metadata_datawidth", "metadata_width": "metadata_storage_width",
     "metadata_depth": "metadata_storage_depth",
 }  # fmt: skip
 TEXT = frozenset({"technology", "type", "power_gated_at"})
@@ -72,7 +72,7 @@ class Attributes:
 
 def _check(fields: Fields, written: str, name: str, raw: Any, variables: Mapping[str, Value | None]) -> Value | None:
     if name not in _KNOWN and name not in _ESTIMATOR:
-        near = get_close_matches(name, sorted(_KNOWN), n=1, cutoff=0.82)
+        near = get_close_matches(name, sorted(_KNOWN), n=1, cutoff=0.78)
         if near:
             raise fields.error(written, "a known attribute", raw, f"did you mean {near[0]!r}?")
     if raw is None:

@@ -154,10 +154,8 @@ def _read_container(fields: Fields, scope: Attributes, builder: _Builder) -> Att
 
 def _read_component(fields: Fields, scope: Attributes, builder: _Builder) -> None:
     name = fields.take("name", str)
-    class_name = str(fields.raw("class", "") or "")
+    class_name = fields.take("class", str)
     subclass = str(fields.raw("subclass", "") or "")
-    if not class_name:
-        raise fields.error("class", "a component class such as SRAM, DRAM, regfile or intmac", None)
     for passed in ("required_actions", "area_scale", "energy_scale"):
         fields.raw(passed)
     enabled = fields.raw("enabled", True)
