@@ -27,7 +27,6 @@ _HOME = {
     "map_problem": "hwloop.mapper",
     "Memo": "hwloop.memo",
     "trace": "hwloop.compress.trace",
-    "compress": "hwloop.run",
 }
 
 __all__ = [
@@ -37,6 +36,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name == "compress":
+        return import_module("hwloop.compress")  # a package that is called like the function hwloop.run.compress
     if name in _HOME:
         value = getattr(import_module(_HOME[name]), name)
         globals()[name] = value
