@@ -24,7 +24,7 @@ IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 Normalisation = tuple[tuple[float, ...], tuple[float, ...]]
 # Mean and standard deviation of the training pixels on a 0-to-1 scale, per channel.
 _OWN: dict[str, Normalisation] = {
-    "digits": ((0.224,), (0.331,)),
+    "digits": ((0.2238,), (0.3135,)),
     "mnist": ((0.1307,), (0.3081,)),
     "cifar10": ((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)),
     "imagefolder": (IMAGENET_MEAN, IMAGENET_STD),
@@ -115,7 +115,7 @@ class Split:
             Images `(b, C, H, W)` float32 and labels `(b,)`; the last batch may be smaller.
         """
         order = torch.randperm(len(self), generator=generator) if generator is not None else torch.arange(len(self))
-        for chosen in order.split(batch_size):
+        for chosen in torch.split(order, batch_size):
             images = self.images[chosen]
             yield self.normalise(augmentation(images, generator) if augmentation else images), self.labels[chosen]
 
@@ -224,7 +224,7 @@ def load_data(
         train=whole.take(torch.from_numpy(rest)),
         validation=whole.take(torch.from_numpy(held)),
         augmentation=_AUGMENTATION[name],
-        how=f"{len(held)} of the {len(whole)} training images held out for validation, stratified by class; the test set is its own",
+        how=f"{len(held)} of the {len(whole)} training images held out for validation, by class; the test set is its own",
         seed=seed,
         load_test=lambda: split(_read(name, folder, False, image_size)),
     )
@@ -238,10 +238,10 @@ def _normalisation(name: str, wanted: str | Normalisation | None, channels: int)
     if wanted is None:
         return _OWN[name]
     if isinstance(wanted, str) and wanted != "imagenet":
-        raise DataError(f"{name}: no normalisation {wanted!r}; it is 'imagenet', a pair (mean, std), or None for the data set's own")
+        raise DataError(f"{name}: no normalisation {wanted!r}; give 'imagenet', a pair (mean, std), or None for its own")
     mean, std = (IMAGENET_MEAN, IMAGENET_STD) if isinstance(wanted, str) else wanted
     if len(mean) != channels or len(std) != channels or min(std) <= 0:
-        raise DataError(f"{name}: images have {channels} channel(s), so the normalisation needs that many means and positive deviations")
+        raise DataError(f"{name}: images of {channels} channel(s) need one mean and one deviation above 0 for each")
     return tuple(mean), tuple(std)
 
 
@@ -249,8 +249,7 @@ def _resize(images: Tensor, size: int | None) -> Tensor:
     """Bilinear with antialiasing, in chunks; as it is when the side already fits."""
     if size is None or tuple(images.shape[2:]) == (size, size):
         return images
-    parts = [
-        functional.interpolate(part.float(), (size, size), mode="bilinear", antialias=True).round_().clamp_(0, 255).to(torch.uint8)
-        for part in images.split(1024)
-    ]
-    return torch.cat(parts)
+    parts = (
+        functional.interpolate(part.float(), (size, size), mode="bilinear", antialias=True) for part in torch.split(images, 1024)
+    )
+    return torch.cat([part.round_().clamp_(0, 255).to(torch.uint8) for part in parts])

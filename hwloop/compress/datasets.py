@@ -23,8 +23,8 @@ DIGITS_TEST_SEED = 1797  # fixed: the test images must not move with the caller'
 DIGITS_SCALE, DIGITS_BORDER = 3, 2  # 8 pixels -> 24, and 2 black ones around: 28, as in MNIST
 IMAGE_SIZE = 224
 IMAGE_MEMORY_BYTES = 4 * 2**30
-_MNIST_FILES = {True: ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"), False: ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")}
-_MNIST_COUNT = {True: 60_000, False: 10_000}
+_MNIST_FILES = {half: (f"{half}-images-idx3-ubyte", f"{half}-labels-idx1-ubyte") for half in ("train", "t10k")}
+_MNIST_COUNT = {"train": 60_000, "t10k": 10_000}
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,11 +59,9 @@ def stratified(labels: Int64, count: int, seed: int) -> tuple[Int64, Int64]:
     order = np.argsort(-(exact - take), kind="stable")
     take[order[: count - int(take.sum())]] += 1
     rng = np.random.default_rng(seed)
-    chosen = np.concatenate(
-        [rng.permutation(np.flatnonzero(labels == name))[:n] for name, n in zip(names, take, strict=True)] or [np.zeros(0, np.int64)]
-    )
     mask = np.zeros(len(labels), dtype=bool)
-    mask[chosen] = True
+    for name, number in zip(names, take, strict=True):
+        mask[rng.permutation(np.flatnonzero(labels == name))[:number]] = True
     return np.flatnonzero(mask), np.flatnonzero(~mask)
 
 
@@ -102,7 +100,8 @@ def read_mnist(root: Path | None, train: bool) -> RawImages:
     """
     base = _need_root("mnist", root, "the folder that holds MNIST/raw")
     folders = [base / "MNIST" / "raw", base / "raw", base]
-    wanted = _MNIST_FILES[train]
+    half = "train" if train else "t10k"
+    wanted = _MNIST_FILES[half]
     folder = next((f for f in folders if all(_idx_path(f, name) for name in wanted)), None)
     if folder is None:
         raise DataError(
@@ -110,11 +109,11 @@ def read_mnist(root: Path | None, train: bool) -> RawImages:
             "--data-root is the folder that holds MNIST/raw (torchvision.datasets.MNIST(root, download=True) makes it)"
         )
     images, labels = (_read_idx(folder, name) for name in wanted)
-    count = _MNIST_COUNT[train]
+    count = _MNIST_COUNT[half]
     if images.shape != (count, 28, 28) or labels.shape != (count,) or labels.max() > 9:
         raise DataError(
-            f"mnist: {folder}: expected {count} images of 28x28 and as many labels from 0 to 9, found {images.shape} and {labels.shape}; "
-            "fetch the files again"
+            f"mnist: {folder}: expected {count} images of 28x28 and as many labels from 0 to 9, "
+            f"found {images.shape} and {labels.shape}; fetch the files again"
         )
     return RawImages(images[:, None], labels.astype(np.int64), tuple("0123456789"))
 
@@ -183,7 +182,8 @@ def read_image_folder(root: Path | None, train: bool, image_size: int | None = N
     halves = [base / "train"] if train else [base / "test", base / "val"]
     folder = next((half for half in halves if half.is_dir()), None)
     if folder is None:
-        raise DataError(f"imagefolder: no folder {' or '.join(str(h) for h in halves)}; it should hold one folder of images a class")
+        looked = " or ".join(str(half) for half in halves)
+        raise DataError(f"imagefolder: no folder {looked}; it should hold one folder of images a class")
     from PIL import Image, UnidentifiedImageError
     from torchvision.datasets import ImageFolder
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
 
+import torch
 from torch import Tensor, nn
 
 from hwloop.errors import SpecError
@@ -24,14 +25,14 @@ def weight_layers(model: nn.Module, exclude: Iterable[str] = ()) -> dict[str, nn
     Raises:
         SpecError: a name in `exclude` matches no layer.
     """
-    layers = {name: module for name, module in model.named_modules() if isinstance(module, LAYER_TYPES)}
+    every = {name: module for name, module in model.named_modules() if isinstance(module, LAYER_TYPES)}
+    left_out: set[str] = set()
     for pattern in exclude:
-        matched = [name for name in layers if fnmatchcase(name, pattern)]
-        if not matched and not any(fnmatchcase(name, pattern) for name, m in model.named_modules() if isinstance(m, LAYER_TYPES)):
-            raise SpecError("<arguments>", "exclude", f"a layer of the model ({', '.join(layers)})", pattern)
-        for name in matched:
-            del layers[name]
-    return layers
+        matched = {name for name in every if fnmatchcase(name, pattern)}
+        if not matched:
+            raise SpecError("<arguments>", "exclude", f"a layer of the model ({', '.join(every)})", pattern)
+        left_out |= matched
+    return {name: module for name, module in every.items() if name not in left_out}
 
 
 def weight_of(layer: nn.Module) -> Tensor:
@@ -65,3 +66,8 @@ def per_layer(value: int | Mapping[str, int] | None, layers: Iterable[str], what
         if isinstance(number, bool) or not isinstance(number, int) or not low <= number <= high:
             raise SpecError("<arguments>", f"{what}.{name}", f"a whole number of bits from {low} to {high}", number)
     return bits
+
+
+def device_of(model: nn.Module) -> torch.device:
+    """The device of the model's first parameter; the CPU when it has none."""
+    return next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
