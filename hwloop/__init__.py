@@ -21,23 +21,23 @@ _HOME = {
     "MappingBatch": "hwloop.spec.batch",
     "Workload": "hwloop.spec.workload",
     "estimate_energy_table": "hwloop.energy",
-    "simulate": "hwloop.simulate",
     "simulate_batch": "hwloop.simulate",
     "LayerCost": "hwloop.simulate",
     "map_problem": "hwloop.mapper",
     "Memo": "hwloop.memo",
     "trace": "hwloop.compress.trace",
 }
+_CALLABLE = ("compress", "simulate")  # packages that are also the functions of these names
 
 __all__ = [
     "DataError", "EnergyTableError", "HwloopError", "InfeasibleMappingError", "MemoError", "SimulatorError", "SpecError",
-    "__version__", *_HOME,
+    "__version__", *_CALLABLE, *_HOME,
 ]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:
-    if name == "compress":
-        return import_module("hwloop.compress")  # a package that is called like the function hwloop.run.compress
+    if name in _CALLABLE:
+        return import_module(f"hwloop.{name}")
     if name in _HOME:
         value = getattr(import_module(_HOME[name]), name)
         globals()[name] = value

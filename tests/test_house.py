@@ -14,7 +14,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "hwloop"
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 # What each room may import from; a room may always import from itself.
-BASE = {"errors", "units", "pareto"}
+BASE = {"errors", "units", "pareto", "packages"}
 SPEC = BASE | {"spec"}
 SIMULATION = SPEC | {"simulate", "energy"}
 MAPPING = SIMULATION | {"mapper", "external"}
@@ -23,6 +23,7 @@ COMPOSED = MEMO | {"compress"}
 ALLOWED: dict[str, set[str]] = {
     "errors": set(),
     "units": set(),
+    "packages": set(),
     "pareto": {"errors"},
     "spec": BASE,
     "simulate": SPEC,

@@ -1,27 +1,8 @@
 """The torch side: tracing a model to a workload, pruning, quantising, coding, retraining, and measuring accuracy.
 
-`hwloop.compress` is this package and, because the public API says so, also the function that runs the whole search:
-calling the package calls `hwloop.run.compress`.
+Calling this package, `hwloop.compress(...)`, runs the whole two-stage search: it is `hwloop.run.compress`.
 """
 
-from __future__ import annotations
+from hwloop.packages import make_callable
 
-import sys
-from importlib import import_module
-from inspect import signature
-from types import ModuleType
-from typing import Any
-
-
-class _CallablePackage(ModuleType):
-    """A package that can be called; Python binds the name `hwloop.compress` to the package whatever the API wants."""
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return import_module("hwloop.run").compress(*args, **kwargs)
-
-    @property
-    def __signature__(self) -> Any:
-        return signature(import_module("hwloop.run").compress)
-
-
-sys.modules[__name__].__class__ = _CallablePackage
+make_callable(__name__, "hwloop.run", "compress")

@@ -23,7 +23,12 @@ class Posed:
 
 
 def convolution(
-    weight: Sequence[int], inputs: Sequence[int], outputs: Sequence[int], stride: Sequence[int], dilation: Sequence[int], groups: int
+    weight: Sequence[int],
+    inputs: Sequence[int],
+    outputs: Sequence[int],
+    stride: Sequence[int],
+    dilation: Sequence[int],
+    groups: int,
 ) -> Posed:
     """The problem of a 1-D or 2-D convolution.
 

@@ -31,9 +31,12 @@ _PRODUCTS = {
     "addmm": (1, 2), "_addmm_activation": (1, 2), "baddbmm": (1, 2), "addbmm": (1, 2), "addmv": (1, 2),
 }
 # aten operations with arithmetic that no problem stands for
-_HEAVY = re.compile(r"conv(?!ert)|rnn|lstm|gru|fft|linalg|cdist|trilinear|attention|(^|_)\w*mm$|cholesky|svd|lstsq|matrix_exp")
+_HEAVY = re.compile(
+    r"conv(?!ert)|rnn|lstm|gru|fft|linalg(?!.*norm)|cdist|trilinear|attention|(^|_)\w*mm$|cholesky|svd|lstsq|matrix_exp"
+)
 _LIGHT_NAMESPACES = ("aten", "prim", "prims", "profiler", "inductor")
 _LIGHT_TORCHVISION = ("nms", "roi_align", "roi_pool", "ps_roi_align", "ps_roi_pool")
+_MOVES = {"clone", "copy", "unsafe_view", "unsafe_split", "local_scalar_dense", "lift_fresh", "to_copy"}
 _OWNER = re.compile(r"\.parametrizations\.(\w+)\.original\d*$")
 _ATTENTION_NAMES = ("qk", "pv")
 
@@ -65,11 +68,19 @@ def _merge(origins: Iterable[_Origin]) -> _Origin:
     return _Origin(frozenset().union(*(o.layers for o in found)), constants, data)
 
 
-class _AttentionScope(TorchFunctionMode):
+def _storage(tensor: Tensor) -> StorageWeakRef:
+    return StorageWeakRef(tensor.untyped_storage())  # type: ignore[no-untyped-call]
+
+
+def _is_view(value: Any) -> bool:
+    return value.alias_info is not None and not value.alias_info.is_write
+
+
+class _AttentionScope(TorchFunctionMode):  # type: ignore[no-untyped-call]
     """Numbers the two products inside `scaled_dot_product_attention`, so that they can be called qk and pv."""
 
     def __init__(self, recorder: Recorder) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._recorder = recorder
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -83,7 +94,7 @@ class _AttentionScope(TorchFunctionMode):
 
 
 class Recorder(TorchDispatchMode):
-    """Records the layers of `model` while it runs inside `with recorder.watching(inputs)`.
+    """Records the layers of a model while `run` runs it; one recorder serves one run.
 
     Attributes:
         layers: what was found, in execution order.
@@ -128,6 +139,9 @@ class Recorder(TorchDispatchMode):
                 hook.remove()
 
     def _follow(self, name: str, module: nn.Module) -> Iterable[Any]:
+        if isinstance(module, torch.jit.ScriptModule):  # takes no hooks; parameters still say where its layers are
+            return ()
+
         def enter(*_: Any) -> None:
             self._stack.append(name)
 
@@ -151,18 +165,22 @@ class Recorder(TorchDispatchMode):
         sources = [self._origin(tensor) for tensor in tensors]
         result = func(*args, **kwargs)
         origin = _merge(sources)
-        constant = origin.weight and all(o.weight or o == _Origin() for o in sources)
-        if not constant:  # what is made of weights alone can be done once, before any input comes
-            if mapped:
-                origin = self._record(name, args, kwargs, result, origin)
-            else:
-                self._note(namespace, name, func, origin)
+        if not mapped:
+            self._note(namespace, name, func, origin)
+        elif not self._folds(name, args):
+            origin = self._record(name, args, kwargs, result, origin)
         self._mark(func, args, kwargs, result, origin)
         return result
 
+    def _folds(self, name: str, args: Any) -> bool:
+        """Whether a product needs no input, so that it can be done once, before any input comes."""
+        operands = [self._origin(args[i]) for i in _PRODUCTS.get(name, (0, 1))]
+        mixed = operands[0].weight != operands[1].weight  # weights times a state that starts as zeros
+        return not mixed and not any(o.data for o in operands)
+
     def _origin(self, tensor: Tensor) -> _Origin:
         origin: _Origin = self._origins.get(tensor, _Origin())
-        if self._written and (written := self._written.get(StorageWeakRef(tensor.untyped_storage()))):
+        if self._written and (written := self._written.get(_storage(tensor))):
             return _merge((origin, written))
         return origin
 
@@ -170,17 +188,20 @@ class Recorder(TorchDispatchMode):
         for leaf in tree_leaves(result):
             if isinstance(leaf, Tensor):
                 self._origins[leaf] = origin
-        if not func._schema.is_mutable:
+        schema = getattr(func, "_schema", None)
+        if schema is None or not schema.is_mutable:
             return
-        for i, argument in enumerate(func._schema.arguments):
+        for i, argument in enumerate(schema.arguments):
             if argument.alias_info is None or not argument.alias_info.is_write:
                 continue
             for leaf in tree_leaves(args[i] if i < len(args) else kwargs.get(argument.name)):
                 if isinstance(leaf, Tensor):
-                    self._written[StorageWeakRef(leaf.untyped_storage())] = origin
+                    self._written[_storage(leaf)] = origin
 
     def _note(self, namespace: str, name: str, func: Any, origin: _Origin) -> None:
         reason = ""
+        if not origin.data:
+            return
         if namespace == "torchvision" and name not in _LIGHT_TORCHVISION:
             reason = "its products depend on the data"
         elif namespace not in (*_LIGHT_NAMESPACES, "torchvision"):
@@ -189,8 +210,8 @@ class Recorder(TorchDispatchMode):
             reason = "no problem shape stands for it"
         if reason:
             self.unmapped.append(UnmappedOperation(self.path, f"{namespace}.{name}", reason))
-        elif origin.data and not any(r.alias_info and not r.alias_info.is_write for r in func._schema.returns):
-            self.free_operations[name.rstrip("_")] += 1
+        elif namespace != "prim" and name.strip("_") not in _MOVES and not any(_is_view(value) for value in func._schema.returns):
+            self.free_operations[name.strip("_")] += 1
 
     def _record(self, name: str, args: Any, kwargs: Any, result: Tensor, origin: _Origin) -> _Origin:
         found = self._pose_convolution(args, kwargs, result) if name == "convolution" else self._pose_product(name, args)
@@ -198,26 +219,26 @@ class Recorder(TorchDispatchMode):
             return origin
         posed, inputs, weights = found
         parameter = self._parameter(weights) if self._origin(weights).weight else ""
-        layer_name = self._name(parameter)
+        layer_name = self._name(parameter, posed.kind)
         inside = tuple(layer.name for layer in self.layers if layer.name in origin.layers)
         layer = Layer(layer_name, posed.named(layer_name).problem, posed.kind, self.path, parameter, inside)
         self.layers.append(layer)
         if parameter:
             self.parameter_shapes.setdefault(parameter, tuple(self._parameters[parameter].shape))
         if self._observe is not None:
-            with torch.utils._python_dispatch._disable_current_modes():
-                self._observe(layer, inputs, weights)
+            self._observe(layer, inputs, weights)
         return _Origin(frozenset((layer_name,)), data=True)
 
     def _pose_convolution(self, args: Any, kwargs: Any, result: Tensor) -> tuple[Posed, Tensor, Tensor] | None:
         names = ("input", "weight", "bias", "stride", "padding", "dilation", "transposed", "output_padding", "groups")
         given = {**dict(zip(names, args, strict=False)), **kwargs}
         inputs, weight = given["input"], given["weight"]
-        reason = "a transposed convolution" if given["transposed"] else f"a {weight.dim() - 2}-D convolution" if weight.dim() > 4 else ""
-        if reason:
+        if given["transposed"] or weight.dim() > 4:
+            reason = "a transposed convolution" if given["transposed"] else f"a {weight.dim() - 2}-D convolution"
             self.unmapped.append(UnmappedOperation(self.path, "aten.convolution", reason))
             return None
-        return convolution(weight.shape, inputs.shape, result.shape, given["stride"], given["dilation"], given["groups"]), inputs, weight
+        stride, dilation, groups = given["stride"], given["dilation"], given["groups"]
+        return convolution(weight.shape, inputs.shape, result.shape, stride, dilation, groups), inputs, weight
 
     def _pose_product(self, name: str, args: Any) -> tuple[Posed, Tensor, Tensor]:
         first, second = (args[i] for i in _PRODUCTS[name])
@@ -252,7 +273,7 @@ class Recorder(TorchDispatchMode):
             return ""
         return min(sizes, key=lambda name: (sizes[name] != weights.numel(), -sizes[name], name))
 
-    def _name(self, parameter: str) -> str:
+    def _name(self, parameter: str, kind: str) -> str:
         base = _OWNER.sub(r".\1", parameter).removesuffix("_orig").removesuffix(".weight_v").removesuffix(".weight")
         if not parameter:
             operation = "matmul"
@@ -260,6 +281,7 @@ class Recorder(TorchDispatchMode):
                 operation = _ATTENTION_NAMES[self.attention_step]
                 self.attention_step += 1
             base = f"{self.path}.{operation}" if self.path else operation
-        base = base or "weight"
+        if base == "weight":  # the model is the layer
+            base = kind
         self._names[base] += 1
         return base if self._names[base] == 1 else f"{base}#{self._names[base]}"

@@ -16,7 +16,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._pytree import tree_leaves, tree_map
 
-from hwloop.compress.recorder import Observer, Recorder
+from hwloop.compress.recorder import Recorder
 from hwloop.errors import DataError
 from hwloop.spec.workload import Workload
 
@@ -46,9 +46,10 @@ def trace(model: nn.Module, example_input: Any, name: str | None = None, allow_u
         >>> workload.computes
         1814073344
     """
+    model = getattr(model, "_orig_mod", model)  # what torch.compile wraps
     title = name or type(model).__name__
     args, kwargs = _arguments(example_input)
-    recorder = _record(getattr(model, "_orig_mod", model), args, kwargs, title)
+    recorder = _record(model, args, kwargs, title)
     if recorder.unmapped and not allow_unmapped:
         lines = list(dict.fromkeys(f"{u.module or '(model)'}: {u.operation}: {u.reason}" for u in recorder.unmapped))
         more = f"; and {len(lines) - _SHOWN} more" if len(lines) > _SHOWN else ""

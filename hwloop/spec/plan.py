@@ -135,7 +135,7 @@ def make_plan(
 ) -> Plan:
     """A plan from one value for the whole network or a mapping by layer name or parameter name.
 
-    What is said about weights as one value holds for layers with a weight parameter. In a product of two activations both
+    A name without `#` holds for the later calls of the same module too, unless they are named. What is said about weights as one value holds for layers with a weight parameter. In a product of two activations both
     operands are activations: its `Weights` take `activation_bits`, and stay dense unless the layer itself is named.
 
     Raises:
@@ -165,7 +165,8 @@ def make_plan(
 def _pick(given: T | Mapping[str, T], layer: Layer, default: T) -> T:
     if not isinstance(given, Mapping):
         return given
-    return given[layer.name] if layer.name in given else given.get(layer.parameter, default)
+    keys = (layer.name, layer.parameter, layer.name.partition("#")[0])  # the last: the first call of a module called again
+    return next((given[key] for key in keys if key in given), default)
 
 
 def load_plan(source: Any) -> Plan:
