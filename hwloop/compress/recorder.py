@@ -76,7 +76,7 @@ def _is_view(value: Any) -> bool:
     return value.alias_info is not None and not value.alias_info.is_write
 
 
-class _AttentionScope(TorchFunctionMode):  # type: ignore[no-untyped-call]
+class _AttentionScope(TorchFunctionMode):
     """Numbers the two products inside `scaled_dot_product_attention`, so that they can be called qk and pv."""
 
     def __init__(self, recorder: Recorder) -> None:
@@ -93,7 +93,7 @@ class _AttentionScope(TorchFunctionMode):  # type: ignore[no-untyped-call]
             self._recorder.attention_step = None
 
 
-class Recorder(TorchDispatchMode):
+class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Records the layers of a model while `run` runs it; one recorder serves one run.
 
     Attributes:
@@ -105,7 +105,7 @@ class Recorder(TorchDispatchMode):
     """
 
     def __init__(self, model: nn.Module, observe: Observer | None = None) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.layers: list[Layer] = []
         self.parameter_shapes: dict[str, tuple[int, ...]] = {}
         self.unmapped: list[UnmappedOperation] = []

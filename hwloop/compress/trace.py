@@ -6,7 +6,7 @@ values. One that depends on the values in its tensors is run for real.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -95,18 +95,23 @@ def _record(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], tit
     with _quiet(model):
         recorder = Recorder(model)
         if any(tensor.is_meta for tensor in model.parameters()):
-            moved_args, moved_kwargs = tree_map(lambda leaf: leaf.to("meta") if isinstance(leaf, Tensor) else leaf, (args, kwargs))
-            _run(recorder, moved_args, moved_kwargs, title)
+            _run(recorder, *_each_tensor(lambda tensor: tensor.to("meta"), args, kwargs), title)
             return recorder
         fake = FakeTensorMode(allow_non_fake_inputs=True)
         try:
-            faked_args, faked_kwargs = tree_map(lambda leaf: fake.from_tensor(leaf) if isinstance(leaf, Tensor) else leaf, (args, kwargs))
+            faked_args, faked_kwargs = _each_tensor(fake.from_tensor, args, kwargs)
             with fake:
                 recorder.run(faked_args, faked_kwargs)
         except Exception:  # whatever a model may raise on tensors without values; the run below says whether it is at fault
             recorder = Recorder(model)
             _run(recorder, args, kwargs, title)
         return recorder
+
+
+def _each_tensor(
+    convert: Callable[[Tensor], Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    return tree_map(lambda leaf: convert(leaf) if isinstance(leaf, Tensor) else leaf, (args, kwargs))  # type: ignore[no-any-return]
 
 
 def _run(recorder: Recorder, args: tuple[Any, ...], kwargs: dict[str, Any], title: str) -> None:

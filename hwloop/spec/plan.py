@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import Any
 
 from hwloop.errors import SpecError
 from hwloop.spec.document import Fields, read_document, to_yaml
 from hwloop.spec.problem import Density, Problem
 from hwloop.spec.workload import Layer, Workload, unknown_name
 
-T = TypeVar("T")
 MAX_BITS = 64
 
 
@@ -21,7 +20,8 @@ class LayerPlan:
     """One layer's share of a plan.
 
     Attributes:
-        weight_density: fraction of weights kept, 0-1; a number means `hypergeometric` (unstructured pruning), a `Density` any other.
+        weight_density: fraction of weights kept, 0-1; a number means `hypergeometric` (unstructured
+            pruning), a `Density` any other.
         input_density: fraction of nonzero input activations, as measured.
         weight_bits: bits per weight; None keeps the accelerator's width.
         activation_bits: bits per input activation; None keeps the accelerator's width.
@@ -98,8 +98,8 @@ class Plan:
         for weight in workload.weights:
             shares = {(self.of(name).weight_density, self.of(name).weight_bits) for name in weight.layers}
             if len(shares) > 1:
-                found = {name: self.of(name).to_dict() for name in weight.layers}
-                raise SpecError("<plan>", f"layers.{weight.layers[0]}", f"one density and bit-width for {weight.name}, which they share", found)
+                field, expected = f"layers.{weight.layers[0]}", f"one density and bit-width for all who share {weight.name}"
+                raise SpecError("<plan>", field, expected, {name: self.of(name).to_dict() for name in weight.layers})
         return tuple(_apply(layer, self.of(layer.name)) for layer in workload.layers)
 
     def to_dict(self) -> dict[str, Any]:
@@ -135,8 +135,9 @@ def make_plan(
 ) -> Plan:
     """A plan from one value for the whole network or a mapping by layer name or parameter name.
 
-    A name without `#` holds for the later calls of the same module too, unless they are named. What is said about weights as one value holds for layers with a weight parameter. In a product of two activations both
-    operands are activations: its `Weights` take `activation_bits`, and stay dense unless the layer itself is named.
+    A name without `#` holds for the later calls of the same module too, unless they are named. What is said about weights as
+    one value holds for layers with a weight parameter. In a product of two activations both operands are activations: its
+    `Weights` take `activation_bits`, and stay dense unless the layer itself is named.
 
     Raises:
         SpecError: a key that names neither a layer nor a parameter of `workload`.
@@ -162,7 +163,7 @@ def make_plan(
     return Plan(tuple(shares))
 
 
-def _pick(given: T | Mapping[str, T], layer: Layer, default: T) -> T:
+def _pick(given: Any, layer: Layer, default: Any) -> Any:
     if not isinstance(given, Mapping):
         return given
     keys = (layer.name, layer.parameter, layer.name.partition("#")[0])  # the last: the first call of a module called again
@@ -187,7 +188,8 @@ def load_plan(source: Any) -> Plan:
 
 
 def _read_share(fields: Fields) -> LayerPlan:
-    share = LayerPlan(weight_bits=fields.take("weight_bits", int, None), activation_bits=fields.take("activation_bits", int, None))
+    weight_bits, activation_bits = fields.take("weight_bits", int, None), fields.take("activation_bits", int, None)
+    share = LayerPlan(weight_bits=weight_bits, activation_bits=activation_bits)
     for name in ("weight_density", "input_density"):
         value = fields.raw(name, 1.0)
         if isinstance(value, Mapping):

@@ -235,9 +235,11 @@ def load_workload(source: Any) -> Workload:
     name = fields.take("name", str)
     parameters = fields.sub("parameters")
     shapes = tuple((key, _read_sizes(parameters, key, raw)) for key, raw in parameters.items()) if parameters else ()
-    layers = tuple(_read_layer(Fields(raw, file, fields.where(f"layers[{i}]"))) for i, raw in enumerate(fields.take("layers", list)))
+    raw_layers: list[Any] = fields.take("layers", list)
+    layers = tuple(_read_layer(Fields(raw, file, fields.where(f"layers[{i}]"))) for i, raw in enumerate(raw_layers))
+    raw_unmapped: list[Any] = fields.take("unmapped", list, [])
     unmapped = []
-    for i, raw in enumerate(fields.take("unmapped", list, [])):
+    for i, raw in enumerate(raw_unmapped):
         entry = Fields(raw, file, fields.where(f"unmapped[{i}]"))
         unmapped.append(UnmappedOperation(entry.take("module", str), entry.take("operation", str), entry.take("reason", str)))
         entry.finish()
@@ -265,7 +267,8 @@ def _read_layer(fields: Fields) -> Layer:
         problem = load_problem({"shape": raw_shape, "instance": instance, "name": name})
     except SpecError as error:
         raise SpecError(fields.source, fields.where(error.field), error.expected, error.found, error.hint) from None
-    inputs = tuple(str(source) for source in fields.take("inputs", list, []))
-    layer = Layer(name, problem, kind, fields.take("module", str, ""), fields.take("parameter", str, ""), inputs)
+    inputs: list[Any] = fields.take("inputs", list, [])
+    module, parameter = fields.take("module", str, ""), fields.take("parameter", str, "")
+    layer = Layer(name, problem, kind, module, parameter, tuple(str(source) for source in inputs))
     fields.finish()
     return layer
