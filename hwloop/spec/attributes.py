@@ -70,6 +70,17 @@ class Attributes:
         return scope
 
 
+def quoted(value: Value | None) -> Value | None:
+    """The value as written in a spec: text is quoted once more where it would be read as an expression."""
+    if isinstance(value, str):
+        try:
+            evaluate(value, {})
+        except ExpressionError:
+            return value
+        return f"'{value}'"
+    return value
+
+
 def _check(fields: Fields, written: str, name: str, raw: Any, variables: Mapping[str, Value | None]) -> Value | None:
     if name not in _KNOWN and name not in _ESTIMATOR:
         near = get_close_matches(name, sorted(_KNOWN), n=1, cutoff=0.78)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-from hwloop.spec.attributes import NETWORK_CLASSES, SPATIAL_CLASS, Attributes
+from hwloop.spec.attributes import NETWORK_CLASSES, SPATIAL_CLASS, Attributes, quoted
 from hwloop.spec.constraints import Constraints
 from hwloop.spec.document import Fields, to_yaml
 from hwloop.spec.expressions import Value
@@ -98,7 +98,7 @@ class Level:
         if self.subclass:
             out["subclass"] = self.subclass
         attributes = {k: v for k, v in self.attributes if k not in ("meshX", "meshY")}
-        out["attributes"] = {k: f'"{v}"' if isinstance(v, str) else v for k, v in attributes.items()}
+        out["attributes"] = {k: quoted(v) for k, v in attributes.items()}
         out["attributes"] |= {"meshX": self.mesh_x, "meshY": self.mesh_y}
         return out
 
@@ -160,7 +160,7 @@ class Architecture:
 
     def to_dict(self) -> dict[str, Any]:
         """The expanded tree form, with `architecture_constraints` and `sparse_optimizations` beside it."""
-        top = {k: f'"{v}"' if isinstance(v, str) else v for k, v in self.attributes}
+        top = {k: quoted(v) for k, v in self.attributes}
         tree = {"name": self.name, "attributes": top, "local": [level.to_dict() for level in self.levels]}
         out: dict[str, Any] = {"architecture": {"version": 0.4, "subtree": [tree]}}
         if self.constraints.loops or self.constraints.data_spaces or self.constraints.min_utilization:

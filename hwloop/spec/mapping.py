@@ -34,12 +34,9 @@ class Loops:
     def to_dict(self) -> dict[str, Any]:
         """One target of Timeloop's list."""
         factors = " ".join(f"{d}={bound}" if bound == rest else f"{d}={bound},{rest}" for d, bound, rest in self.factors)
-        out: dict[str, Any] = {
-            "target": self.target,
-            "type": self.kind,
-            "factors": factors,
-            "permutation": list(self.permutation),
-        }
+        letters = all(len(d) == 1 for d in self.permutation)  # the Timeloop binaries read the order letter by letter
+        order: Any = "".join(self.permutation) if letters else list(self.permutation)
+        out: dict[str, Any] = {"target": self.target, "type": self.kind, "factors": factors, "permutation": order}
         if self.split is not None:
             out["split"] = self.split
         return out
