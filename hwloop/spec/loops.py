@@ -99,3 +99,19 @@ def read_names(fields: Fields, name: str) -> tuple[str, ...] | None:
     if not isinstance(raw, list) or not all(isinstance(d, str) for d in raw):
         raise fields.error(name, "a list of names", raw)
     return tuple(raw)
+
+
+def restrict(permutation: Sequence[str] | None, split: int | None, dimensions: Sequence[str]) -> tuple[tuple[str, ...], int]:
+    """A spatial constraint's order and split for a problem that may lack some of the dimensions it names.
+
+    Args:
+        permutation: innermost first, may be incomplete and may name dimensions the problem lacks (M of a depthwise layer).
+        split: loops of the completed permutation that lie on X; None for all.
+        dimensions: the problem's.
+
+    Returns:
+        The completed order without the dimensions the problem lacks, and how many of it lie on X.
+    """
+    whole = complete_permutation(permutation, dimensions)
+    on_x = whole if split is None else whole[:split]
+    return tuple(d for d in whole if d in dimensions), sum(d in dimensions for d in on_x)
