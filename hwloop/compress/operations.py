@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from hwloop.spec.problem import Problem, conv2d_shape, make_problem
 
@@ -16,10 +16,6 @@ class Posed:
 
     problem: Problem
     kind: str
-
-    def named(self, name: str) -> Posed:
-        """The same with the problem named."""
-        return replace(self, problem=replace(self.problem, name=name))
 
 
 def convolution(

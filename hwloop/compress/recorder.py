@@ -9,13 +9,12 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.multiprocessing.reductions import StorageWeakRef
-from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.weak import WeakTensorKeyDictionary
@@ -23,7 +22,7 @@ from torch.utils.weak import WeakTensorKeyDictionary
 from hwloop.compress.operations import Posed, convolution, product
 from hwloop.spec.workload import Layer, UnmappedOperation
 
-Observer = Callable[[Layer, Tensor, Tensor], None]  # (layer, inputs, weights or second operand)
+Observer = Callable[[int, Tensor, Tensor], None]  # (position of the layer, inputs, weights or second operand)
 
 # operand positions (first, second) of the aten operations that multiply matrices
 _PRODUCTS = {
@@ -38,7 +37,6 @@ _LIGHT_NAMESPACES = ("aten", "prim", "prims", "profiler", "inductor")
 _LIGHT_TORCHVISION = ("nms", "roi_align", "roi_pool", "ps_roi_align", "ps_roi_pool")
 _MOVES = {"clone", "copy", "unsafe_view", "unsafe_split", "local_scalar_dense", "lift_fresh", "to_copy"}
 _OWNER = re.compile(r"\.parametrizations\.(\w+)\.original\d*$")
-_ATTENTION_NAMES = ("qk", "pv")
 
 
 @dataclass(frozen=True)
@@ -46,12 +44,12 @@ class _Origin:
     """Where a tensor comes from.
 
     Attributes:
-        layers: the nearest layers before it.
+        layers: positions of the nearest layers before it.
         constants: names of parameters and buffers it is made of, if made of nothing else.
         data: True when the model's input is part of it.
     """
 
-    layers: frozenset[str] = frozenset()
+    layers: frozenset[int] = frozenset()
     constants: frozenset[str] = frozenset()
     data: bool = False
 
@@ -76,46 +74,44 @@ def _is_view(value: Any) -> bool:
     return value.alias_info is not None and not value.alias_info.is_write
 
 
-class _AttentionScope(TorchFunctionMode):
-    """Numbers the two products inside `scaled_dot_product_attention`, so that they can be called qk and pv."""
+@dataclass
+class _Found:
+    """A layer before it has a name: its attention role may only show once a later product reads its result."""
 
-    def __init__(self, recorder: Recorder) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self._recorder = recorder
+    posed: Posed
+    module: str
+    parameter: str
+    inputs: frozenset[int]
+    role: str = "matmul"
 
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func is not nn.functional.scaled_dot_product_attention:
-            return func(*args, **(kwargs or {}))
-        self._recorder.attention_step = 0
-        try:
-            return func(*args, **(kwargs or {}))
-        finally:
-            self._recorder.attention_step = None
+    @property
+    def base(self) -> str:
+        """The name without the number of the call."""
+        if self.parameter:
+            name = _OWNER.sub(r".\1", self.parameter).removesuffix("_orig").removesuffix(".weight_v").removesuffix(".weight")
+            return self.posed.kind if name == "weight" else name  # the model is the layer
+        return f"{self.module}.{self.role}" if self.module else self.role
 
 
 class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Records the layers of a model while `run` runs it; one recorder serves one run.
 
     Attributes:
-        layers: what was found, in execution order.
         parameter_shapes: shape of each weight parameter by name, in the order of first use.
         unmapped: operations with arithmetic that no problem stands for.
         free_operations: calls by name of the operations that count as free.
-        attention_step: which product inside a scaled dot-product attention comes next; None outside.
     """
 
     def __init__(self, model: nn.Module, observe: Observer | None = None) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.layers: list[Layer] = []
         self.parameter_shapes: dict[str, tuple[int, ...]] = {}
         self.unmapped: list[UnmappedOperation] = []
         self.free_operations: Counter[str] = Counter()
-        self.attention_step: int | None = None
         self._model, self._observe = model, observe
         self._parameters = dict(model.named_parameters())
         self._origins: Any = WeakTensorKeyDictionary()
         self._written: dict[StorageWeakRef, _Origin] = {}  # storages that were written in place, for views of them
-        self._names: Counter[str] = Counter()
+        self._found: list[_Found] = []
         self._stack: list[str] = []
         for name, tensor in (*self._parameters.items(), *model.named_buffers()):
             self._origins[tensor] = _Origin(constants=frozenset((name,)))
@@ -125,6 +121,21 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """Path of the module that is running, or was when the run failed; empty for the model itself."""
         return self._stack[-1] if self._stack else ""
 
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """What was found, in execution order."""
+        seen: Counter[str] = Counter()
+        names: list[str] = []
+        for found in self._found:
+            seen[found.base] += 1
+            names.append(found.base if seen[found.base] == 1 else f"{found.base}#{seen[found.base]}")
+        layers = []
+        for name, found in zip(names, self._found, strict=True):
+            inputs = tuple(names[i] for i in sorted(found.inputs))
+            problem = replace(found.posed.problem, name=name)
+            layers.append(Layer(name, problem, found.posed.kind, found.module, found.parameter, inputs))
+        return tuple(layers)
+
     def run(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Runs the model on `args` and `kwargs` and records it; returns what the model returns."""
         for leaf in tree_leaves((args, kwargs)):
@@ -132,7 +143,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 self._origins[leaf] = _Origin(data=True)
         hooks = [hook for name, module in self._model.named_modules() for hook in self._follow(name, module)]
         try:
-            with torch.no_grad(), _AttentionScope(self), self:
+            with torch.no_grad(), self:
                 return self._model(*args, **kwargs)
         finally:
             for hook in hooks:
@@ -219,15 +230,19 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             return origin
         posed, inputs, weights = found
         parameter = self._parameter(weights) if self._origin(weights).weight else ""
-        layer_name = self._name(parameter, posed.kind)
-        inside = tuple(layer.name for layer in self.layers if layer.name in origin.layers)
-        layer = Layer(layer_name, posed.named(layer_name).problem, posed.kind, self.path, parameter, inside)
-        self.layers.append(layer)
+        position = len(self._found)
+        layer = _Found(posed, self.path, parameter, origin.layers)
+        before = self._origin(inputs).layers
+        if posed.kind == "matmul" and len(before) == 1:  # softmax(Q K^T) V: the first operand is another product's result
+            first = self._found[min(before)]
+            if first.posed.kind == "matmul" and first.module == self.path:
+                first.role, layer.role = "qk", "pv"
+        self._found.append(layer)
         if parameter:
             self.parameter_shapes.setdefault(parameter, tuple(self._parameters[parameter].shape))
         if self._observe is not None:
-            self._observe(layer, inputs, weights)
-        return _Origin(frozenset((layer_name,)), data=True)
+            self._observe(position, inputs, weights)
+        return _Origin(frozenset((position,)), data=True)
 
     def _pose_convolution(self, args: Any, kwargs: Any, result: Tensor) -> tuple[Posed, Tensor, Tensor] | None:
         names = ("input", "weight", "bias", "stride", "padding", "dilation", "transposed", "output_padding", "groups")
@@ -272,16 +287,3 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if not sizes:
             return ""
         return min(sizes, key=lambda name: (sizes[name] != weights.numel(), -sizes[name], name))
-
-    def _name(self, parameter: str, kind: str) -> str:
-        base = _OWNER.sub(r".\1", parameter).removesuffix("_orig").removesuffix(".weight_v").removesuffix(".weight")
-        if not parameter:
-            operation = "matmul"
-            if self.attention_step is not None and self.attention_step < len(_ATTENTION_NAMES):
-                operation = _ATTENTION_NAMES[self.attention_step]
-                self.attention_step += 1
-            base = f"{self.path}.{operation}" if self.path else operation
-        if base == "weight":  # the model is the layer
-            base = kind
-        self._names[base] += 1
-        return base if self._names[base] == 1 else f"{base}#{self._names[base]}"

@@ -6,6 +6,7 @@ values. One that depends on the values in its tensors is run for real.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -57,10 +58,11 @@ def trace(model: nn.Module, example_input: Any, name: str | None = None, allow_u
             f"{title}: {len(lines)} operation(s) cannot be mapped: {'; '.join(lines[:_SHOWN])}{more}; "
             "allow_unmapped=True leaves them out of the workload"
         )
-    if not recorder.layers:
+    layers = recorder.layers
+    if not layers:
         raise DataError(f"{title}: no convolution, linear layer or matrix product ran on an input of {_describe(args, kwargs)}")
     free = tuple(sorted(recorder.free_operations.items()))
-    return Workload(title, tuple(recorder.layers), tuple(recorder.parameter_shapes.items()), tuple(recorder.unmapped), free)
+    return Workload(title, layers, tuple(recorder.parameter_shapes.items()), tuple(recorder.unmapped), free)
 
 
 def input_densities(model: nn.Module, batch: Any) -> dict[str, float]:
@@ -72,17 +74,17 @@ def input_densities(model: nn.Module, batch: Any) -> dict[str, float]:
     Raises:
         DataError: the model cannot run on `batch`.
     """
-    densities: dict[str, float] = {}
+    densities: list[float] = []
 
-    def observe(layer: Any, inputs: Tensor, weights: Tensor) -> None:
-        densities[layer.name] = float(torch.count_nonzero(inputs)) / inputs.numel()
+    def observe(position: int, inputs: Tensor, weights: Tensor) -> None:
+        densities.append(float(torch.count_nonzero(inputs)) / inputs.numel())
 
     args, kwargs = _arguments(batch)
     model = getattr(model, "_orig_mod", model)
     recorder = Recorder(model, observe)
     with _quiet(model):
         _run(recorder, args, kwargs, type(model).__name__)
-    return densities
+    return {layer.name: density for layer, density in zip(recorder.layers, densities, strict=True)}
 
 
 def _arguments(example_input: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -139,8 +141,10 @@ def _quiet(model: nn.Module) -> Iterator[None]:
         for module in training:
             module.training = False
         torch.backends.mha.set_fastpath_enabled(False)
-        with sdpa_kernel(SDPBackend.MATH), torch.backends.mkldnn.flags(enabled=False):  # type: ignore[no-untyped-call]
-            yield
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="TF32 acceleration on top of oneDNN")  # what setting these flags says
+            with sdpa_kernel(SDPBackend.MATH), torch.backends.mkldnn.flags(enabled=False):  # type: ignore[no-untyped-call]
+                yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fast_path)
         for module, mode in training.items():

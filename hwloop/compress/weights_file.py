@@ -28,9 +28,10 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
     try:
         content: Any = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        reason = str(error).strip().splitlines()[0]
-        hint = "save model.state_dict() with torch.save"
-        raise DataError(f"{path}: holds more than weights, or is no checkpoint ({reason}); {hint}") from error
+        raise DataError(
+            f"{path}: is no checkpoint, or holds objects other than tensors, which hwloop does not load; "
+            "save the weights alone with torch.save(model.state_dict(), path)"
+        ) from error
     except (RuntimeError, EOFError, OSError, zipfile.BadZipFile, ValueError, KeyError) as error:
         raise DataError(f"{path}: cannot be read as a checkpoint: {type(error).__name__}: {error}") from error
     for key in _WRAPPERS:

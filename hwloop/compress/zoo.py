@@ -87,7 +87,7 @@ def _make_torchvision(name: str, in_channels: int, image_size: int, classes: int
         extra |= {"aux_logits": False, "init_weights": True}  # scores alone in training too, as the other models give
     try:
         model: nn.Module = torchvision.models.get_model(name, weights=None, num_classes=classes, **extra)
-    except (ValueError, RuntimeError) as error:
+    except (ValueError, RuntimeError, AssertionError) as error:
         raise DataError(f"model {_PREFIX}{name}: cannot be made for images of {image_size} pixels: {error}") from error
     return model
 
