@@ -36,6 +36,7 @@ _HEAVY = re.compile(
 _LIGHT_NAMESPACES = ("aten", "prim", "prims", "profiler", "inductor")
 _LIGHT_TORCHVISION = ("nms", "roi_align", "roi_pool", "ps_roi_align", "ps_roi_pool")
 _MOVES = {"clone", "copy", "unsafe_view", "unsafe_split", "local_scalar_dense", "lift_fresh", "to_copy"}
+_SHAPE_ONLY = re.compile(r"^new_|_like$")  # these take a tensor for its shape, not for its values
 _OWNER = re.compile(r"\.parametrizations\.(\w+)\.original\d*$")
 
 
@@ -173,7 +174,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             if result is not NotImplemented:
                 return result
         tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
-        sources = [self._origin(tensor) for tensor in tensors]
+        sources = [] if _SHAPE_ONLY.search(name) else [self._origin(tensor) for tensor in tensors]
         result = func(*args, **kwargs)
         origin = _merge(sources)
         if not mapped:

@@ -39,7 +39,8 @@ PUBLISHED = {
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_torchvision_models_cost_what_is_published_and_what_torch_counts(name: str) -> None:
     with torch.device("meta"):
-        model = torchvision.models.get_model(name, weights=None, **({"init_weights": True} if name == "inception_v3" else {})).eval()
+        extra = {"init_weights": True} if name == "inception_v3" else {}
+        model = torchvision.models.get_model(name, weights=None, **extra).eval()
     pixels = 299 if name == "inception_v3" else 224
     images = torch.zeros(1, 3, pixels, pixels, device="meta")
     workload = trace(model, images)
@@ -269,6 +270,13 @@ def test_branches_and_slices_written_in_place_keep_their_edges() -> None:
 
     workload = trace(Branches(), torch.zeros(2, 4))
     assert set(workload.graph.edges) == {("a", "c")}
+
+
+def test_a_tensor_taken_for_its_shape_alone_is_no_source() -> None:
+    with torch.device("meta"):
+        workload = trace(torchvision.models.swin_t(weights=None), torch.zeros(1, 3, 224, 224))
+    shifted = workload.by_name["features.1.1.attn.pv"]  # its mask is made of `x.new_zeros`
+    assert shifted.inputs == ("features.1.1.attn.qkv", "features.1.1.attn.qk")
 
 
 def test_residual_connections_feed_the_next_block_from_both_sides() -> None:
