@@ -6,6 +6,7 @@ import copy
 from collections import OrderedDict
 from collections.abc import Mapping
 
+import torch
 from torch import Tensor, nn
 
 from hwloop.compress.calibrate import Calibration, calibrate
@@ -70,7 +71,7 @@ class Evaluator:
             batch_size: images at a time.
             seed: of the choice of images.
         """
-        self._model = copy.deepcopy(model).eval()
+        self._model = copy.deepcopy(model).eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         for parameter in self._model.parameters():
             parameter.requires_grad_(False)
         self._device = device_of(self._model)
