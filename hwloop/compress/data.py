@@ -59,12 +59,9 @@ class Augmentation:
         return images
 
 
-_AUGMENTATION = {
-    "digits": Augmentation(pad=2),
-    "mnist": Augmentation(pad=2),
-    "cifar10": Augmentation(pad=4, flip=True),
-    "imagefolder": Augmentation(pad=8, flip=True),
-}
+# The shift is a share of the image's side: 2 of 28 pixels, 4 of 32, 8 of 224.
+_SHIFT = {"digits": 2 / 28, "mnist": 2 / 28, "cifar10": 4 / 32, "imagefolder": 8 / 224}
+_FLIPPED = ("cifar10", "imagefolder")
 
 
 @dataclass(frozen=True, eq=False)
@@ -223,7 +220,7 @@ def load_data(
         std=std,
         train=whole.take(torch.from_numpy(rest)),
         validation=whole.take(torch.from_numpy(held)),
-        augmentation=_AUGMENTATION[name],
+        augmentation=Augmentation(pad=round(_SHIFT[name] * height), flip=name in _FLIPPED),
         how=f"{len(held)} of the {len(whole)} training images held out for validation, by class; the test set is its own",
         seed=seed,
         load_test=lambda: split(_read(name, folder, False, image_size)),

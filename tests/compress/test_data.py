@@ -155,7 +155,7 @@ def test_a_broken_mnist_file_is_named(tmp_path: Path):
     with pytest.raises(DataError, match=r"train-labels-idx1-ubyte.gz cannot be read .*; fetch it again"):
         load_data("mnist", tmp_path)
     labels.write_bytes(gzip.compress(b"\0\0\x08\x01\0\0\0\x09abc"))
-    with pytest.raises(DataError, match="train-labels-idx1-ubyte.gz is not a whole IDX file"):
+    with pytest.raises(DataError, match=r"train-labels-idx1-ubyte.gz is not a whole IDX file"):
         load_data("mnist", tmp_path)
 
 

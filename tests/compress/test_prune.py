@@ -124,7 +124,7 @@ def test_impossible_schedules(target: float, steps: int, kind: str, message: str
 
 
 def test_impossible_fraction():
-    with pytest.raises(SpecError, match="fraction: expected a number from 0 to below 1, found 1.5"):
+    with pytest.raises(SpecError, match=r"fraction: expected a number from 0 to below 1, found 1\.5"):
         magnitude_masks(small_net(), 1.5)
 
 
