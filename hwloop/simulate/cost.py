@@ -1,0 +1,188 @@
+"""From activity to cost: capacity, vector accesses, energy, bandwidth and cycles of every level.
+
+Each formula stands once and takes Python numbers (one mapping) or arrays (a batch); see `hwloop.simulate.numeric`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hwloop.simulate.activity import Activity, ComputeActivity, TileActivity
+from hwloop.simulate.compiled import Compiled, CompiledLevel
+from hwloop.simulate.nest import Nest
+from hwloop.simulate.numeric import Number, as_float, ceil, ceil_div, maximum, minimum, where
+
+
+@dataclass(slots=True)
+class LevelCost:
+    """One storage level.
+
+    Attributes:
+        cycles: cycles of the whole problem if only this level throttled.
+        leakage_pj: leakage of all its instances [pJ].
+        energy_pj: accesses and leakage [pJ].
+        space_pj: access energy of each data space over all instances [pJ].
+    """
+
+    cycles: Number
+    leakage_pj: Number
+    energy_pj: Number
+    space_pj: list[Number]
+
+
+@dataclass(slots=True)
+class Cost:
+    """The whole accelerator: cycles, energy [pJ], utilisation (0-1), by level, and of the compute units."""
+
+    cycles: Number
+    energy_pj: Number
+    utilization: Number
+    levels: list[LevelCost]
+    compute_pj: Number
+
+
+def needed_capacity(level: CompiledLevel, tiles: list[TileActivity]) -> list[Number]:
+    """What each data space takes of a level: words, or rows where some data space has a width of its own."""
+    if not level.by_rows:
+        return [tile.capacity for tile in tiles]
+    return [_rows(level, s, tile.capacity) for s, tile in enumerate(tiles)]
+
+
+def _rows(level: CompiledLevel, s: int, words: Number) -> Number:
+    if level.word_rows[s] > 1:
+        return words * level.word_rows[s]
+    return words if level.row_words[s] == 1 else ceil_div(words, level.row_words[s])
+
+
+def evaluate(compiled: Compiled, nest: Nest, activity: Activity) -> Cost:
+    """Cost of a mapping that fits."""
+    compute = activity.compute
+    compute_cycles = nest.temporal_iterations if nest.imperfect else ceil(
+        as_float(compute.computes + compute.gated) / compute.instances
+    )  # fmt: skip
+    cycles = compute_cycles
+    level_cycles: list[Number] = []
+    for index, level in enumerate(compiled.levels):
+        own = _level_cycles(level, nest, index, activity.tiles[index], compute_cycles)
+        level_cycles.append(own)
+        cycles = maximum(cycles, own)
+    energy = compute_pj = _compute_energy(compiled, compute)
+    levels: list[LevelCost] = []
+    for index, level in enumerate(compiled.levels):
+        space_pj = [
+            _access_energy(compiled, level, s, tile) if nest.tiles[index][s].kept else 0.0
+            for s, tile in enumerate(activity.tiles[index])
+        ]
+        leakage = _leakage(compiled, activity, index, cycles) if level.leak_pj else 0.0
+        total = sum(space_pj) + leakage
+        levels.append(LevelCost(level_cycles[index], leakage, total, space_pj))
+        energy = energy + total
+    ideal = as_float(compute.computes + compute.gated) / compiled.compute_instances
+    all_cycles = cycles + compiled.network_latency
+    return Cost(all_cycles, energy, ideal / all_cycles, levels, compute_pj)
+
+
+def _compute_energy(compiled: Compiled, compute: ComputeActivity) -> Number:
+    energy = compute.computes * compiled.compute_pj["computes"]
+    if not (isinstance(compute.gated, int) and isinstance(compute.skipped, int) and compute.gated == compute.skipped == 0):
+        energy = energy + compute.skipped * compiled.compute_pj["skipped"] + compute.gated * compiled.compute_pj["gated"]
+    return energy
+
+
+def _is_zero(x: Number) -> bool:
+    return isinstance(x, (int, float)) and x == 0
+
+
+def _access_energy(compiled: Compiled, level: CompiledLevel, s: int, tile: TileActivity) -> Number:
+    """Energy of all accesses of a data space over all instances [pJ].
+
+    An access of a vector is paid once a cluster; `vector_ratio` corrects for vectors that compressed tiles fill unevenly.
+    """
+    energy: Number = 0.0
+    for (state, kind), words in (
+        (("random", "read"), tile.reads),
+        (("random", "fill"), tile.fills),
+        (("random", "update"), tile.updates),
+        (("gated", "read"), tile.gated_reads),
+        (("gated", "fill"), tile.gated_fills),
+        (("gated", "update"), tile.gated_updates),
+        (("skipped", "read"), tile.skipped_reads),
+        (("skipped", "fill"), tile.skipped_fills),
+        (("skipped", "update"), tile.skipped_updates),
+    ):
+        if not _is_zero(words) and level.energy_pj[state, kind]:
+            energy = energy + _rows(level, s, words) * tile.vector_ratio * level.energy_pj[state, kind]
+    for key, traffic in tile.metadata.items():
+        energy = energy + traffic.vectors * level.metadata_pj[key]
+    if not _is_zero(tile.decompressions):
+        energy = energy + tile.decompressions * level.decompression_pj
+    if not _is_zero(tile.compressions):
+        energy = energy + tile.compressions * level.compression_pj
+    spread = tile.x_expansion * tile.y_expansion
+    clusters = minimum(spread, level.clusters)
+    total = energy * tile.instances if level.clusters == level.instances else energy * clusters / spread * tile.instances
+    if level.address_pj:
+        generations = tile.fills + tile.gated_fills
+        if compiled.spaces[s].read_write:
+            generations = generations + tile.updates + tile.gated_updates
+        else:
+            generations = generations + tile.reads + tile.gated_reads
+        total = total + generations * level.address_pj * clusters
+    return total
+
+
+def _level_cycles(level: CompiledLevel, nest: Nest, index: int, tiles: list[TileActivity], compute_cycles: Number) -> Number:
+    """Cycles stretched by the bandwidth of a level: read, write, or both shared, whichever is worst."""
+    if level.read_bandwidth is None and level.write_bandwidth is None and level.shared_bandwidth is None:
+        return compute_cycles
+    read: Number = 0.0
+    write: Number = 0.0
+    for s, tile in enumerate(tiles):
+        if not nest.tiles[index][s].kept:
+            continue
+        words_read = tile.reads + tile.gated_reads
+        words_written = tile.fills + tile.gated_fills + tile.updates + tile.gated_updates
+        if tile.metadata:
+            words_read = words_read + _metadata_words(level, tile, ("read",))
+            words_written = words_written + _metadata_words(level, tile, ("fill", "update"))
+        ratio = tile.x_expansion * tile.y_expansion / tile.instances
+        if not (isinstance(ratio, float) and ratio == 1.0):
+            words_read, words_written = ceil(words_read / ratio), ceil(words_written / ratio)
+        read = read + as_float(words_read) / compute_cycles * level.bandwidth_scale[s]
+        write = write + as_float(words_written) / compute_cycles * level.bandwidth_scale[s]
+    slowdown: Number = 1.0
+    for have, need in (
+        (level.read_bandwidth, read),
+        (level.write_bandwidth, write),
+        (level.shared_bandwidth, write + read),
+    ):
+        if have is not None:
+            throttled = have < need
+            slowdown = where(throttled, minimum(slowdown, have / where(throttled, need, 1.0)), slowdown)
+    return ceil(compute_cycles / slowdown)
+
+
+def _metadata_words(level: CompiledLevel, tile: TileActivity, kinds: tuple[str, ...]) -> Number:
+    bits: Number = 0
+    for (state, kind), traffic in tile.metadata.items():
+        if kind in kinds and state != "skipped":
+            bits = bits + traffic.bits
+    return bits // level.word_bits
+
+
+def _leakage(compiled: Compiled, activity: Activity, index: int, cycles: Number) -> Number:
+    """Leakage of the instances that are not power-gated: those in use, and all that share a gate with one in use."""
+    level = compiled.levels[index]
+    leaking = _used(activity.tiles[index])
+    gate = compiled.levels[level.power_gate]
+    sharing = level.instances / max(gate.instances, 1)
+    if sharing > 1:
+        leaking = sharing * _used(activity.tiles[level.power_gate])
+    return level.leak_pj * cycles * leaking
+
+
+def _used(tiles: list[TileActivity]) -> Number:
+    used: Number = 1
+    for tile in tiles:
+        used = maximum(used, tile.instances)
+    return used

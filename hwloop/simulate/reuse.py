@@ -1,0 +1,207 @@
+"""What a level sends to the level below it for one data space: reuse over time, multicast and neighbour links over space.
+
+The model is Timeloop's (Parashar et al., ISPASS 2019), whose recursion over the nest is solved here in closed form:
+
+- A tile is a box in the tensor. When the loops around it step, the box moves and only what the last box did not hold is sent.
+- A step of loop `k` resets the loops inside it. Timeloop runs every loop for two passes and lets the second stand for the rest,
+  so a reset moves the box back by *one* step of each inner loop: it moves by `stride[k] - sum(stride[j] for inner j)`, and the
+  step happens `(bound[k] - 1) * product(bound[j] for outer j)` times.
+- Hardware follows one pattern of moves. The pattern is that of the innermost loop that moves the box; any other move sends the
+  whole box again, except that a box that stays needs nothing.
+- Over space, each instance sends what is equal for several children once (multicast). A child whose new data is exactly what a
+  neighbour (left, right, above or below on the mesh) received in the step before gets it over a link, if that lowers the traffic.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+Vector = tuple[int, ...]  # a move in the tensor, by rank
+Loops = Sequence[tuple[int, Vector]]  # innermost first: (bound, move of the box in one pass)
+Shares = dict[tuple[int, int], float]  # (children that share a word, groups that do so) -> words sent
+
+
+@dataclass(slots=True)
+class Step:
+    """One kind of step: how often it happens, the words of new data, and how the box moved."""
+
+    weight: int
+    size: int
+    move: Vector
+
+
+@dataclass(slots=True)
+class Mesh:
+    """The children of one instance: spatial loops on a mesh `width` wide and `height` high (in Timeloop's linear order)."""
+
+    loops: list[tuple[int, Vector]]
+    width: int
+    height: int
+
+
+def volume(extents: Vector) -> int:
+    """Words of a box."""
+    out = 1
+    for extent in extents:
+        out *= extent
+    return out
+
+
+def new_words(extents: Vector, move: Vector) -> int:
+    """Words of a box that lie outside the same box before it moved."""
+    overlap = full = 1
+    for extent, m in zip(extents, move, strict=True):
+        full *= extent
+        overlap *= max(extent - abs(m), 0)
+    return full - overlap
+
+
+def steps(extents: Vector, loops: Loops, points: bool) -> list[Step]:
+    """Every kind of step of a tile: the first arrival, then one for each temporal loop around it, innermost first.
+
+    Args:
+        extents: size of the box by rank.
+        loops: the temporal loops around the tile.
+        points: the children are compute units: they hold nothing, so every step sends its point again.
+    """
+    zero = (0,) * len(extents)
+    full = volume(extents)
+    out = [Step(1, full, zero)]
+    outer = 1
+    for bound, _ in loops:
+        outer *= bound
+    back = zero
+    pattern: Vector | None = None
+    for bound, stride in loops:
+        outer //= bound
+        move = tuple([s - b for s, b in zip(stride, back, strict=True)])
+        back = tuple([b + s for s, b in zip(stride, back, strict=True)])
+        if points:
+            size = full
+        elif not any(move):
+            size = 0
+        else:
+            pattern = pattern or move
+            size = new_words(extents, move) if move == pattern else full
+        out.append(Step((bound - 1) * outer, size, move))
+    return out
+
+
+def words_over_time(extents: Vector, loops: Loops, simple: bool) -> int:
+    """Words that one tile receives over all steps.
+
+    Args:
+        extents: size of the tile by rank.
+        loops: the temporal loops around it.
+        simple: no rank sums two dimensions, so that every move sends the whole tile.
+    """
+    if not simple:
+        return sum([step.weight * step.size for step in steps(extents, loops, points=False)])
+    words = volume(extents)
+    still = True
+    for bound, stride in loops:
+        if still and not any(stride):
+            continue
+        still = False
+        words *= bound
+    return words
+
+
+def multicast(mesh: Mesh) -> dict[int, int]:
+    """Children that share their data: {how many share: number of such groups}."""
+    same, groups = 1, 1
+    used: set[int] = set()
+    for bound, move in mesh.loops:
+        moved = {r for r, m in enumerate(move) if m}
+        if moved & used:
+            return dict(Counter(Counter(_offsets(mesh)).values()))
+        used |= moved
+        if moved:
+            groups *= bound
+        else:
+            same *= bound
+    return {same: groups}
+
+
+def _offsets(mesh: Mesh) -> list[Vector]:
+    """Where each child's data lies relative to the first one's, children in linear order (innermost loop fastest)."""
+    out: list[Vector] = [(0,) * len(mesh.loops[0][1])]
+    for bound, move in mesh.loops:
+        out = [tuple([o + i * m for o, m in zip(base, move, strict=True)]) for i in range(bound) for base in out]
+    return out
+
+
+def linked(mesh: Mesh, gap: Vector) -> tuple[int, dict[int, int]]:
+    """Children that get their data from a neighbour, and the multicast groups among the others.
+
+    Args:
+        mesh: the children.
+        gap: how far a neighbour's data must lie from the child's own to be what it received in the step before.
+    """
+    offsets = _offsets(mesh)
+    count, width, height = len(offsets), mesh.width, mesh.height
+    rest: list[Vector] = []
+    for i, own in enumerate(offsets):
+        wanted = tuple([o + g for o, g in zip(own, gap, strict=True)])
+        h, v = i % width, i // width
+        if not (
+            (v > 0 and offsets[i - width] == wanted)
+            or (v < height - 1 and i + width < count and offsets[i + width] == wanted)
+            or (h > 0 and offsets[i - 1] == wanted)
+            or (h < width - 1 and i + 1 < count and offsets[i + 1] == wanted)
+        ):
+            rest.append(own)
+    return count - len(rest), dict(Counter(Counter(rest).values()))
+
+
+def spread(extents: Vector, loops: Loops, mesh: Mesh, points: bool, simple: bool) -> tuple[Shares, int]:
+    """What an instance sends to its children over the whole nest, by how many share it, and the words that take links instead.
+
+    Args:
+        extents: size of a child's box by rank.
+        loops: temporal loops around the child.
+        mesh: the children.
+        points: the children are compute units.
+        simple: no rank sums two dimensions.
+    """
+    groups = multicast(mesh)
+    if not points and (simple or not loops or not any(loops[0][1])):  # no move can match a neighbour's
+        words = words_over_time(extents, loops, simple)
+        return {(share, count): count * words for share, count in groups.items()}, 0
+    reach = [sum([abs(move[r]) * (bound - 1) for bound, move in mesh.loops]) for r in range(len(extents))]
+    sent = sum(groups.values())
+    shares: Shares = {}
+    links = 0
+    found: dict[Vector, tuple[int, dict[int, int]]] = {}
+    for step, before, weight in _pairs(steps(extents, loops, points), loops):
+        if step.size == 0:
+            continue
+        used = groups
+        near = all([abs(m) <= limit for m, limit in zip(step.move, reach, strict=True)])
+        if before is not None and before.size == step.size and near:
+            if step.move not in found:
+                found[step.move] = linked(mesh, step.move)
+            hits, rest = found[step.move]
+            if sum(rest.values()) < sent:
+                used = rest
+                links += hits * step.size * weight
+        for share, count in used.items():
+            shares[share, count] = shares.get((share, count), 0) + count * step.size * weight
+    return shares, links
+
+
+def _pairs(kinds: list[Step], loops: Loops) -> list[tuple[Step, Step | None, int]]:
+    """(step, the step before it, how often): an outer loop's step follows one of the innermost loop, and the other way round."""
+    first, rest = kinds[0], kinds[1:]
+    out: list[tuple[Step, Step | None, int]] = [(first, None, 1)]
+    if not rest:
+        return out
+    innermost = rest[0]
+    passes = loops[0][0] - 1
+    out.append((innermost, first, passes))
+    for step in rest[1:]:
+        out.append((innermost, step, passes * step.weight))
+        out.append((step, innermost, step.weight))
+    return out
