@@ -1,0 +1,178 @@
+"""The key of a result: SHA-256 over the canonical form of everything that can change it.
+
+Two requests that mean the same have the same key: the order of dict entries, whole numbers written as floats, and names that
+are only for people (of the layer, the accelerator, the constraint set, the source of an energy) do not count. Everything else
+does, down to the source code of the mapper and the simulator, so that no row outlives the program that made it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping as MappingABC
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cache, cached_property
+from pathlib import Path
+from typing import Any
+
+import hwloop
+from hwloop.errors import SpecError
+from hwloop.spec.architecture import Architecture
+from hwloop.spec.constraints import Constraints
+from hwloop.spec.energy_table import EnergyTable
+from hwloop.spec.mapping import Mapping
+from hwloop.spec.problem import Problem
+
+KEY_VERSION = 1  # raise it when the canonical form changes
+_PACKAGE = Path(hwloop.__file__).parent
+_CODE = ("spec", "simulate", "mapper")  # what a result depends on
+
+
+@dataclass(frozen=True, eq=False)
+class MapRequest:
+    """One call of `map_problem`, with names for the record.
+
+    Attributes:
+        problem: shape, sizes and densities.
+        arch: the accelerator.
+        ert: its energies.
+        constraints: what a mapping may do beyond what the accelerator says.
+        objective: what the mapper minimises.
+        bits: `{data space: bits}`.
+        start: a mapping to start from.
+        seed: of the mapper.
+        effort: how long the mapper looks.
+        network, layer: for people; not in the key.
+    """
+
+    problem: Problem
+    arch: Architecture
+    ert: EnergyTable
+    constraints: Constraints | None = None
+    objective: str = "edp"
+    bits: MappingABC[str, int] | None = None
+    start: Mapping | None = None
+    seed: int = 0
+    effort: str = "normal"
+    network: str = field(default="")
+    layer: str = field(default="")
+
+    @cached_property
+    def key(self) -> str:
+        """Hex SHA-256 of the request and of the program that answers it."""
+        parts = {
+            "key_version": KEY_VERSION,
+            "simulator": simulator_version(),
+            "problem": _problem_form(self.problem),
+            "bits": None if self.bits is None else {name: int(bits) for name, bits in self.bits.items()},
+            "architecture": digest_of_architecture(self.arch),
+            "energy_table": digest_of_energy_table(self.ert),
+            "constraints": None if self.constraints is None else _without_names(self.constraints.to_dict()),
+            "objective": self.objective,
+            "start": None if self.start is None else self.start.to_list(),
+            "seed": int(self.seed),
+            "effort": self.effort,
+        }
+        return digest(parts)
+
+
+def canonical(value: Any) -> str:
+    """JSON with sorted keys and no spaces; whole floats are written as integers.
+
+    Raises:
+        TypeError: something that is not plain data.
+        ValueError: NaN or infinity.
+    """
+    return json.dumps(_plain(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def digest(value: Any) -> str:
+    """Hex SHA-256 of the canonical form."""
+    return hashlib.sha256(canonical(value).encode()).hexdigest()
+
+
+@cache
+def simulator_version() -> str:
+    """Name and version of the embedded simulator and mapper, with a digest of their source code."""
+    code = hashlib.sha256()
+    for room in _CODE:
+        for file in sorted((_PACKAGE / room).rglob("*.py")):
+            code.update(str(file.relative_to(_PACKAGE)).encode() + b"\0" + file.read_bytes())
+    return f"hwloop {hwloop.__version__}+{code.hexdigest()[:12]}"
+
+
+_architectures: dict[int, tuple[Architecture, str]] = {}
+_energy_tables: dict[int, tuple[EnergyTable, str]] = {}
+_KEPT = 4096
+
+
+def digest_of_architecture(arch: Architecture) -> str:
+    """SHA-256 of the accelerator without the names that are for people; kept by object, as a search asks for it often."""
+    known = _architectures.get(id(arch))
+    if known is None or known[0] is not arch:
+        form = _without_names(arch.to_dict())
+        form["kinds"] = [level.kind for level in arch.levels]
+        known = _remember(_architectures, arch, digest(form))
+    return known[1]
+
+
+def digest_of_energy_table(ert: EnergyTable) -> str:
+    """SHA-256 of the energies and areas by component, without their sources."""
+    known = _energy_tables.get(id(ert))
+    if known is None or known[0] is not ert:
+        form = {c.name: {"actions": c.energies_pj, "area_um2": c.area_um2} for c in ert.components}
+        known = _remember(_energy_tables, ert, digest(form))
+    return known[1]
+
+
+def _remember(kept: dict[int, tuple[Any, str]], thing: Any, digest_: str) -> tuple[Any, str]:
+    if len(kept) >= _KEPT:
+        kept.clear()
+    kept[id(thing)] = (thing, digest_)  # holds on to the object, so that its id stays its own
+    return kept[id(thing)]
+
+
+def _problem_form(problem: Problem) -> dict[str, Any]:
+    form = problem.to_dict()
+    for _, density in problem.densities:
+        if density.filename:  # what the file says counts, not what it is called
+            form.setdefault("density_files", []).append(_file_digest(density.filename))
+    return form
+
+
+def _file_digest(filename: str) -> str:
+    try:
+        return hashlib.sha256(Path(filename).read_bytes()).hexdigest()
+    except OSError as error:
+        raise SpecError("<problem>", "densities", "a readable file of counts", filename, str(error)) from None
+
+
+def _without_names(form: dict[str, Any]) -> dict[str, Any]:
+    """An architecture's or a constraint set's dict less what is only for people."""
+    out = {key: value for key, value in form.items() if key not in ("name", "description")}
+    if "architecture_constraints" in out:
+        out["architecture_constraints"] = _without_names(out["architecture_constraints"])
+    if "architecture" in out:
+        out["architecture"] = [{k: v for k, v in tree.items() if k != "name"} for tree in out["architecture"]["subtree"]]
+    if "targets" in out:
+        out["targets"] = sorted(out["targets"], key=canonical)
+    return out
+
+
+def _plain(value: Any) -> Any:
+    if value is None or isinstance(value, (str, bool)):
+        return value
+    if isinstance(value, MappingABC):
+        return {str(key): _plain(entry) for key, entry in value.items()}
+    if isinstance(value, Sequence):
+        return [_plain(entry) for entry in value]
+    if isinstance(value, (set, frozenset)):
+        return sorted((_plain(entry) for entry in value), key=str)
+    if hasattr(value, "item"):  # a numpy number
+        value = value.item()
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, (int, float)):
+        return value
+    raise TypeError(f"expected plain data, found {type(value).__name__}")

@@ -1,0 +1,122 @@
+"""Sampling, crossover and mutation on integer arrays: pure functions first, the thin pymoo classes after."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pymoo.core.crossover import Crossover
+from pymoo.core.mutation import Mutation
+from pymoo.core.sampling import Sampling
+
+Genes = NDArray[np.int64]
+Groups = Sequence[tuple[int, int]]
+
+
+def sample(count: int, lower: Genes, upper: Genes, groups: Groups, anchors: Genes, rng: np.random.Generator) -> Genes:
+    """`(count, n_var)` starting points: the anchors first, then rows that are level within a group, then rows that are not.
+
+    Purely random rows of many bits all look alike (their averages hardly differ), so of the rest every second row draws one
+    level a group and scatters around it.
+
+    Args:
+        count: rows wanted.
+        lower, upper: `(n_var,)` ends, inclusive.
+        groups: (from, to) columns of the same kind.
+        anchors: `(k, n_var)`, at most half of the rows are taken from it.
+        rng: source of the draws.
+    """
+    rows = list(anchors[: max(1, count // 2)]) if len(anchors) else []
+    while len(rows) < count:
+        row = rng.integers(lower, upper + 1)
+        if len(rows) % 2 == 0:
+            for start, end in groups:
+                level = rng.integers(lower[start], upper[start] + 1)
+                row[start:end] = level + rng.integers(-1, 2, end - start)
+        rows.append(np.clip(row, lower, upper))
+    return np.array(rows[:count], np.int64)
+
+
+def integer_sbx(parents: Genes, lower: Genes, upper: Genes, eta: float, exchange: float, rng: np.random.Generator) -> Genes:
+    """Simulated binary crossover (Deb and Agrawal, 1995) with stochastic rounding, so that the mean is kept.
+
+    Args:
+        parents: `(2, n, n_var)` integers.
+        lower, upper: `(n_var,)` ends, inclusive.
+        eta: distribution index; the larger, the closer the children stay to their parents.
+        exchange: probability that a variable takes part, 0-1.
+        rng: source of the draws.
+
+    Returns:
+        `(2, n, n_var)` integers within the ends.
+    """
+    a, b = parents.astype(np.float64)
+    u = rng.random(a.shape)
+    beta = np.where(u <= 0.5, (2 * u) ** (1 / (eta + 1)), (1 / np.maximum(2 * (1 - u), 1e-12)) ** (1 / (eta + 1)))
+    centre, spread = (a + b) / 2, beta * (b - a) / 2
+    swap = np.where(rng.random(a.shape) < 0.5, 1.0, -1.0)
+    children = np.stack([centre - swap * spread, centre + swap * spread])
+    rounded = np.floor(children + rng.random(children.shape)).astype(np.int64)
+    taken = rng.random(a.shape) < exchange
+    return np.clip(np.where(taken, rounded, parents), lower, upper)
+
+
+def mutate(X: Genes, lower: Genes, upper: Genes, groups: Groups, rate: float, shift: float, rng: np.random.Generator) -> Genes:
+    """Small steps of single variables, and now and then of a whole group.
+
+    Args:
+        X: `(n, n_var)` integers.
+        lower, upper: `(n_var,)` ends, inclusive.
+        groups: (from, to) columns of the same kind.
+        rate: expected number of variables of each group that take a step; a step is geometric, mostly 1.
+        shift: probability that a whole group moves by one step, the same for all its variables.
+        rng: source of the draws.
+
+    Returns:
+        `(n, n_var)` integers within the ends, a new array.
+    """
+    out = X.copy()
+    for start, end in groups:
+        width = end - start
+        size = (len(X), width)
+        steps = rng.geometric(0.5, size) * np.where(rng.random(size) < 0.5, 1, -1)
+        out[:, start:end] += np.where(rng.random(size) < min(rate / width, 0.5), steps, 0)
+        if width > 1:
+            moves = np.where(rng.random((len(X), 1)) < 0.5, 1, -1) * (rng.random((len(X), 1)) < shift)
+            out[:, start:end] += moves
+    return np.clip(out, lower, upper)
+
+
+class AnchoredSampling(Sampling):  # type: ignore[misc]
+    """`sample` for pymoo."""
+
+    def __init__(self, anchors: Genes, groups: Groups, seed: int) -> None:
+        super().__init__()
+        self.anchors, self.groups, self.rng = anchors, groups, np.random.default_rng(seed)
+
+    def _do(self, problem: Any, n_samples: int, *args: Any, **kwargs: Any) -> Genes:
+        return sample(n_samples, problem.xl, problem.xu, self.groups, self.anchors, self.rng)
+
+
+class IntegerCrossover(Crossover):  # type: ignore[misc]
+    """`integer_sbx` for pymoo."""
+
+    def __init__(self, seed: int, eta: float = 8.0, exchange: float = 0.5) -> None:
+        super().__init__(n_parents=2, n_offsprings=2, prob=0.9)
+        self.eta, self.exchange, self.rng = eta, exchange, np.random.default_rng(seed)
+
+    def _do(self, problem: Any, X: Genes, *args: Any, **kwargs: Any) -> Genes:
+        return integer_sbx(X, problem.xl, problem.xu, self.eta, self.exchange, self.rng)
+
+
+class GroupMutation(Mutation):  # type: ignore[misc]
+    """`mutate` for pymoo."""
+
+    def __init__(self, groups: Groups, seed: int, rate: float = 1.0, shift: float = 0.15) -> None:
+        super().__init__(prob=1.0)
+        self.groups, self.rate, self.shift, self.rng = groups, rate, shift, np.random.default_rng(seed)
+
+    def _do(self, problem: Any, X: Genes, *args: Any, **kwargs: Any) -> Genes:
+        return mutate(X.astype(np.int64), problem.xl, problem.xu, self.groups, self.rate, self.shift, self.rng)
