@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from hwloop.spec.document import Fields, read_document, to_yaml
@@ -78,6 +78,22 @@ class Constraints:
             other.name or self.name,
             other.description or self.description,
         )
+
+    def for_dimensions(self, dimensions: Iterable[str]) -> Constraints:
+        """These constraints without what they say of other dimensions, so that one file fits every layer.
+
+        A depthwise layer has no M, most layers have no G: factors and permutations drop them.
+        """
+        known = {*dimensions, "*"}
+        loops = tuple(
+            replace(
+                loop,
+                factors=tuple(f for f in loop.factors if f[0] in known),
+                permutation=None if loop.permutation is None else tuple(d for d in loop.permutation if d in known),
+            )
+            for loop in self.loops
+        )
+        return replace(self, loops=loops)
 
     def to_dict(self) -> dict[str, Any]:
         """Timeloop's list of targets, with hwloop's name, description and minimum utilisation beside it."""

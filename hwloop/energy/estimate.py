@@ -1,0 +1,102 @@
+"""Where an energy table comes from: a file, the shipped figures, hwcomponents or Accelergy.
+
+This is the only place where energies follow bits and sizes; the simulator never rescales a table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from hwloop.energy.components import component_energy
+from hwloop.energy.hwcomponents_source import HwcomponentsEstimator
+from hwloop.energy.primitives import Estimator
+from hwloop.energy.shipped import ShippedEstimator
+from hwloop.errors import EnergyTableError
+from hwloop.spec.energy_table import EnergyTable, load_energy_table
+from hwloop.spec.levels import Architecture
+from hwloop.units import UM2_PER_MM2
+
+ESTIMATORS: dict[str, Callable[[], Estimator]] = {"shipped": ShippedEstimator, "hwcomponents": HwcomponentsEstimator}
+# Sources that run a program live with the other outside programs and are loaded when asked for: each module has
+# `estimate_energy_table(architecture, bits) -> EnergyTable`.
+PROGRAMS = {"accelergy": "hwloop.external.accelergy"}
+SOURCES = (*ESTIMATORS, *PROGRAMS, "table")
+
+
+def estimate_energy_table(
+    arch: Architecture, source: str | Path | Mapping[str, Any] | EnergyTable = "shipped", bits: Mapping[str, int] | None = None
+) -> EnergyTable:
+    """The energy and area of every component of an accelerator, each with the estimator that says so.
+
+    Args:
+        arch: the accelerator.
+        source: `shipped` (figures that come with hwloop, of CACTI and Aladdin's tables, interpolated between the sizes they were
+            made for), `hwcomponents` or `accelergy` (run live), or a table of your own: a file in Accelergy's form, its
+            text, or `{component: {action: pJ}}`. A table is taken as it is; it does not follow `bits`.
+        bits: bits of a value by data space. Those of `Weights` and `Inputs` are the operands of a multiply; storage is priced
+            by the row, so it does not follow them. None means the width the accelerator was built for.
+
+    Raises:
+        EnergyTableError: an unknown source, a component that nobody can price (the message says what to add), or a table
+            that lacks one.
+        SpecError: a table that cannot be read.
+        SimulatorError: Accelergy failed.
+    """
+    if isinstance(source, str) and source in ESTIMATORS:
+        estimator = ESTIMATORS[source]()
+        return EnergyTable(
+            tuple(component_energy(level, estimator, arch.cycle_s, bits) for level in arch.levels if level.kind != "spatial")
+        )
+    if isinstance(source, str) and source in PROGRAMS:
+        table = import_module(PROGRAMS[source]).estimate_energy_table(arch, bits)
+        assert isinstance(table, EnergyTable)
+        return table
+    if source == "table":
+        raise EnergyTableError("energy source 'table': give the table's file itself in place of the word")
+    if isinstance(source, str) and not _looks_like_table(source):
+        raise EnergyTableError(f"energy source {source!r}: neither a file nor one of {', '.join(SOURCES)}")
+    return check_covers(load_energy_table(source), arch)
+
+
+def check_covers(table: EnergyTable, arch: Architecture) -> EnergyTable:
+    """The same table, if it has every component of the accelerator.
+
+    Raises:
+        EnergyTableError: names those it lacks.
+    """
+    missing = [level.name for level in arch.levels if level.kind != "spatial" and level.name not in table]
+    if missing:
+        have = ", ".join(c.name for c in table.components)
+        raise EnergyTableError(
+            f"energy table: no entry for {', '.join(missing)} of accelerator {arch.name!r}; it has {have}; "
+            "add an entry with the actions [pJ] for each"
+        )
+    return table
+
+
+def area_um2(arch: Architecture, table: EnergyTable) -> float:
+    """Area of the accelerator's components, all instances [um^2]. Wires, control and pads are not in it.
+
+    Raises:
+        EnergyTableError: a component without an area.
+    """
+    total = 0.0
+    for level in arch.levels:
+        if level.kind != "spatial":
+            area = table.component(level.name).area_um2
+            if area is None:
+                raise EnergyTableError(f"energy table: component {level.name!r} has no area; add it under ART [um^2]")
+            total += area * level.instances
+    return total
+
+
+def area_mm2(arch: Architecture, table: EnergyTable) -> float:
+    """`area_um2` in [mm^2]."""
+    return area_um2(arch, table) / UM2_PER_MM2
+
+
+def _looks_like_table(source: str) -> bool:
+    return "\n" in source or "{" in source or Path(source).is_file()
