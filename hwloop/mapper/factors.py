@@ -1,0 +1,150 @@
+"""All ways to spread one dimension over the slots of a mapspace: the tables that the search indexes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hwloop.errors import InfeasibleMappingError
+from hwloop.mapper.mapspace import X_AXIS, Mapspace
+
+Options = tuple[tuple[int, ...], ...]  # one tuple a way: signed bound by slot, negative for Y
+SlotKey = tuple[int, int, tuple[int, ...], tuple[int, int]]
+
+
+@dataclass(frozen=True)
+class FactorTable:
+    """The ways to spread one dimension; `n` of them.
+
+    Attributes:
+        bounds: `(n, slot)` int64 loop bounds, innermost slot first.
+        on_y: `(n, slot)` bool: the spatial loop lies on Y.
+        passes: `(n,)` product of the temporal bounds.
+        effective: `(n, slot)` average passes: the bounds, less what the last, incomplete passes leave out. Their product is
+            the dimension.
+        extents: `(n, slot)` iterations that the slot and those inside it cover, at most the dimension.
+        imperfect: `(n,)` bool: some bound does not divide.
+    """
+
+    bounds: NDArray[np.int64]
+    on_y: NDArray[np.bool_]
+    passes: NDArray[np.float64]
+    effective: NDArray[np.float64]
+    extents: NDArray[np.float64]
+    imperfect: NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        return len(self.bounds)
+
+
+def divisors(n: int) -> list[int]:
+    """Divisors of `n`, ascending."""
+    small = [d for d in range(1, int(n**0.5) + 1) if n % d == 0]
+    return small + [n // d for d in reversed(small) if d * d != n]
+
+
+def ceilings(n: int) -> list[int]:
+    """The bounds worth trying on `n` iterations: the least bound for every possible number of passes, ascending."""
+    return sorted({-(-n // k) for k in range(1, n + 1)})
+
+
+def factor_tables(space: Mapspace, imperfect: bool, limit: int) -> tuple[FactorTable, ...]:
+    """One table for each dimension of the problem.
+
+    Args:
+        space: the mapspace.
+        imperfect: whether one bound of a dimension may leave an incomplete last pass.
+        limit: rows of a table before imperfect bounds are thinned out.
+
+    Raises:
+        InfeasibleMappingError: a dimension that its constrained factors cannot make up.
+    """
+    tables = []
+    for d, (name, size) in enumerate(space.problem.sizes.items()):
+        keys = tuple((s.low[d], s.high[d], s.axes[d] if s.spatial else (), s.room) for s in space.slots)
+        perfect = _spread(size, keys, 0)
+        rows = perfect
+        if (imperfect and size > 3) or not perfect:
+            extra = tuple(row for row in _spread(size, keys, 1) if row not in set(perfect))
+            rows = perfect + _thin(extra, limit - min(len(perfect), limit // 2))
+        for budget in range(2, len(keys)):  # constraints may force several incomplete passes
+            if rows:
+                break
+            rows = _spread(size, keys, budget)
+        if not rows:
+            storage = space.architecture.storage
+            held = ", ".join(
+                f"{storage[s.level].name} {s.low[d]}" + ("" if s.low[d] == s.high[d] else f" to {s.high[d]}")
+                for s in reversed(space.slots)
+                if (s.low[d], s.high[d]) != (1, size)
+            )
+            raise InfeasibleMappingError(f"{name} is {size}: no factors that the constraints allow make it up ({held})")
+        tables.append(_table(rows, size, tuple(s.spatial for s in space.slots)))
+    return tuple(tables)
+
+
+def _thin(rows: Options, limit: int) -> Options:
+    if len(rows) <= limit:
+        return rows
+    step = len(rows) / limit
+    return tuple(rows[int(k * step)] for k in range(limit))
+
+
+@lru_cache(maxsize=4096)
+def _spread(size: int, keys: tuple[SlotKey, ...], budget: int) -> Options:
+    """Signed bounds by slot, innermost first; at most `budget` of them leave an incomplete last pass."""
+    if not keys:
+        return ((),) if size == 1 else ()
+    low, high, axes, room = keys[0]
+    if len(keys) == 1:
+        values = [size]
+    elif low == high:
+        values = [low]
+    else:
+        values = ceilings(size) if budget else divisors(size)
+        if budget and axes:
+            values = sorted({*values, *(n for n in room if 1 < n <= size)})
+    out = []
+    for value in values:
+        if not low <= value <= min(high, size):
+            continue
+        cost = 1 if size % value else 0
+        if cost > budget:
+            continue
+        signs = [1] if not axes or value == 1 else [1 if a == X_AXIS else -1 for a in axes if value <= room[a - 1]]
+        for rest in _spread(-(-size // value), keys[1:], budget - cost):
+            out += [(sign * value, *rest) for sign in signs]
+    return tuple(out)
+
+
+def _table(rows: Options, size: int, spatial: tuple[bool, ...]) -> FactorTable:
+    signed = np.array(rows, np.int64).reshape(len(rows), len(spatial))
+    bounds = np.abs(signed)
+    covered = np.minimum(np.cumprod(bounds, axis=1), size).astype(np.float64)
+    before = np.concatenate([np.ones((len(rows), 1)), covered[:, :-1]], axis=1)
+    temporal = ~np.array(spatial)
+    passes = np.prod(bounds[:, temporal], axis=1).astype(np.float64)
+    imperfect = np.prod(bounds, axis=1) != size
+    return FactorTable(bounds, signed < 0, passes, covered / before, covered, imperfect)
+
+
+def remainders(bounds: NDArray[np.int64], size: int) -> NDArray[np.int64]:
+    """The bound of each slot's last pass, as Timeloop derives it from the innermost slot outward.
+
+    Args:
+        bounds: `(batch, slot)`, innermost first.
+        size: the dimension.
+
+    Returns:
+        `(batch, slot)`; equal to the bound where it divides what is left.
+    """
+    rest = np.full(len(bounds), size, np.int64)
+    out = np.empty_like(bounds)
+    for s in range(bounds.shape[1]):
+        left = rest % bounds[:, s]
+        out[:, s] = np.where(left == 0, bounds[:, s], left)
+        rest = -(-rest // bounds[:, s])
+    return out
