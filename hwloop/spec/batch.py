@@ -26,30 +26,39 @@ class MappingBatch:
         order: `(batch, level, dimension)` int8: dimension indices of the temporal loops, innermost first.
         keep: `(batch, level, data space)` bool: whether the level stores the data space; always False at spatial levels.
         remainders: like `factors`, the bound in the last pass of the loops above (imperfect factors); None when all are equal.
+        spatial_order: like `order`, of the spatial loops, those on X before those on Y; None for the shape's order. It
+            matters to skipping alone, which sees the tiles between one spatial loop and the next.
     """
 
     factors: NDArray[np.int64]
     order: NDArray[np.int8]
     keep: NDArray[np.bool_]
     remainders: NDArray[np.int64] | None = None
+    spatial_order: NDArray[np.int8] | None = None
 
     def __len__(self) -> int:
         return len(self.factors)
 
     def __getitem__(self, rows: slice | NDArray[np.int64] | NDArray[np.bool_]) -> MappingBatch:
         rest = None if self.remainders is None else self.remainders[rows]
-        return MappingBatch(self.factors[rows], self.order[rows], self.keep[rows], rest)
+        spatial = None if self.spatial_order is None else self.spatial_order[rows]
+        return MappingBatch(self.factors[rows], self.order[rows], self.keep[rows], rest, spatial)
 
     @classmethod
     def concatenate(cls, batches: Sequence[MappingBatch]) -> MappingBatch:
         """One batch after the other; all of the same problem shape and architecture."""
-        rests = None
+        rests = spatial = None
         if any(b.remainders is not None for b in batches):
             rests = np.concatenate([b.factors if b.remainders is None else b.remainders for b in batches])
+        if any(b.spatial_order is not None for b in batches):
+            spatial = np.concatenate([_natural_order(b.order) if b.spatial_order is None else b.spatial_order for b in batches])
         return cls(
-            np.concatenate([b.factors for b in batches]), np.concatenate([b.order for b in batches]),
-            np.concatenate([b.keep for b in batches]), rests,
-        )  # fmt: skip
+            np.concatenate([b.factors for b in batches]),
+            np.concatenate([b.order for b in batches]),
+            np.concatenate([b.keep for b in batches]),
+            rests,
+            spatial,
+        )
 
     @classmethod
     def from_mappings(
@@ -67,6 +76,7 @@ class MappingBatch:
         rests = np.ones_like(factors)
         order = np.empty((len(mappings), len(levels), len(dims)), np.int8)
         keep = np.zeros((len(mappings), len(levels), len(spaces)), np.bool_)
+        spatial = _natural_order(order)
         default_keep = [[_default_keep(architecture, i, s) for s in spaces] for i in range(len(levels))]
         index = {d: i for i, d in enumerate(dims)}
         names = {level.name: i for i, level in enumerate(levels)}
@@ -76,8 +86,7 @@ class MappingBatch:
             for loops in mapping.loops:
                 i = _find(loops.target, names, b)
                 permutation = _permutation(loops, dims, b)
-                if loops.kind == "temporal":
-                    order[b, i] = [index[d] for d in permutation]
+                (order if loops.kind == "temporal" else spatial)[b, i] = [index[d] for d in permutation]
                 split = len(dims) if loops.split is None else loops.split
                 for dim, bound, rest in loops.factors:
                     if dim not in index:
@@ -101,7 +110,7 @@ class MappingBatch:
                                 space,
                             )
                         keep[b, i, spaces.index(space)] = kept
-        return cls(factors, order, keep, None if np.array_equal(factors, rests) else rests)
+        return cls(factors, order, keep, None if np.array_equal(factors, rests) else rests, spatial)
 
     def to_mapping(self, row: int, shape: ProblemShape, architecture: Architecture) -> Mapping:
         """One mapping of the batch as a `Mapping`, every level written out."""
@@ -114,8 +123,9 @@ class MappingBatch:
             kept = tuple(s for j, s in enumerate(spaces) if self.keep[row, i, j])
             bypass.append(Bypass(level.name, kept, tuple(s for s in spaces if s not in kept)))
             if architecture.fanout[i] != (1, 1):
-                on_y = [d for j, d in enumerate(dims) if self.factors[row, i, SPATIAL_Y, j] > 1]
-                on_x = [d for d in dims if d not in on_y]
+                ordered = dims if self.spatial_order is None else tuple(dims[k] for k in self.spatial_order[row, i])
+                on_y = [d for d in ordered if self.factors[row, i, SPATIAL_Y, dims.index(d)] > 1]
+                on_x = [d for d in ordered if d not in on_y]
                 both = [d for d in on_y if self.factors[row, i, SPATIAL_X, dims.index(d)] > 1]
                 if both:
                     raise ValueError(
@@ -131,6 +141,11 @@ class MappingBatch:
             )
             loops.append(Loops(level.name, "temporal", factors, tuple(dims[k] for k in self.order[row, i])))
         return Mapping(tuple(loops), tuple(bypass))
+
+
+def _natural_order(order: NDArray[np.int8]) -> NDArray[np.int8]:
+    """The shape's own order of dimensions, laid out like `order`."""
+    return np.broadcast_to(np.arange(order.shape[-1], dtype=np.int8), order.shape).copy()
 
 
 def _default_keep(architecture: Architecture, level: int, data_space: str) -> bool:

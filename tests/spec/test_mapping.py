@@ -45,7 +45,10 @@ mapping:
     )
     assert verbose == terse
     assert load_mapping(verbose.to_yaml()) == verbose
-    assert load_mapping([{"target": "rf", "type": "temporal", "factors": "C=2,M=3", "permutation": "M,C,R,S,N,P,Q"}]).loops == terse.loops
+    assert (
+        load_mapping([{"target": "rf", "type": "temporal", "factors": "C=2,M=3", "permutation": "M,C,R,S,N,P,Q"}]).loops
+        == terse.loops
+    )
 
 
 def test_an_imperfect_factor_has_a_remainder() -> None:
@@ -88,6 +91,24 @@ def test_arrays_and_targets_are_the_same_mapping(data: st.DataObject) -> None:
     assert np.array_equal(again.factors, factors)
     assert np.array_equal(again.keep, keep)
     assert np.array_equal(again.order[0, [0, 2]], order[0, [0, 2]])
+
+
+def test_the_order_of_spatial_loops_survives() -> None:
+    target = {
+        "target": "inter_PE_spatial",
+        "type": "spatial",
+        "factors": "Q2 P2 M2 C2",
+        "permutation": list("RQPSNMC"),
+        "split": 5,
+    }
+    batch = MappingBatch.from_mappings([load_mapping([target])], SHAPE, (2, 2, 1, 1, 1, 2, 2), ARCH)
+    loops = batch.to_mapping(0, SHAPE, ARCH).find("inter_PE_spatial", "spatial")
+    assert loops is not None
+    assert (loops.permutation, loops.split) == (tuple("RQPSNMC"), 5)
+    twice = MappingBatch.concatenate([batch, MappingBatch(batch.factors, batch.order, batch.keep)])
+    assert twice.spatial_order is not None
+    assert twice[1:].spatial_order is not None
+    assert twice.spatial_order[1, 1].tolist() == list(range(7))
 
 
 @pytest.mark.parametrize(
