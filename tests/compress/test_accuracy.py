@@ -1,3 +1,4 @@
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from hwloop.compress.finetune import TrainConfig, train
 from hwloop.compress.library import Library
 from hwloop.compress.quantize import quantized, recalibrate_batchnorm_
 from hwloop.compress.scoring import accuracy
+from hwloop.compress.zoo import load_weights, make_model
 from hwloop.errors import DataError, SpecError
 
 
@@ -146,10 +148,6 @@ def test_candidates_that_cannot_be(library: Library, splits: DataSplits):
 
 @pytest.mark.slow
 def test_the_public_resnet20_scores_what_it_says(shared: Path, tmp_path: Path):
-    import tarfile
-
-    from hwloop.compress.zoo import load_weights, make_model
-
     packed, weights = shared / "data/cifar-10-batches-py.tar.xz", shared / "data/checkpoints/resnet20-12fca82f.th"
     for path in (packed, weights):
         if not path.is_file():
