@@ -184,7 +184,6 @@ def read_image_folder(root: Path | None, train: bool, image_size: int | None = N
     if folder is None:
         looked = " or ".join(str(half) for half in halves)
         raise DataError(f"imagefolder: no folder {looked}; it should hold one folder of images a class")
-    from PIL import Image, UnidentifiedImageError
     from torchvision.datasets import ImageFolder
 
     try:
@@ -206,9 +205,8 @@ def read_image_folder(root: Path | None, train: bool, image_size: int | None = N
     images = np.empty((len(listing.samples), 3, size, size), dtype=np.uint8)
     for at, (path, _) in enumerate(listing.samples):
         try:
-            with Image.open(path) as image:
-                images[at] = _square(image.convert("RGB"), size)
-        except (UnidentifiedImageError, OSError) as error:
+            images[at] = _square(listing.loader(path), size)  # an RGB image of Pillow
+        except (OSError, SyntaxError, ValueError) as error:  # what Pillow raises on files that are no images, or broken ones
             raise DataError(f"imagefolder: {path} is not a readable image ({error}); remove or replace it") from error
     return RawImages(images, np.asarray(listing.targets, dtype=np.int64), tuple(listing.classes))
 
