@@ -11,6 +11,7 @@ from hwloop.mapper.factors import FactorTable, remainders
 from hwloop.mapper.mapspace import Mapspace
 from hwloop.simulate.compiled import Compiled
 from hwloop.spec.batch import SPATIAL_X, SPATIAL_Y, TEMPORAL, MappingBatch
+from hwloop.spec.loops import complete_permutation
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,21 @@ class Layout:
     def __init__(self, space: Mapspace, tables: tuple[FactorTable, ...], compiled: Compiled) -> None:
         self.space, self.tables, self.compiled = space, tables, compiled
         self.orders = [self._candidates(level) for level in range(len(compiled.levels))]
+        self._spatial = self._spatial_order()
+
+    def _spatial_order(self) -> NDArray[np.int8] | None:
+        """`(level, dimension)` order of spatial loops as the constraints have it, None when they say nothing."""
+        dims = self.space.problem.shape.dimensions
+        storage, constraints = self.space.architecture.storage, self.space.architecture.constraints
+        out = np.tile(np.arange(len(dims), dtype=np.int8), (len(storage), 1))
+        said = False
+        for i, level in enumerate(storage):
+            constraint = constraints.loop(level.name, "spatial")
+            if constraint is not None and constraint.permutation is not None:
+                names = complete_permutation(constraint.permutation, dims)
+                out[i] = [dims.index(d) for d in names if d in dims]
+                said = True
+        return out if said else None
 
     def _candidates(self, level: int) -> NDArray[np.int8]:
         dims = range(len(self.tables))
@@ -102,7 +118,8 @@ class Layout:
                 if rests is not None:
                     rests[np.arange(n), slot.level, axis, d] = last[:, i]
         order = np.stack([self.orders[level][points.orders[:, level]] for level in range(levels)], axis=1)
-        return MappingBatch(factors, order, points.keep, rests)
+        spatial = None if self._spatial is None else np.broadcast_to(self._spatial, (n, *self._spatial.shape))
+        return MappingBatch(factors, order, points.keep, rests, spatial)
 
     def points(self, batch: MappingBatch) -> tuple[Points, NDArray[np.bool_]]:
         """The points nearest to mappings: the same tilings and keeps, and the first candidate order with the same innermost loops.

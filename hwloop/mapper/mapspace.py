@@ -132,7 +132,7 @@ def build_mapspace(problem: Problem, architecture: Architecture) -> Mapspace:
 
     Raises:
         InfeasibleMappingError: a constraint that no loop nest can satisfy.
-        SpecError: a constraint that names a dimension or data space the problem does not have.
+        SpecError: a constraint that names a data space the problem does not have.
     """
     slots: list[Slot] = []
     rules: list[AxisRule] = []
@@ -144,24 +144,16 @@ def build_mapspace(problem: Problem, architecture: Architecture) -> Mapspace:
             slots.append(slot)
             rules += [rule] if rule else []
         constraint = architecture.constraints.loop(level.name, "temporal")
-        low, high = _bounds(problem, architecture, constraint, 1 if level.kind == "spatial" else None)
+        low, high = _bounds(problem, constraint, 1 if level.kind == "spatial" else None)
         if level.kind != "spatial" or any(h > 1 for h in high):
             slots.append(Slot(i, False, low, high))
-        orders.insert(0, _order(problem, architecture, constraint))
+        orders.insert(0, _order(problem, constraint))
     _check_products(problem, architecture, slots)
     return Mapspace(problem, architecture, tuple(slots), tuple(rules), tuple(orders), _keep(problem, architecture))
 
 
-def _dimension(problem: Problem, architecture: Architecture, constraint: LoopConstraint, name: str) -> int:
-    if name not in problem.shape.dimensions:
-        field = f"constraints.{constraint.target}.{constraint.kind}"
-        expected = f"a dimension of {problem.shape.name}: {list(problem.shape.dimensions)}"
-        raise SpecError(architecture.source, field, expected, name)
-    return problem.shape.dimensions.index(name)
-
-
 def _bounds(
-    problem: Problem, architecture: Architecture, constraint: LoopConstraint | None, default: int | None
+    problem: Problem, constraint: LoopConstraint | None, default: int | None
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
     low = [1] * len(problem.bounds)
     high = [default or bound for bound in problem.bounds]
@@ -197,7 +189,7 @@ def _free_dimensions(problem: Problem, constraint: LoopConstraint | None) -> tup
     return (*ones, *given)
 
 
-def _order(problem: Problem, architecture: Architecture, constraint: LoopConstraint | None) -> TemporalOrder:
+def _order(problem: Problem, constraint: LoopConstraint | None) -> TemporalOrder:
     names = _free_dimensions(problem, constraint)
     if constraint is None or not names:
         return TemporalOrder()
@@ -210,7 +202,7 @@ def _order(problem: Problem, architecture: Architecture, constraint: LoopConstra
 
 def _spatial_slot(problem: Problem, architecture: Architecture, i: int) -> tuple[Slot, AxisRule | None]:
     constraint = architecture.constraints.loop(architecture.storage[i].name, "spatial")
-    low, high = _bounds(problem, architecture, constraint, None)
+    low, high = _bounds(problem, constraint, None)
     room = architecture.fanout[i]
     dims, names = problem.shape.dimensions, _free_dimensions(problem, constraint)
     split = constraint.split if constraint else None
@@ -239,16 +231,15 @@ def _spatial_slot(problem: Problem, architecture: Architecture, i: int) -> tuple
 def _positions(names: tuple[str, ...], dims: tuple[str, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """The place of each dimension in a spatial permutation, and which dimensions it leaves free.
 
-    The free ones share the place of `*`, or come last, as in Timeloop's mapspace; their places are counted for all of them.
+    The free ones share the place of `*`, or come last, as in Timeloop's mapspace; the places of all of them are counted, and
+    those of dimensions that the problem lacks (M in a depthwise layer).
     """
-    gap = names.index("*") if "*" in names else len(names)
     free = tuple(d for d, name in enumerate(dims) if name not in names)
-    known = [name for name in names if name in dims]
-    gap = sum(name in dims for name in names[:gap])
+    gap = names.index("*") if "*" in names else len(names)
     order = []
     for d, name in enumerate(dims):
-        at = gap if d in free else known.index(name)
-        order.append(at + len(free) if d not in free and at >= gap else at)
+        at = gap if d in free else names.index(name)
+        order.append(at - 1 + len(free) if at > gap else at)
     return tuple(order), free
 
 
