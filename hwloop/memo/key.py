@@ -40,7 +40,7 @@ class MapRequest:
         constraints: what a mapping may do beyond what the accelerator says.
         objective: what the mapper minimises.
         bits: `{data space: bits}`.
-        start: a mapping to start from.
+        start: mappings to start from.
         seed: of the mapper.
         effort: how long the mapper looks.
         network, layer: for people; not in the key.
@@ -52,7 +52,7 @@ class MapRequest:
     constraints: Constraints | None = None
     objective: str = "edp"
     bits: MappingABC[str, int] | None = None
-    start: Mapping | None = None
+    start: Sequence[Mapping] | None = None
     seed: int = 0
     effort: str = "normal"
     network: str = field(default="")
@@ -70,7 +70,7 @@ class MapRequest:
             "energy_table": digest_of_energy_table(self.ert),
             "constraints": None if self.constraints is None else _without_names(self.constraints.to_dict()),
             "objective": self.objective,
-            "start": None if self.start is None else self.start.to_list(),
+            "start": [mapping.to_list() for mapping in self.start or ()],
             "seed": int(self.seed),
             "effort": self.effort,
         }

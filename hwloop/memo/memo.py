@@ -11,11 +11,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from hwloop.errors import InfeasibleMappingError
+from hwloop.errors import InfeasibleMappingError, MemoError
 from hwloop.mapper import map_problem
+from hwloop.mapper.result import MapResult
 from hwloop.memo.key import MapRequest, digest_of_architecture, digest_of_energy_table, simulator_version
 from hwloop.memo.store import Store
-from hwloop.simulate import LayerCost
 from hwloop.spec.architecture import Architecture, load_architecture
 from hwloop.spec.constraints import Constraints, load_constraints
 from hwloop.spec.energy_table import EnergyTable, load_energy_table
@@ -23,26 +23,7 @@ from hwloop.spec.mapping import Mapping, load_mapping
 from hwloop.spec.problem import Problem, load_problem
 
 
-@dataclass(frozen=True)
-class MemoResult:
-    """What `hwloop.map_problem` returns, and whether the table had it.
-
-    Attributes:
-        mapping: the best mapping found.
-        cost: what it costs.
-        evaluated: mappings the mapper looked at to find it.
-        seconds: wall clock it took to find, when it was found.
-        hit: whether it came from the table.
-    """
-
-    mapping: Mapping
-    cost: LayerCost
-    evaluated: int
-    seconds: float
-    hit: bool
-
-
-Outcome = MemoResult | InfeasibleMappingError
+Outcome = MapResult | InfeasibleMappingError
 OnOutcome = Callable[[int, MapRequest, Outcome], None]
 Solver = Callable[[Sequence[MapRequest], OnOutcome], None]
 
@@ -74,6 +55,8 @@ class Memo:
     Raises:
         MemoError: (on first use) see `Store`.
 
+    An objective that is a function cannot be part of a key: use `hwloop.map_problem` for those.
+
     Example:
         >>> memo = Memo("memo.sqlite")
         >>> best = memo.map_problem(problem, arch, ert)   # found by the mapper, stored
@@ -104,19 +87,23 @@ class Memo:
         constraints: Constraints | Any | None = None,
         objective: str = "edp",
         bits: MappingABC[str, int] | None = None,
-        start: Mapping | Any | None = None,
+        start: Sequence[Mapping | Any] | None = None,
         seed: int = 0,
         effort: str = "normal",
         *,
         network: str = "",
         layer: str = "",
-    ) -> MemoResult:
+    ) -> MapResult:
         """Like `hwloop.map_problem`, from the table when it is there, into the table when it is not.
 
         Raises:
             InfeasibleMappingError: no mapping fits; that is remembered too.
             MemoError: the table cannot be read or written.
         """
+        if not isinstance(objective, str):
+            raise MemoError(
+                "objective: a function has no canonical form, so its results cannot be stored; use hwloop.map_problem"
+            )
         request = MapRequest(
             load_problem(problem),
             load_architecture(arch),
@@ -124,7 +111,7 @@ class Memo:
             None if constraints is None else load_constraints(constraints),
             objective,
             bits,
-            None if start is None else load_mapping(start),
+            None if start is None else tuple(load_mapping(mapping) for mapping in start),
             seed,
             effort,
             network,
@@ -153,7 +140,7 @@ class Memo:
             on_outcome: called with (index, request, outcome) as answers arrive, the table's first.
 
         Returns:
-            A `MemoResult` or the `InfeasibleMappingError` for each, in order.
+            A `MapResult` or the `InfeasibleMappingError` for each, in order.
         """
         first: dict[str, int] = {}
         for i, request in enumerate(requests):
@@ -164,7 +151,7 @@ class Memo:
             if outcome is not None:
                 answers[requests[i].key] = outcome
                 self.statistics.hits += 1
-                self.statistics.seconds_saved += outcome.seconds if isinstance(outcome, MemoResult) else 0.0
+                self.statistics.seconds_saved += outcome.seconds if isinstance(outcome, MapResult) else 0.0
                 if on_outcome:
                     on_outcome(i, requests[i], outcome)
         missing = [i for i in unique if requests[i].key not in answers]
@@ -172,7 +159,7 @@ class Memo:
         def store(at: int, request: MapRequest, outcome: Outcome) -> None:
             answers[request.key] = outcome
             self.statistics.misses += 1
-            self.statistics.seconds_spent += outcome.seconds if isinstance(outcome, MemoResult) else 0.0
+            self.statistics.seconds_spent += outcome.seconds if isinstance(outcome, MapResult) else 0.0
             if not self.store.read_only:
                 self.store.put_many([_row(request, outcome)], _documents(request))
             if on_outcome:
@@ -186,13 +173,20 @@ class Memo:
 def solve(request: MapRequest) -> Outcome:
     """Runs the mapper on one request."""
     try:
-        best = map_problem(
-            request.problem, request.arch, request.ert, request.constraints, request.objective,
-            None if request.bits is None else dict(request.bits), request.start, request.seed, request.effort,
-        )  # fmt: skip
+        best: MapResult = map_problem(
+            request.problem,
+            request.arch,
+            request.ert,
+            constraints=request.constraints,
+            objective=request.objective,
+            bits=None if request.bits is None else dict(request.bits),
+            start=request.start,
+            seed=request.seed,
+            effort=request.effort,
+        )
+        return best
     except InfeasibleMappingError as error:
         return error
-    return MemoResult(best.mapping, best.cost, int(best.evaluated), float(best.seconds), hit=False)
 
 
 def solve_here(requests: Sequence[MapRequest], on_outcome: OnOutcome) -> None:
@@ -210,7 +204,7 @@ def _documents(request: MapRequest) -> list[dict[str, Any]]:
 
 
 def _row(request: MapRequest, outcome: Outcome) -> dict[str, Any]:
-    found = outcome if isinstance(outcome, MemoResult) else None
+    found = outcome if isinstance(outcome, MapResult) else None
     bits = dict(request.bits or {})
     row: dict[str, Any] = {
         "key": request.key,
@@ -241,9 +235,12 @@ def _row(request: MapRequest, outcome: Outcome) -> dict[str, Any]:
         "bits": json.dumps({k: int(v) for k, v in bits.items()}) if bits else None,
     }
     if found:
-        return row | {"mapping": json.dumps(found.mapping.to_list()), "cost": json.dumps(found.cost.to_dict(), default=_number)}
+        form = found.to_dict()
+        parts = {"mapping": form.pop("mapping"), "cost": form.pop("cost"), "details": form}
+        return row | {name: json.dumps(part, default=_number) for name, part in parts.items()}
     assert isinstance(outcome, InfeasibleMappingError)
-    return row | {"mapping": None, "cost": json.dumps({"level": outcome.level, "data_space": outcome.data_space})}
+    where = {"level": outcome.level, "data_space": outcome.data_space}
+    return row | {"mapping": None, "cost": None, "details": json.dumps(where)}
 
 
 def _number(value: Any) -> Any:
@@ -252,8 +249,7 @@ def _number(value: Any) -> Any:
 
 
 def _outcome(row: sqlite3.Row) -> Outcome:
-    data = json.loads(row["cost"])
+    details = json.loads(row["details"])
     if not row["feasible"]:
-        return InfeasibleMappingError(row["reason"], data["level"], data["data_space"])
-    mapping = load_mapping(json.loads(row["mapping"]))
-    return MemoResult(mapping, LayerCost.from_dict(data), row["evaluated"], row["seconds"], hit=True)
+        return InfeasibleMappingError(row["reason"], details["level"], details["data_space"])
+    return MapResult.from_dict({**details, "mapping": json.loads(row["mapping"]), "cost": json.loads(row["cost"])})

@@ -52,7 +52,8 @@ def _create_results(db: sqlite3.Connection) -> None:
             problem TEXT NOT NULL,           -- JSON
             bits TEXT,                       -- JSON, {data space: bits}
             mapping TEXT,                    -- JSON, a list of targets
-            cost TEXT                        -- JSON, or {"level", "data_space"} of an infeasible row
+            cost TEXT,                       -- JSON
+            details TEXT NOT NULL            -- JSON, what else the mapper said, or where an infeasible one does not fit
         )
         """
     )

@@ -146,6 +146,22 @@ class RunFolder:
         """The log of one search in this run."""
         return EvaluationLog(self.path / f"evaluations-{name}.jsonl")
 
+    def pin(self, name: str, data: Mapping[str, Any]) -> None:
+        """Writes what the evaluations stand on, or checks that it is still the same.
+
+        Raises:
+            DataError: it is not, so the run cannot be gone on with.
+        """
+        plain: dict[str, Any] = json.loads(json.dumps(data))
+        if (self.path / name).exists():
+            differ = _differences(_read_config(self.path / name), plain)
+            if differ:
+                raise DataError(
+                    f"{self.path}: what its evaluations stand on has changed ({'; '.join(differ[:3])}); "
+                    "start a new run in another folder"
+                )
+        self.write_json(name, plain)
+
     def write_json(self, name: str, data: Any) -> Path:
         """Writes a JSON file in one go: under its name there is the old content or the new."""
         return write_whole(self.path / name, json.dumps(data, indent=1) + "\n")

@@ -13,7 +13,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from hwloop.errors import HwloopError, InfeasibleMappingError
-from hwloop.memo import MapRequest, MemoResult, Outcome
+from hwloop.mapper.result import MapResult
+from hwloop.memo import MapRequest, Outcome
 from hwloop.simulate import simulate_batch
 from hwloop.spec.architecture import Architecture
 from hwloop.spec.batch import MappingBatch
@@ -21,7 +22,7 @@ from hwloop.spec.constraints import Constraints
 from hwloop.spec.energy_table import EnergyTable
 from hwloop.spec.mapping import Mapping
 from hwloop.spec.plan import LayerPlan, Plan
-from hwloop.spec.problem import Problem
+from hwloop.spec.problem import Density, Problem
 from hwloop.spec.workload import Workload
 
 EnergySource = Callable[[dict[str, int]], EnergyTable]
@@ -108,6 +109,7 @@ class HardwareModel:
     def __init__(self, workload: Workload, target: Target, settings: MapperSettings, map_all: MapAll) -> None:
         self.workload, self.target, self.settings = workload, target, settings
         self._map_all = map_all
+        self._sees_zeros = any(bool(level.sparse) for level in target.arch.levels)
         self._energy: dict[tuple[tuple[str, int], ...], EnergyTable] = {}
         self._starts: dict[Problem, Mapping] = {}
         self._short_lists: dict[Problem, list[Mapping]] = {}
@@ -137,7 +139,7 @@ class HardwareModel:
                 requests.append(self._request(layer.name, layer.problem, plan.of(layer.name), self._starts[layer.problem]))
                 problems.append(layer.problem)
         for problem, outcome in zip(problems, self._map_all(requests) if requests else [], strict=True):
-            if isinstance(outcome, MemoResult):  # a corner without a mapping adds none
+            if isinstance(outcome, MapResult):  # a corner without a mapping adds none
                 self._add(problem, outcome.mapping)
         self._costs.clear()
         return NetworkCost(tuple(layers))
@@ -147,7 +149,7 @@ class HardwareModel:
         shares = []
         for layer in self.workload.layers:
             share = plan.of(layer.name)
-            key = (layer.problem, share)
+            key = (layer.problem, share if self._sees_zeros else replace(share, weight_density=1.0, input_density=1.0))
             if key not in self._costs:
                 self._costs[key] = self._simulate(layer.name, layer.problem, share)
             found = self._costs[key]
@@ -174,7 +176,7 @@ class HardwareModel:
             for at, layer in enumerate(self.workload.layers):
                 outcome = next(outcomes)
                 found = [quick.layers[at]] if quick is not None else []
-                if isinstance(outcome, MemoResult):
+                if isinstance(outcome, MapResult):
                     found.append(LayerShare(layer.name, outcome.cost.energy_pj, int(outcome.cost.cycles)))
                 shares += [min(found, key=lambda s: self._rank(s.energy_pj, s.cycles))] if found else []
             costs.append(NetworkCost(tuple(shares)) if len(shares) == len(self.workload.layers) else None)
@@ -192,8 +194,8 @@ class HardwareModel:
             return (energy_pj * cycles, energy_pj)
         return (cycles, energy_pj)
 
-    def _found(self, name: str, outcome: Outcome) -> MemoResult:
-        if isinstance(outcome, MemoResult):
+    def _found(self, name: str, outcome: Outcome) -> MapResult:
+        if isinstance(outcome, MapResult):
             return outcome
         where = f"{self.workload.name} layer {name} on {self.target.arch.name} under {self.target.name}"
         raise InfeasibleMappingError(f"{where}: {outcome.reason}", outcome.level, outcome.data_space)
@@ -212,18 +214,25 @@ class HardwareModel:
 
     def _request(self, name: str, problem: Problem, share: LayerPlan, start: Mapping | None) -> MapRequest:
         return MapRequest(
-            problem=_planned(problem, share),
+            problem=self._planned(problem, share),
             arch=self.target.arch,
             ert=self._table(_bits(share)),
             constraints=self.target.constraints,
             objective=self.settings.objective,
             bits=_bits(share) or None,
-            start=start,
+            start=None if start is None else (start,),
             seed=self.settings.seed,
             effort=self.settings.effort,
             network=self.workload.name,
             layer=name,
         )
+
+    def _planned(self, problem: Problem, share: LayerPlan) -> Problem:
+        """The problem with its densities; without them where no level has a sparse optimisation, as zeros cost all the same there."""
+        given = {"Weights": share.weight_density, "Inputs": share.input_density} if self._sees_zeros else {}
+        densities: dict[str, Density | float] = dict(problem.densities)
+        densities |= {name: value for name, value in given.items() if value != 1.0}
+        return replace(problem.with_densities(densities), name=problem.name) if densities else problem
 
     def _simulate(self, name: str, problem: Problem, share: LayerPlan) -> tuple[float, int] | None:
         if problem not in self._short_lists:
@@ -233,7 +242,7 @@ class HardwareModel:
                 self._short_lists[problem], problem.shape, problem.bounds, self.target.arch
             )
         costs = simulate_batch(
-            _planned(problem, share),
+            self._planned(problem, share),
             self.target.arch,
             self._batches[problem],
             self._table(_bits(share)),
@@ -244,7 +253,7 @@ class HardwareModel:
             best = min(fits.tolist(), key=lambda i: self._rank(float(costs.energy_pj[i]), float(costs.cycles[i])))
             return float(costs.energy_pj[best]), int(costs.cycles[best])
         [outcome] = self._map_all([self._request(name, problem, share, self._starts.get(problem))])
-        if not isinstance(outcome, MemoResult):
+        if not isinstance(outcome, MapResult):
             return None
         return float(outcome.cost.energy_pj), int(outcome.cost.cycles)
 
@@ -252,11 +261,3 @@ class HardwareModel:
 def _bits(share: LayerPlan) -> dict[str, int]:
     pairs = (("Weights", share.weight_bits), ("Inputs", share.activation_bits))
     return {name: bits for name, bits in pairs if bits is not None}
-
-
-def _planned(problem: Problem, share: LayerPlan) -> Problem:
-    densities = dict(problem.densities)
-    for name, value in (("Weights", share.weight_density), ("Inputs", share.input_density)):
-        if value != 1.0:
-            densities[name] = value  # type: ignore[assignment]
-    return replace(problem.with_densities(densities), name=problem.name) if densities else problem

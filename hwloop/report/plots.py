@@ -1,0 +1,141 @@
+"""Pictures of fronts, drawn from the numbers in `hwloop.report.result`. The only place that loads matplotlib."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from hwloop.errors import DataError
+from hwloop.report.result import Front, Member
+from hwloop.report.tables import energy_text, percent, size_text
+
+# Okabe and Ito's colours, told apart by colour-blind readers; markers say the same once more.
+_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+_MARKERS = ("o", "s", "^", "D", "v", "P")
+_INK, _GREY = "#222222", "#8a8a8a"
+_AXES = {
+    "accuracy": ("validation accuracy [%]", 100.0),
+    "energy_pj": ("energy per image [uJ]", 1e-6),
+    "cycles": ("latency [thousand cycles]", 1e-3),
+    "edp": ("energy-delay product [uJ x thousand cycles]", 1e-9),
+    "size_bits": ("model size [kB]", 1 / 8e3),
+    "macs": ("effectual multiply-accumulates [million]", 1e-6),
+}
+
+
+def plot_fronts(fronts: Sequence[Front], path: str | Path, title: str = "") -> Path:
+    """Draws the fronts: the searched pair of objectives on the left; size, or the search's progress, on the right.
+
+    The dense reference is a hollow marker, the knee a star, everything evaluated a faint cloud.
+
+    Args:
+        fronts: at least one, of the same objectives.
+        path: a PNG, PDF or SVG file.
+        title: above the picture.
+
+    Raises:
+        DataError: the file cannot be written.
+    """
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    with pyplot.rc_context(_STYLE):
+        figure, axes = pyplot.subplots(1, 2, figsize=(11.5, 4.8), constrained_layout=True, width_ratios=(1.35, 1))
+        pairs = _pairs(fronts[0].objectives)
+        for axis, (x, y) in zip(axes, pairs, strict=True):
+            for i, front in enumerate(fronts):
+                _draw_front(axis, front, x, y, i, annotate=axis is axes[0])
+            _finish(axis, fronts, x, y)
+        axes[0].legend(loc="lower right", frameon=False, fontsize=9)
+        if title:
+            figure.suptitle(title, x=0.01, ha="left", fontsize=12.5, fontweight="bold", color=_INK)
+        _save(figure, Path(path))
+        pyplot.close(figure)
+    return Path(path)
+
+
+_STYLE: Any = {
+    "font.size": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": _GREY,
+    "axes.labelcolor": _INK,
+    "xtick.color": _INK,
+    "ytick.color": _INK,
+    "axes.grid": True,
+    "grid.color": "#e6e6e6",
+    "grid.linewidth": 0.7,
+    "axes.axisbelow": True,
+}
+
+
+def _pairs(objectives: Sequence[str]) -> tuple[tuple[str, str], tuple[str, str]]:
+    """(x, y) of the two panels: costs on x, accuracy on y where it is an objective."""
+    y = "accuracy" if "accuracy" in objectives else objectives[-1]
+    costs = [o for o in objectives if o != y] or ["energy_pj"]
+    others = [*costs[1:], *(m for m in ("size_bits", "energy_pj", "cycles") if m not in costs and m != y)]
+    return (costs[0], y), (others[0], y)
+
+
+def _draw_front(axis: Any, front: Front, x: str, y: str, i: int, annotate: bool) -> None:
+    colour, marker = _COLOURS[i % len(_COLOURS)], _MARKERS[i % len(_MARKERS)]
+    (_, sx), (_, sy) = _AXES[x], _AXES[y]
+    cloud = [entry for entry in front.cloud if x in entry and y in entry]
+    axis.scatter(
+        [e[x] * sx for e in cloud], [e[y] * sy for e in cloud], s=7, color=colour, alpha=0.16, linewidths=0, rasterized=True
+    )
+    members = sorted(front.members, key=lambda m: m.metrics[x])
+    xs, ys = [m.metrics[x] * sx for m in members], [m.metrics[y] * sy for m in members]
+    axis.plot(xs, ys, marker, color=colour, markersize=5, label=front.target, zorder=3)
+    if (x, y) == _pairs(front.objectives)[0]:
+        axis.step(xs, ys, where="post", color=colour, linewidth=1.4, alpha=0.85, zorder=2)
+    reference = front.reference.metrics
+    axis.plot(
+        reference[x] * sx, reference[y] * sy, marker, markersize=9, markerfacecolor="white", markeredgecolor=colour,
+        markeredgewidth=1.6, zorder=4,
+    )  # fmt: skip
+    bend = front.knee()
+    if bend is not None:
+        axis.plot(bend.metrics[x] * sx, bend.metrics[y] * sy, "*", markersize=15, color=colour, markeredgecolor="white", zorder=5)
+        if annotate:
+            _note(axis, front, bend, x, y, i, colour)
+
+
+def _note(axis: Any, front: Front, bend: Member, x: str, y: str, i: int, colour: str) -> None:
+    text = f"p {percent(bend.p, 0)}, {bend.mean_bits:.1f} bits: {front.factor(bend, x):.0f}x"
+    if x == "energy_pj":
+        text += f", {energy_text(bend.metrics[x])}"
+    elif x == "size_bits":
+        text += f", {size_text(bend.metrics[x])}"
+    at = (bend.metrics[x] * _AXES[x][1], bend.metrics[y] * _AXES[y][1])
+    axis.annotate(
+        text, at, xytext=(16, -22 - 15 * i), textcoords="offset points", fontsize=8.5, color=colour, zorder=6,
+        arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 0.6, "shrinkB": 5},
+    )  # fmt: skip
+
+
+def _finish(axis: Any, fronts: Sequence[Front], x: str, y: str) -> None:
+    axis.set_xlabel(_AXES[x][0])
+    axis.set_ylabel(_AXES[y][0])
+    values = [m.metrics[x] * _AXES[x][1] for front in fronts for m in (*front.members, front.reference)]
+    if values and max(values) > 8 * min(values) > 0:
+        axis.set_xscale("log")
+        axis.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    heights = [m.metrics[y] * _AXES[y][1] for front in fronts for m in (*front.members, front.reference)]
+    if y == "accuracy" and heights:  # the far end of the cloud is of no interest
+        top = max(heights)
+        floor = max(min(heights), top - 60)
+        axis.set_ylim(floor - 0.08 * (top - floor + 1), top + 0.06 * (top - floor + 1))
+    axis.plot([], [], "o", markerfacecolor="white", markeredgecolor=_GREY, markersize=8, label="dense reference")
+    axis.plot([], [], "*", color=_GREY, markersize=12, label="knee")
+
+
+def _save(figure: Any, path: Path) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(path, dpi=160)
+    except OSError as error:
+        raise DataError(f"cannot write the plot {path} ({error.strerror or error}); the numbers are kept") from error

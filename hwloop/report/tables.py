@@ -1,0 +1,137 @@
+"""Tables as text: numbers in, aligned lines out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from hwloop.report.result import ACCURACY_LOSS, Front, Member
+from hwloop.units import BITS_PER_BYTE
+
+_PREFIXES = ((1e12, "J"), (1e9, "mJ"), (1e6, "uJ"), (1e3, "nJ"), (1.0, "pJ"))
+
+
+def energy_text(energy_pj: float) -> str:
+    """Three digits and the unit that fits: `2.31 uJ`."""
+    for factor, unit in _PREFIXES:
+        if abs(energy_pj) >= factor or unit == "pJ":
+            return f"{_three(energy_pj / factor)} {unit}"
+    raise AssertionError("not reached")
+
+
+def size_text(size_bits: float) -> str:
+    """`12.3 kB`, in thousands of bytes."""
+    size = size_bits / BITS_PER_BYTE
+    for factor, unit in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
+        if size >= factor:
+            return f"{_three(size / factor)} {unit}"
+    return f"{size:.0f} B"
+
+
+def count_text(value: float) -> str:
+    """`1.23 M`, for cycles and operations."""
+    for factor, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if abs(value) >= factor:
+            return f"{_three(value / factor)} {unit}"
+    return f"{value:.0f}"
+
+
+def percent(fraction: float | None, digits: int = 2) -> str:
+    """`97.50%`, a dash when there is no number."""
+    return "-" if fraction is None else f"{100 * fraction:.{digits}f}%"
+
+
+def bits_text(bits: Mapping[str, int]) -> str:
+    """`5 4 4 3 6`; `4` alone where all are the same."""
+    values = list(bits.values())
+    return str(values[0]) if len(set(values)) == 1 and len(values) > 1 else " ".join(map(str, values))
+
+
+def table(rows: Sequence[Sequence[str]], header: Sequence[str], left: Sequence[int] = (0,)) -> str:
+    """Aligned columns under a ruled header.
+
+    Args:
+        rows: cells as text.
+        header: as many names as a row has cells.
+        left: columns set flush left; the rest is flush right.
+    """
+    widths = [max(len(str(line[i])) for line in [header, *rows]) for i in range(len(header))]
+
+    def line(cells: Sequence[str]) -> str:
+        parts = [c.ljust(w) if i in left else c.rjust(w) for i, (c, w) in enumerate(zip(cells, widths, strict=True))]
+        return "  ".join(parts).rstrip()
+
+    rule = "  ".join("-" * width for width in widths)
+    return "\n".join([line(header), rule, *(line(row) for row in rows)])
+
+
+def front_table(front: Front, most: int | None = None) -> str:
+    """The front of one target: the reference first, then the members; `*` marks the knee, `+` the best within 0.3 points.
+
+    Args:
+        front: the numbers.
+        most: show at most this many members, evenly spread and with the marked ones; all when None.
+    """
+    bend, best = front.knee(), front.best_within()
+    chosen = _spread(front.members, most, [m for m in (bend, best) if m is not None])
+    rows = [_row(front, front.reference, "dense")]
+    rows += [_row(front, member, ("*" if member is bend else "") + ("+" if member is best else "")) for member in chosen]
+    header = ("", "accuracy", "test", "energy", "factor", "cycles", "size", "factor", "p", "bits per weight")
+    return table(rows, header, left=(0, 9))
+
+
+def _row(front: Front, member: Member, mark: str) -> tuple[str, ...]:
+    metrics = member.metrics
+    return (
+        mark,
+        percent(metrics["accuracy"]),
+        percent(member.test_accuracy),
+        energy_text(metrics["energy_pj"]),
+        f"{front.factor(member):.1f}x",
+        count_text(metrics["cycles"]),
+        size_text(metrics["size_bits"]),
+        f"{front.factor(member, 'size_bits'):.1f}x",
+        percent(member.p, 0),
+        bits_text(member.weight_bits),
+    )
+
+
+def verdict(front: Front, loss: float = ACCURACY_LOSS) -> str:
+    """One sentence: the energy factor at the accuracy loss that the paper allows."""
+    best = front.best_within(loss)
+    points = f"{100 * loss:g} points"
+    if best is None:
+        return f"{front.target}: no member of the front stays within {points} of the reference's validation accuracy"
+    test = ""
+    if best.test_accuracy is not None and front.reference.test_accuracy is not None:
+        test = f", test accuracy {percent(front.reference.test_accuracy)} -> {percent(best.test_accuracy)}"
+    return (
+        f"{front.target}: {front.factor(best):.1f}x less energy, {front.factor(best, 'cycles'):.1f}x fewer cycles and "
+        f"{front.factor(best, 'size_bits'):.1f}x smaller within {points} of validation accuracy (p {percent(best.p, 0)}, "
+        f"{best.mean_bits:.1f} bits{test})"
+    )
+
+
+def gap_text(front: Front) -> str:
+    """One sentence: what mapping the front in full changed."""
+    gaps = [member.gap for member in front.members]
+    if not gaps:
+        return ""
+    mean, most = sum(gaps) / len(gaps), max(gaps, key=abs)
+    return (
+        f"{front.target}: mapped in full the front needs {percent(mean)} less energy than in the search (at most {percent(most)})"
+    )
+
+
+def _spread(members: Sequence[Member], most: int | None, keep: Sequence[Member]) -> list[Member]:
+    if most is None or len(members) <= most:
+        return list(members)
+    step = (len(members) - 1) / max(most - 1, 1)
+    wanted = {round(i * step) for i in range(most)}
+    return [m for i, m in enumerate(members) if i in wanted or any(m is k for k in keep)]
+
+
+def _three(value: float) -> str:
+    """Three significant digits without an exponent."""
+    if abs(value) >= 100:
+        return f"{value:.0f}"
+    return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"

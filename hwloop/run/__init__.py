@@ -1,0 +1,24 @@
+"""Composes the parts: what the CLI and a script both call. Each part is loaded when it is first asked for."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+_HOME = {
+    "compress": "hwloop.run.compression",
+    "CompressResult": "hwloop.run.compression",
+    "Settings": "hwloop.run.settings",
+    "Target": "hwloop.search.hardware",
+    "make_targets": "hwloop.run.targets",
+    "map_network": "hwloop.run.networks",
+    "compare_dataflows": "hwloop.run.networks",
+    "NetworkMapping": "hwloop.run.networks",
+}
+__all__ = [*_HOME]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(import_module(_HOME[name]), name)
+    raise AttributeError(f"module 'hwloop.run' has no attribute {name!r}")

@@ -1,0 +1,43 @@
+"""What a run leaves in its folder when it is done."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hwloop.report.plots import plot_fronts
+from hwloop.report.result import front_document, member_row
+from hwloop.search.checkpoint import RunFolder
+
+if TYPE_CHECKING:
+    from hwloop.run.compression import CompressResult
+
+
+def document(result: CompressResult) -> dict[str, Any]:
+    """The whole result as plain data: `front.json`, and what `--json` prints."""
+    return {
+        "network": result.workload.name,
+        "macs": result.workload.computes,
+        "trained": result.trained,
+        "library": {"mode": result.library.mode, "fractions": list(result.library.fractions)},
+        "notes": list(result.notes),
+        "fronts": [front_document(front) for front in result.fronts],
+        "memo": None if result.memo is None else asdict(result.memo),
+        "seconds": result.seconds,
+        "folder": None if result.folder is None else str(result.folder),
+    }
+
+
+def write_outputs(folder: RunFolder, result: CompressResult, title: str) -> dict[str, Path]:
+    """Writes `front.csv`, `front.json` and the plot.
+
+    Raises:
+        DataError: the disk refuses.
+    """
+    rows = [member_row(front, member) for front in result.fronts for member in front.members]
+    return {
+        "front.csv": folder.write_csv("front.csv", rows),
+        "front.json": folder.write_json("front.json", document(result)),
+        "plot": plot_fronts(result.fronts, folder.path / "front.png", title),
+    }
