@@ -1,4 +1,4 @@
-"""The real Timeloop behind the interface of the embedded simulator: `timeloop-model` costs a mapping, `timeloop-mapper` finds one.
+"""The real Timeloop behind the embedded simulator's interface: `timeloop-model` costs a mapping, `timeloop-mapper` finds one.
 
 The programs are looked for on PATH. (pytimeloop and timeloopfe call the same programs; hwloop writes their input itself.)
 """
@@ -67,8 +67,8 @@ class Timeloop:
         model = find_program(MODEL)
         if model is None:
             raise SimulatorError(
-                f"{MODEL} is not on PATH: build Timeloop by its own instructions (https://timeloop.csail.mit.edu) and put its bin "
-                "folder on PATH, or use the embedded simulator"
+                f"{MODEL} is not on PATH: build Timeloop by its own instructions (https://timeloop.csail.mit.edu) and put its "
+                "bin folder on PATH, or use the embedded simulator"
             )
         return cls(model, find_program(MAPPER), _digest(model), timeout_s, keep_files)
 

@@ -10,10 +10,10 @@ from string import ascii_letters
 from typing import Any
 
 from hwloop.errors import SpecError
-from hwloop.spec.constraints import Constraints
+from hwloop.spec.constraints import Constraints, LoopConstraint
 from hwloop.spec.energy_table import EnergyTable
 from hwloop.spec.levels import Architecture, Level
-from hwloop.spec.loops import restrict
+from hwloop.spec.loops import constraint_order
 from hwloop.spec.mapping import Mapping as LoopMapping
 from hwloop.spec.problem import Problem
 
@@ -135,13 +135,14 @@ def _constraint_targets(
         factors = [f"{names[d]}{relation}{bound}" for d, relation, bound in loop.factors if d in names]
         if factors:
             entry["factors"] = " ".join(factors)
-        if loop.kind == "spatial":
-            order, entry["split"] = restrict(loop.permutation, loop.split, problem.shape.dimensions)
-            entry["permutation"] = "".join(names[d] for d in order)
-            if loop.split is None:
-                del entry["split"]
-        elif loop.permutation is not None:
-            entry["permutation"] = "".join("_" if d == "*" else names[d] for d in loop.permutation if d in names or d == "*")
+        if loop.permutation is not None:
+            entry["permutation"], split = _order(loop, problem, names)
+            if split is not None:
+                entry["split"] = split
+        elif loop.split is not None:
+            entry["split"] = loop.split
+        if loop.no_reuse:
+            entry["no_reuse"] = list(loop.no_reuse)
         targets.append(entry)
     stated = {c.target: c for c in constraints.data_spaces}
     for level in architecture.storage:
@@ -153,6 +154,19 @@ def _constraint_targets(
             shown = {"keep": [s for s in keep if s in spaces], "bypass": [s for s in bypass if s in spaces]}
             targets.append({"target": level.name, "type": "dataspace", **shown})
     return targets
+
+
+def _order(loop: LoopConstraint, problem: Problem, names: Mapping[str, str]) -> tuple[str, int | None]:
+    """A constraint's order as the programs read it (`_` where free loops go) and its split, in dimensions the problem has."""
+    ones = {d for d, relation, bound in loop.factors if relation == "=" and bound == 1}
+    ones |= {d for d, n in problem.sizes.items() if n == 1}
+    whole = constraint_order(loop.permutation or (), ones, problem.shape.dimensions)
+    free = [d for d in problem.shape.dimensions if d not in whole]
+    split = loop.split
+    if split is not None:
+        at = whole.index("*")
+        split = sum(d in names for d in (*whole[:at], *free, *whole[at + 1 :])[:split])
+    return "".join("_" if d == "*" else names[d] for d in whole if d in names or d == "*").rstrip("_"), split
 
 
 def _rename_ranks(document: dict[str, Any], names: Mapping[str, str]) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any
 
 from hwloop.spec.document import Fields
@@ -78,15 +78,15 @@ def read_permutation(fields: Fields, name: str) -> tuple[str, ...] | None:
 
 
 def complete_permutation(permutation: Sequence[str] | None, dimensions: Iterable[str]) -> tuple[str, ...]:
-    """The whole order, innermost first: missing dimensions go where `*` stands, else in front (as upstream's front end does).
+    """The whole order of a mapping's loops, innermost first: missing dimensions go where `*` stands, else behind (outermost).
 
-    In front they are the innermost loops, and they count towards `split`.
+    That is what the Timeloop programs do with a mapping. The v0.4 front end completes *constraints* before the programs see
+    them, another way: see `constraint_order`.
     """
     given = tuple(permutation or ())
     missing = tuple(d for d in dimensions if d not in given)
-    at = given.index("*") if "*" in given else 0
-    rest = given[at + 1 :] if "*" in given else given[at:]
-    return given[:at] + missing + rest
+    at = given.index("*") if "*" in given else len(given)
+    return given[:at] + missing + given[at + 1 :]
 
 
 def read_names(fields: Fields, name: str) -> tuple[str, ...] | None:
@@ -101,17 +101,15 @@ def read_names(fields: Fields, name: str) -> tuple[str, ...] | None:
     return tuple(raw)
 
 
-def restrict(permutation: Sequence[str] | None, split: int | None, dimensions: Sequence[str]) -> tuple[tuple[str, ...], int]:
-    """A spatial constraint's order and split for a problem that may lack some of the dimensions it names.
+def constraint_order(permutation: Sequence[str], ones: Container[str], dimensions: Iterable[str]) -> tuple[str, ...]:
+    """A constraint's order, innermost first, as upstream's front end hands it on, with `*` for the dimensions it leaves free.
 
     Args:
-        permutation: innermost first, may be incomplete and may name dimensions the problem lacks (M of a depthwise layer).
-        split: loops of the completed permutation that lie on X; None for all.
+        permutation: as written, may be incomplete.
+        ones: dimensions that have one pass here: the constraint says so, or the problem's bound is 1. Those that the
+            permutation does not name go in front, where they count towards `split`; the other missing ones stay free.
         dimensions: the problem's.
-
-    Returns:
-        The completed order without the dimensions the problem lacks, and how many of it lie on X.
     """
-    whole = complete_permutation(permutation, dimensions)
-    on_x = whole if split is None else whole[:split]
-    return tuple(d for d in whole if d in dimensions), sum(d in dimensions for d in on_x)
+    given = tuple(permutation)
+    whole = (*(d for d in dimensions if d in ones and d not in given), *given)
+    return whole if "*" in whole else (*whole, "*")

@@ -21,7 +21,7 @@ class Loops:
         factors: (dimension, bound, remainder): the loop runs `bound` times, `remainder` times in the last pass of the loops
             above it on the same dimension (equal unless the factor is imperfect). Dimensions not named are 1; a bound of 0
             is the whole dimension.
-        permutation: innermost loop first; dimensions not named come in front of it.
+        permutation: innermost loop first; dimensions not named come behind it (outermost).
         split: how many loops of the permutation lie on X (spatial); None puts all on X.
     """
 

@@ -11,7 +11,7 @@ from hwloop.errors import SpecError
 from hwloop.spec.architecture import load_architecture
 from hwloop.spec.batch import SPATIAL_X, SPATIAL_Y, TEMPORAL, MappingBatch
 from hwloop.spec.constraints import load_constraints
-from hwloop.spec.loops import complete_permutation
+from hwloop.spec.loops import complete_permutation, constraint_order
 from hwloop.spec.mapping import load_mapping
 from hwloop.spec.problem import conv2d_shape
 
@@ -57,9 +57,14 @@ def test_an_imperfect_factor_has_a_remainder() -> None:
     assert load_mapping(mapping.to_yaml()) == mapping
 
 
-def test_missing_dimensions_go_in_front_or_where_the_star_stands() -> None:
-    assert complete_permutation(("P", "Q"), "CPQM") == ("C", "M", "P", "Q")
+def test_missing_dimensions_go_behind_or_where_the_star_stands() -> None:
+    assert complete_permutation(("P", "Q"), "CPQM") == ("P", "Q", "C", "M")
     assert complete_permutation(("P", "*", "Q"), "CPQM") == ("P", "C", "M", "Q")
+
+
+def test_a_constraint_gets_the_dimensions_of_one_pass_in_front() -> None:
+    assert constraint_order(("C", "M"), {"N", "C"}, "NCMPQ") == ("N", "C", "M", "*")
+    assert constraint_order(("C", "*", "M"), {"N"}, "NCMPQ") == ("N", "C", "*", "M")
 
 
 def test_the_split_decides_the_axis() -> None:
