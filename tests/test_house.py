@@ -41,7 +41,7 @@ ALLOWED: dict[str, set[str]] = {
 HOMES = {
     "torch": {"compress"},
     "torchvision": {"compress"},
-    "networkx": {"compress"},
+    "networkx": {"compress", "spec"},
     "pymoo": {"search"},
     "matplotlib": {"report"},
     "sqlite3": {"memo"},
