@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from hwloop.simulate.result import ComponentCost, DataSpaceCost, LayerCost
+from hwloop.simulate.batch import BatchSimulator, simulate_batch
+from hwloop.simulate.result import BatchCost, ComponentCost, DataSpaceCost, LayerCost
 from hwloop.simulate.simulator import Simulator, simulate
 
-__all__ = ["ComponentCost", "DataSpaceCost", "LayerCost", "Simulator", "simulate"]
+__all__ = [
+    "BatchCost", "BatchSimulator", "ComponentCost", "DataSpaceCost", "LayerCost", "Simulator", "simulate", "simulate_batch",
+]  # fmt: skip

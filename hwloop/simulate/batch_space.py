@@ -1,0 +1,178 @@
+"""Multicast and neighbour links of many mappings by trying every child: for those where the closed form does not apply."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Ints = NDArray[np.int64]
+_NOWHERE = np.iinfo(np.int64).min // 2  # a position that no child has
+
+
+@dataclass(slots=True)
+class Children:
+    """The children of an instance of one level, for some mappings.
+
+    Attributes:
+        bounds: `(2, dimension, row)` spatial loops on X and on Y, innermost first; X lies inside Y.
+        codes: `(2, dimension, row)` what one pass of each adds to a child's position in the tensor.
+        width: `(row,)` children in a row of the mesh.
+        height: `(row,)` rows of the mesh.
+        full: `(row,)` words of a child's tile.
+        active: `(slot, row)` temporal loops with a bound above 1.
+        sizes: `(slot, row)` new words in the loop's step.
+        moves: `(slot, row)` how the tile moves in it.
+        weights: `(slot, row)` how often it happens.
+        passes: `(slot, row)` the loop's bound.
+    """
+
+    bounds: Ints
+    codes: Ints
+    width: Ints
+    height: Ints
+    full: Ints
+    active: NDArray[np.bool_]
+    sizes: Ints
+    moves: Ints
+    weights: Ints
+    passes: Ints
+
+
+@dataclass(slots=True)
+class Spread:
+    """What instances send, for some mappings.
+
+    Attributes:
+        row: `(entry,)` which mapping; entries are sorted by mapping, then by how many children share a word.
+        amount: `(entry,)` words sent.
+        sent: `(row,)` words sent in all.
+        weighted: `(row,)` words sent times the children that each reaches.
+        arrive: `(row,)` words that arrive at a child, on average over the children.
+        links: `(row,)` words that children hand to each other instead.
+    """
+
+    row: Ints
+    amount: NDArray[np.float64]
+    sent: NDArray[np.float64]
+    weighted: NDArray[np.float64]
+    arrive: NDArray[np.float64]
+    links: NDArray[np.float64]
+
+    def scaled(self, factor: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The words sent when each mapping's are scaled, added up in the order of the real program."""
+        return np.bincount(self.row, self.amount * factor[self.row], len(self.sent))
+
+
+def spread_rows(children: Children) -> Spread:
+    """Tries every child. Sums are made in the order and precision of the real program, which truncates them."""
+    offsets, count = _offsets(children)
+    groups, by_share = _groups(offsets)
+    words = children.full + (children.sizes * children.weights).sum(axis=0)
+    links = np.zeros(len(count))
+    parts: list[tuple[Ints, Ints, Ints, Ints]] = []  # (row, share, groups, words sent)
+    handed = _linked(children, offsets, groups, links, parts)
+    row, share = np.nonzero(by_share)
+    number = by_share[row, share]
+    parts.append((row, share + 1, number, number * (words - handed)[row]))
+    rows, shares, numbers, amounts = (np.concatenate(column) for column in zip(*parts, strict=True))
+    radix = offsets.shape[1] + 1
+    keys, inverse = np.unique((rows * radix + shares) * radix + numbers, return_inverse=True)
+    amount = np.bincount(inverse, amounts, len(keys))
+    row, share = keys // (radix * radix), keys // radix % radix
+    size = len(count)
+    return Spread(
+        row=row,
+        amount=amount,
+        sent=np.bincount(row, amount, size),
+        weighted=np.bincount(row, amount * share, size),
+        arrive=np.bincount(row, amount * share / count[row], size),
+        links=links,
+    )
+
+
+def _offsets(children: Children) -> tuple[Ints, Ints]:
+    """`(row, child)` positions in linear order, `_NOWHERE` beyond a mapping's children, and how many there are."""
+    rows = children.bounds.shape[2]
+    count = children.bounds.prod(axis=(0, 1))
+    ids = np.arange(int(count.max()))
+    offsets = np.zeros((rows, len(ids)), np.int64)
+    stride = np.ones(rows, np.int64)
+    flat = children.bounds.reshape(-1, rows)
+    for bound, code in zip(flat, children.codes.reshape(-1, rows), strict=True):
+        if bound.max() > 1:
+            offsets += (ids // stride[:, None]) % bound[:, None] * code[:, None]
+            stride = stride * bound
+    offsets[ids >= count[:, None]] = _NOWHERE
+    return offsets, count
+
+
+def _groups(offsets: Ints) -> tuple[Ints, Ints]:
+    """How many different positions there are, and `(row, share)` how many of them `share + 1` children have."""
+    rows, width = offsets.shape
+    ordered = np.sort(offsets, axis=1)
+    first = np.ones(ordered.shape, np.bool_)
+    first[:, 1:] = ordered[:, 1:] != ordered[:, :-1]
+    starts = np.flatnonzero(first)
+    lengths = np.diff(np.append(starts, rows * width))
+    real = ordered.reshape(-1)[starts] != _NOWHERE
+    starts, lengths = starts[real], lengths[real]
+    by_share = np.zeros((rows, int(lengths.max(initial=1))), np.int64)
+    np.add.at(by_share, (starts // width, lengths - 1), 1)
+    return by_share.sum(axis=1), by_share
+
+
+def _linked(
+    children: Children, offsets: Ints, groups: Ints, links: NDArray[np.float64], parts: list[tuple[Ints, Ints, Ints, Ints]]
+) -> Ints:
+    """Finds the steps in which neighbours hand data over: adds to `links`, and to `parts` what is still sent in them.
+
+    Returns:
+        `(row,)` words of a child's tile in those steps.
+    """
+    handed = np.zeros(len(groups), np.int64)
+    active, sizes, weights = children.active, children.sizes, children.weights
+    innermost = active & (np.add.accumulate(active, axis=0) == 1)
+    inner_size = (sizes * innermost).sum(axis=0)
+    if not inner_size.any():
+        return handed
+    inner_passes = (children.passes * innermost).sum(axis=0)
+    same = active & (sizes == inner_size) & (inner_size > 0)
+    before = (weights * (same & ~innermost)).sum(axis=0) + (children.full == inner_size)
+    for slot in range(len(active)):
+        often = np.where(innermost[slot], (inner_passes - 1) * before, np.where(same[slot], weights[slot], 0))
+        rows = np.flatnonzero(often * sizes[slot])
+        if not len(rows):
+            continue
+        hits, rest = _hits(children, offsets, rows, children.moves[slot, rows])
+        left, by_share = _groups(rest)
+        better = left < groups[rows]
+        gain = rows[better]
+        amount = (often * sizes[slot])[gain]
+        links[gain] += amount * hits[better]
+        handed[gain] += amount
+        row, share = np.nonzero(by_share[better])
+        number = by_share[better][row, share]
+        parts.append((gain[row], share + 1, number, number * amount[row]))
+    return handed
+
+
+def _hits(children: Children, offsets: Ints, rows: Ints, gap: Ints) -> tuple[Ints, Ints]:
+    """How many children get their data from a neighbour, and the positions with those children taken out."""
+    own = offsets[rows]
+    wanted = own + gap[:, None]
+    width, height = children.width[rows, None], children.height[rows, None]
+    ids = np.arange(own.shape[1])[None, :]
+    h, v = ids % width, ids // width
+    hit = np.zeros(own.shape, np.bool_)
+    hit[:, 1:] |= (own[:, :-1] == wanted[:, 1:]) & (h[:, 1:] > 0)
+    hit[:, :-1] |= (own[:, 1:] == wanted[:, :-1]) & (h[:, :-1] < width - 1)
+    if height.max() > 1:
+        last = own.shape[1] - 1
+        up = np.take_along_axis(own, np.maximum(ids - width, 0), axis=1)
+        down = np.take_along_axis(own, np.minimum(ids + width, last), axis=1)
+        hit |= (up == wanted) & (v > 0)
+        hit |= (down == wanted) & (v < height - 1) & (ids + width <= last)
+    hit &= own != _NOWHERE
+    return hit.sum(axis=1), np.where(hit, _NOWHERE, own)
