@@ -132,18 +132,17 @@ class _Run:
         compiled = self.simulation.compiled
         model = CostModel(self.space, tables, compiled, self.simulation.shrink)
         layout = Layout(self.space, tables, compiled)
-        rows, from_start = np.zeros((0, len(tables)), np.int64), None
+        search = TilingSearch(self.space, model, self.objective, self.effort, self.seed)
+        rows, from_start = np.zeros((0, len(search.genes.sizes)), np.int64), None
         if start is not None:
             points, exact = layout.points(start)
             from_start = points[exact]
-            rows = from_start.rows
-        patterns = self.space.keep_patterns(self.effort.patterns)
-        search = TilingSearch(model, self.objective, self.effort, self.seed)
-        archive = search.run(patterns, rows)
+            rows = search.genes.from_rows(from_start.rows, from_start.keep)
+        archive = search.run(rows)
         refiner = Refiner(layout, model, self.simulation.batch, self.objective)
-        best = Best(Points(rows[:0], np.zeros((0, *patterns[0].shape), bool), np.zeros((0, len(compiled.levels)), int)), np.inf, np.inf)
-        if len(archive.rows):
-            short = refiner.shortlist(archive, patterns)
+        short = refiner.shortlist(archive, search.genes)
+        best = Best(short[:0], np.inf, np.inf)
+        if len(short):
             best = refiner.best_of(short, best)
             best = refiner.best_of(refiner.with_slides(short[: self.effort.climbers]), best)
         if from_start is not None and len(from_start):
@@ -152,15 +151,14 @@ class _Run:
         self.evaluated += archive.evaluated + refiner.evaluated
         self.simulated += refiner.evaluated
         if not len(best.points):
-            raise explain(self.space, tables, model, self._refusal(layout, archive.rows, refiner, archive, patterns))
+            raise explain(self.space, tables, model, self._refusal(layout, short))
         mapping = layout.batch(best.points).to_mapping(0, self.problem.shape, self.architecture)
         return mapping, best.value, best.tie
 
-    def _refusal(self, layout: Layout, rows: NDArray[np.int64], refiner: Refiner, archive: Any, patterns: Any) -> str:
+    def _refusal(self, layout: Layout, short: Points) -> str:
         """What the simulator says of the model's best, where the simulator refuses all that the model allows."""
-        if not len(rows):
+        if not len(short):
             return ""
-        short = refiner.shortlist(archive, patterns)
         mapping = layout.batch(short[:1]).to_mapping(0, self.problem.shape, self.architecture)
         try:
             self.simulation.one(mapping)

@@ -7,13 +7,8 @@ and leaves the others free, loops before `split` lie on X, and what is neither k
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import product
 from math import prod
-
-import numpy as np
-from numpy.typing import NDArray
 
 from hwloop.errors import InfeasibleMappingError, SpecError
 from hwloop.spec.architecture import Architecture
@@ -91,40 +86,10 @@ class Mapspace:
     orders: tuple[TemporalOrder, ...]
     keep: tuple[tuple[int, ...], ...]
 
-    def keep_patterns(self, limit: int) -> tuple[NDArray[np.bool_], ...]:
-        """Keep patterns `(level, data space)`, those that keep most first, at most `limit`."""
-        base = np.array(self.keep)
-        free = list(zip(*np.nonzero(base == -1), strict=True))
-        if 2 ** len(free) <= 4 * limit:
-            choices: Iterator[tuple[int, ...]] = iter(sorted(product((1, 0), repeat=len(free)), key=lambda bits: -sum(bits)))
-        else:
-            choices = _by_distance(len(free), limit)
-        out = []
-        for bits in choices:
-            pattern = base.copy()
-            for where, bit in zip(free, bits, strict=True):
-                pattern[where] = bit
-            out.append(pattern == 1)
-            if len(out) == limit:
-                break
-        return tuple(out)
-
     @property
     def free_keeps(self) -> tuple[tuple[int, int], ...]:
         """(level, data space) pairs that may be kept or bypassed."""
         return tuple((i, j) for i, row in enumerate(self.keep) for j, k in enumerate(row) if k == -1)
-
-
-def _by_distance(n: int, limit: int) -> Iterator[tuple[int, ...]]:
-    """All ones, then one zero, then two neighbouring zeros (one data space bypassing two levels), and all zeros last."""
-    yield (1,) * n
-    for i in range(n):
-        yield tuple(0 if k == i else 1 for k in range(n))
-    for i in range(n):
-        for j in range(i + 1, n):
-            yield tuple(0 if k in (i, j) else 1 for k in range(n))
-    if limit > n * (n + 1) // 2 + 1:
-        yield (0,) * n
 
 
 def build_mapspace(problem: Problem, architecture: Architecture) -> Mapspace:

@@ -21,6 +21,7 @@ from hwloop.simulate.compiled import Compiled
 
 Array = NDArray[np.float64]
 Keep = NDArray[np.bool_]
+Mask = Keep | None  # None: all of the batch
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,6 @@ class _Traffic:
     """Words that one level's tile of one data space takes from its parent, over all instances."""
 
     words: Array
-    weight: Array | float
     ratios: list[tuple[int, NDArray[np.bool_], list[Array | float]]]
 
 
@@ -99,11 +99,11 @@ class CostModel:
         return np.array([*rows, table.passes])
 
     def evaluate(self, rows: NDArray[np.int64], keep: Keep) -> Estimate:
-        """Costs tilings that share what is kept where.
+        """Costs tilings.
 
         Args:
             rows: `(batch, dimension)` row numbers into the factor tables.
-            keep: `(level, data space)`.
+            keep: `(batch, level, data space)`, or `(level, data space)` for all of them.
         """
         gathered = [packed[:, rows[:, d]] for d, packed in enumerate(self._packed)]
         n_t, n_s = len(self.temporal), len(self.spatial)
@@ -111,19 +111,14 @@ class CostModel:
         spread = {level: [g[n_t + 3 * i + 2] for g in gathered] for i, level in enumerate(self.spatial)}
         extents = [[g[n_t + 3 * n_s + level] for g in gathered] for level in range(self.n_levels)]
         passes = _product([g[-1] for g in gathered])
-        overflow = self._fan_out(gathered, n_t)
-        sizes = self._sizes(extents, keep)
-        overflow = self._capacity(sizes, overflow)
+        kept = self._kept(keep)
+        sizes = self._sizes(extents, kept)
+        overflow = self._capacity(sizes, kept, self._fan_out(gathered, n_t))
         view = _View(self, times, spread, len(rows))
         savings: dict[int, list[Array | float]] = {level: [0.0] * len(self.compiled.spaces) for level in self.temporal}
         traffic: dict[tuple[int, int], _Traffic] = {}
         for s in range(len(self.compiled.spaces)):
-            parent = -1
-            for level in range(self.n_levels):
-                if keep[level, s]:
-                    if parent >= 0:
-                        traffic[level, s] = self._traffic(view, extents, sizes, level, parent, s, savings)
-                    parent = level
+            self._flows(view, extents, sizes, kept, s, savings, traffic)
         rests = {level: _best(saved, len(rows)) for level, saved in savings.items()}
         for flow in traffic.values():
             for level, at, ratios in flow.ratios:
@@ -132,9 +127,17 @@ class CostModel:
                 else:
                     ratio = np.choose(rests[level], [np.broadcast_to(np.asarray(r), (len(rows),)) for r in ratios])
                 flow.words = np.where(at, flow.words * ratio, flow.words)
-        energy, cycles = self._cost(view, traffic, keep, passes)
+        energy, cycles = self._cost(view, traffic, kept, passes)
         utilization = self.macs / self.compiled.compute_instances / cycles
         return Estimate(energy, cycles, overflow, utilization, rests)
+
+    def _kept(self, keep: Keep) -> dict[tuple[int, int], Mask]:
+        """Where each level keeps each data space: True for all, a mask for some; absent for none."""
+        out: dict[tuple[int, int], Mask] = {}
+        every, some = (keep, keep) if keep.ndim == 2 else (keep.all(0), keep.any(0))
+        for level, s in zip(*np.nonzero(some), strict=True):
+            out[int(level), int(s)] = None if every[level, s] else keep[:, level, s]
+        return out
 
     def _fan_out(self, gathered: list[Array], n_t: int) -> Array:
         overflow = np.zeros(gathered[0].shape[1])
@@ -159,28 +162,56 @@ class CostModel:
             overflow = np.where(broken, np.maximum(overflow, 2.0), overflow)
         return overflow
 
-    def _sizes(self, extents: list[list[Array]], keep: Keep) -> dict[tuple[int, int], Array]:
-        sizes = {}
-        for level in range(self.n_levels):
-            for s, space in enumerate(self.compiled.spaces):
-                if keep[level, s]:
-                    sizes[level, s] = _product([_rank_extent(extents[level], rank) for rank in space.ranks])
-        return sizes
+    def _sizes(self, extents: list[list[Array]], kept: dict[tuple[int, int], Mask]) -> dict[tuple[int, int], Array]:
+        spaces = self.compiled.spaces
+        return {(level, s): _product([_rank_extent(extents[level], rank) for rank in spaces[s].ranks]) for level, s in kept}
 
-    def _capacity(self, sizes: dict[tuple[int, int], Array], overflow: Array) -> Array:
+    def _capacity(self, sizes: dict[tuple[int, int], Array], kept: dict[tuple[int, int], Mask], overflow: Array) -> Array:
         for index, level in enumerate(self.compiled.levels):
-            needs = []
+            if level.capacity is None and not level.min_capacity > 0:
+                continue
+            need: Array | float = 0.0
             for s in range(len(self.compiled.spaces)):
                 if (index, s) in sizes:
                     words = sizes[index, s] if self.shrink[index, s] == 1 else sizes[index, s] * self.shrink[index, s]
                     if level.by_rows:
                         words = np.ceil(words / level.row_words[s]) * level.word_rows[s]
-                    needs.append(words)
-            if level.capacity is not None and needs:
-                overflow = np.maximum(overflow, sum(needs) / max(level.capacity, 1e-9))
-            if level.min_capacity > 0 and needs:
-                overflow = np.maximum(overflow, level.min_capacity / np.maximum(sum(needs), 1e-9))
+                    mask = kept[index, s]
+                    need = need + (words if mask is None else np.where(mask, words, 0.0))
+            if level.capacity is not None:
+                overflow = np.maximum(overflow, need / max(level.capacity, 1e-9))
+            if level.min_capacity > 0:
+                overflow = np.maximum(overflow, level.min_capacity / np.maximum(need, 1e-9))
         return overflow
+
+    def _flows(
+        self,
+        view: _View,
+        extents: list[list[Array]],
+        sizes: dict[tuple[int, int], Array],
+        kept: dict[tuple[int, int], Mask],
+        s: int,
+        savings: dict[int, list[Array | float]],
+        traffic: dict[tuple[int, int], _Traffic],
+    ) -> None:
+        """The traffic into every level that keeps a data space, from the next one outward that does."""
+        space, levels = self.compiled.spaces[s], self.compiled.levels
+        serve: Array | float | None = None  # energy at the parent of a word that one child asks for [pJ]
+        for index in range(self.n_levels):
+            level = levels[index]
+            rows = level.word_rows[s] / level.row_words[s]
+            if (index, s) in kept:
+                mask = kept[index, s]
+                if serve is not None:
+                    weight = level.energy_pj["random", "fill"] * rows + serve
+                    flow = self._traffic(view, extents, sizes, index, s, weight, mask, savings)
+                    traffic[index, s] = flow
+                own: Array | float = level.energy_pj["random", "read"] * rows
+                if space.read_write:
+                    own = own + level.energy_pj["random", "update"] * rows
+                serve = own if mask is None or serve is None else np.where(mask, own, serve)
+            if serve is not None and index in view.spread:
+                serve = serve / view.irrelevant_spread(index, s)
 
     def _traffic(
         self,
@@ -188,18 +219,12 @@ class CostModel:
         extents: list[list[Array]],
         sizes: dict[tuple[int, int], Array],
         level: int,
-        parent: int,
         s: int,
+        weight: Array | float,
+        mask: Mask,
         savings: dict[int, list[Array | float]],
     ) -> _Traffic:
         """Words into the tile of `level`, and what each order of the loops above would save of their energy."""
-        space, parts = self.compiled.spaces[s], self.compiled.levels
-        shared = view.shared(parent, level, s)
-        up, down = parts[parent], parts[level]
-        rows = down.word_rows[s] / down.row_words[s], up.word_rows[s] / up.row_words[s]
-        weight = down.energy_pj["random", "fill"] * rows[0] + up.energy_pj["random", "read"] * rows[1] / shared
-        if space.read_write:
-            weight = weight + (up.energy_pj["random", "update"] + down.energy_pj["random", "read"] * 0) * rows[1] / shared
         words = sizes[level, s] * view.instances[level]
         for above in range(level):
             if above in view.total:
@@ -219,13 +244,13 @@ class CostModel:
                 choice = self._ratios(view, extents[level], above, s)
                 ratios.append((above, at, choice))
                 if len(choice) > 1:
-                    base = np.where(at, words * weight, 0.0)
+                    base = np.where(at if mask is None else at & mask, words * weight, 0.0)
                     for g, ratio in enumerate(choice):
                         if not (isinstance(ratio, float) and ratio == 1.0):
                             savings[above][g] = savings[above][g] + base * (1.0 - ratio)
             if not open_rows.any():
                 break
-        return _Traffic(words, weight, ratios)
+        return _Traffic(words, ratios)
 
     def _ratios(self, view: _View, tile: list[Array], above: int, s: int) -> list[Array | float]:
         """What remains of the traffic when the loops of level `above` are ordered for each data space to rest."""
@@ -273,7 +298,7 @@ class CostModel:
         return ratio
 
     def _cost(
-        self, view: _View, traffic: dict[tuple[int, int], _Traffic], keep: Keep, passes: Array
+        self, view: _View, traffic: dict[tuple[int, int], _Traffic], kept: dict[tuple[int, int], Mask], passes: Array
     ) -> tuple[Array, Array]:
         n = self.n_levels
         energy = np.full(len(passes), self.macs * self.compiled.compute_pj["computes"])
@@ -283,26 +308,29 @@ class CostModel:
             demand: Array = np.full(len(passes), self.macs)
             for index in range(n - 1, -1, -1):
                 demand = view.combine(index, s, demand)
-                if not keep[index, s]:
+                if (index, s) not in kept:
                     continue
-                level = self.compiled.levels[index]
-                per_word = level.word_rows[s] / level.row_words[s]
-                flow = traffic.get((index, s))
+                mask, level, flow = kept[index, s], self.compiled.levels[index], traffic.get((index, s))
                 if space.read_write:
                     fresh = self.tensor[s] * view.copies(index, s)
                     read = np.maximum(demand - fresh, 0.0)
                     fill: Array | float = np.maximum(flow.words - fresh, 0.0) if flow else 0.0
-                    energy = energy + demand * (level.energy_pj["random", "update"] * per_word)
-                    write = demand + fill
+                    update: Array | float = demand
                 else:
-                    read, fill = demand, flow.words if flow else 0.0
-                    write = np.asarray(fill)
-                energy = energy + read * (level.energy_pj["random", "read"] * per_word)
-                energy = energy + fill * (level.energy_pj["random", "fill"] * per_word)
-                scale = level.bandwidth_scale[s]
-                reads[index], writes[index] = reads[index] + read * scale, writes[index] + write * scale
+                    read, fill, update = demand, flow.words if flow else 0.0, 0.0
+                per_word = level.word_rows[s] / level.row_words[s]
+                spent = read * (level.energy_pj["random", "read"] * per_word)
+                spent = spent + fill * (level.energy_pj["random", "fill"] * per_word)
+                if space.read_write:
+                    spent = spent + update * (level.energy_pj["random", "update"] * per_word)
+                write = (fill + update) * level.bandwidth_scale[s]
+                read = read * level.bandwidth_scale[s]
+                if mask is not None:
+                    spent, read, write = np.where(mask, spent, 0.0), np.where(mask, read, 0.0), np.where(mask, write, 0.0)
+                energy = energy + spent
+                reads[index], writes[index] = reads[index] + read, writes[index] + write
                 if flow:
-                    demand = flow.words
+                    demand = flow.words if mask is None else np.where(mask, flow.words, demand)
         cycles = passes
         for index, level in enumerate(self.compiled.levels):
             for have, words in (
@@ -355,17 +383,13 @@ class _View:
             self._spread_irrelevant[level, s] = _product(factors, self._ones)
         return self._spread_irrelevant[level, s]
 
-    def shared(self, parent: int, level: int, s: int) -> Array:
-        """Instances of `level` that one read of the parent serves (multicast, or reduction of results)."""
+    def copies(self, level: int, s: int) -> Array:
+        """Instances of a level that hold the same words."""
         out = self._ones
-        for above in range(parent, level):
+        for above in range(level):
             if above in self.spread:
                 out = out * self.irrelevant_spread(above, s)
         return out
-
-    def copies(self, level: int, s: int) -> Array:
-        """Instances of a level that hold the same words."""
-        return self.shared(0, level, s)
 
     def combine(self, level: int, s: int, demand: Array) -> Array:
         """Words asked of a level by those below its fan-out, multicast or reduced on the way."""

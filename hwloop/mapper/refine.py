@@ -12,7 +12,7 @@ from hwloop.mapper.factors import FactorTable
 from hwloop.mapper.layout import Layout, Points
 from hwloop.mapper.model import CostModel
 from hwloop.mapper.objective import Array, Objective, objective_values
-from hwloop.mapper.search import FITS, Archive
+from hwloop.mapper.search import FITS, Archive, Genes
 from hwloop.simulate.result import BatchCost
 from hwloop.spec.batch import MappingBatch
 
@@ -95,10 +95,10 @@ class Refiner:
                 new.append(i)
         return points[np.array(new, np.int64)]
 
-    def shortlist(self, archive: Archive, patterns: tuple[NDArray[np.bool_], ...]) -> Points:
+    def shortlist(self, archive: Archive, genes: Genes) -> Points:
         """The archive's tilings with the orders that the model chose."""
-        keep = np.array(patterns)[archive.pattern]
-        return Points(archive.rows, keep, archive.rests)
+        keep = np.broadcast_to(genes.keep(archive.points), (len(archive.points), self.model.n_levels, len(self.model.compiled.spaces)))
+        return Points(genes.rows(archive.points), keep.copy(), archive.rests)
 
     def with_slides(self, points: Points) -> Points:
         """Each point with every order that lets the same data space rest at each level; they differ in what slides."""

@@ -14,11 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwloop.mapper.factors import FactorTable
+from hwloop.mapper.mapspace import Mapspace
 from hwloop.mapper.model import CostModel, Estimate
 from hwloop.mapper.objective import Array, Objective, objective_values
 
 FITS = 1.0 + 1e-9
-Rows = NDArray[np.int64]
+Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class Effort:
         rounds: steps of a climber at most.
         pairs: best single moves of a climber that are combined in pairs.
         shortlist: tilings that the simulator costs.
-        patterns: keep patterns that are tried, where bypass is free.
+        restarts: how often the best are shaken and climb again.
         table: rows of a dimension's table with imperfect factors.
     """
 
@@ -42,47 +43,89 @@ class Effort:
     rounds: int
     pairs: int
     shortlist: int
-    patterns: int
+    restarts: int
     table: int
 
 
 EFFORTS = {
-    "quick": Effort(10_000, 1024, 4, 6, 8, 16, 4, 300),
-    "normal": Effort(40_000, 4096, 10, 16, 16, 48, 12, 600),
-    "thorough": Effort(1_000_000, 32_768, 64, 60, 40, 256, 64, 3000),
+    "quick": Effort(10_000, 1024, 4, 8, 8, 16, 0, 300),
+    "normal": Effort(40_000, 4096, 10, 30, 12, 48, 1, 600),
+    "thorough": Effort(1_000_000, 32_768, 64, 100, 24, 256, 6, 3000),
 }
+
+
+class Genes:
+    """The coordinates of a search point: a row number for each dimension, then a bit for each keep that is free.
+
+    Args:
+        space: the mapspace.
+        tables: ways to spread each dimension.
+    """
+
+    def __init__(self, space: Mapspace, tables: tuple[FactorTable, ...]) -> None:
+        self.tables = tables
+        self.free = space.free_keeps
+        self.sizes = (*(len(t) for t in tables), *(2 for _ in self.free))
+        self._base = np.array(space.keep) == 1
+        self._signed = [np.where(t.on_y, -t.bounds, t.bounds) for t in tables]
+        self._near: dict[tuple[int, int], Ints] = {}
+
+    def rows(self, points: Ints) -> Ints:
+        """`(batch, dimension)` row numbers of points `(batch, gene)`."""
+        return points[:, : len(self.tables)]
+
+    def keep(self, points: Ints) -> NDArray[np.bool_]:
+        """`(batch, level, data space)`, or `(level, data space)` where nothing is free."""
+        if not self.free:
+            return self._base
+        keep = np.repeat(self._base[None], len(points), axis=0)
+        for i, (level, s) in enumerate(self.free):
+            keep[:, level, s] = points[:, len(self.tables) + i] == 1
+        return keep
+
+    def from_rows(self, rows: Ints, keep: NDArray[np.bool_]) -> Ints:
+        """Points from `(batch, dimension)` and `(batch, level, data space)`."""
+        bits = [keep[:, level, s].astype(np.int64)[:, None] for level, s in self.free]
+        return np.concatenate([rows, *bits], axis=1)
+
+    def neighbours(self, gene: int, value: int) -> Ints:
+        """Values of a gene one move away: other rows that differ in at most two slots, or the other bit."""
+        if gene >= len(self.tables):
+            return np.array([1 - value])
+        if (gene, value) not in self._near:
+            signed = self._signed[gene]
+            moved = (signed != signed[value]).sum(1)
+            self._near[gene, value] = np.flatnonzero((moved > 0) & (moved <= 2))
+        return self._near[gene, value]
+
+    def moves(self, point: Ints) -> tuple[Ints, Ints]:
+        """All single moves from a point `(gene,)`: which gene, and its new value."""
+        near = [self.neighbours(g, int(v)) for g, v in enumerate(point)]
+        return np.repeat(np.arange(len(near)), [len(n) for n in near]), np.concatenate(near)
 
 
 @dataclass
 class Archive:
-    """The best tilings seen, each once.
+    """The best points seen, each once.
 
     Attributes:
         size: how many are held.
-        rows: `(held, dimension)`.
-        pattern: `(held,)` number of the keep pattern.
+        points: `(held, gene)`.
         score: `(held,)` estimated objective.
         rests: `(held, level)` data space that rests.
-        evaluated: how many tilings were costed.
+        evaluated: how many were costed.
     """
 
     size: int
-    rows: Rows
-    pattern: NDArray[np.int64]
+    points: Ints
     score: Array
-    rests: NDArray[np.int64]
+    rests: Ints
     evaluated: int = 0
     seen: set[bytes] = field(default_factory=set)
 
-    @classmethod
-    def empty(cls, size: int, dimensions: int, levels: int) -> Archive:
-        """Nothing seen yet."""
-        whole = np.zeros((0, dimensions), np.int64)
-        return cls(size, whole, np.zeros(0, np.int64), np.zeros(0), np.zeros((0, levels), np.int64))
-
-    def add(self, rows: Rows, pattern: int, score: Array, estimate: Estimate) -> None:
+    def add(self, points: Ints, score: Array, estimate: Estimate) -> None:
         """Takes in what is better than what is held."""
-        self.evaluated += len(rows)
+        self.evaluated += len(points)
         limit = self.score[-1] if len(self.score) == self.size else np.inf
         better = np.flatnonzero(score < limit)
         if len(better) > self.size:
@@ -90,7 +133,7 @@ class Archive:
         better = better[np.argsort(score[better], kind="stable")]
         fresh = []
         for i in better:
-            key = bytes([pattern % 256, pattern // 256]) + rows[i].tobytes()
+            key = points[i].tobytes()
             if key not in self.seen:
                 self.seen.add(key)
                 fresh.append(i)
@@ -102,81 +145,75 @@ class Archive:
             rests[:, level] = which[at]
         score_all = np.concatenate([self.score, score[at]])
         order = np.argsort(score_all, kind="stable")[: self.size]
-        self.rows = np.concatenate([self.rows, rows[at]])[order]
-        self.pattern = np.concatenate([self.pattern, np.full(len(at), pattern)])[order]
+        self.points = np.concatenate([self.points, points[at]])[order]
         self.rests = np.concatenate([self.rests, rests])[order]
         self.score = score_all[order]
 
 
+@dataclass
+class _Climbers:
+    points: Ints
+    score: Array
+
+    def __getitem__(self, which: Ints) -> _Climbers:
+        return _Climbers(self.points[which], self.score[which])
+
+
 class TilingSearch:
-    """Finds tilings of low estimated objective.
+    """Finds points of low estimated objective.
 
     Args:
+        space: the mapspace.
         model: costs tilings.
         objective: what is minimised.
         effort: how hard to look.
         seed: of the random part; the same seed gives the same answer.
     """
 
-    def __init__(self, model: CostModel, objective: Objective, effort: Effort, seed: int) -> None:
+    def __init__(self, space: Mapspace, model: CostModel, objective: Objective, effort: Effort, seed: int) -> None:
         self.model, self.objective, self.effort = model, objective, effort
         self.rng = np.random.default_rng(seed)
         self.tables = model.tables
-        self.archive = Archive.empty(effort.shortlist, len(self.tables), model.n_levels)
-        self.overflow: Array = np.zeros(0)
-        self._near: dict[tuple[int, int], NDArray[np.int64]] = {}
+        self.genes = Genes(space, model.tables)
+        width = len(self.genes.sizes)
+        self.archive = Archive(effort.shortlist, np.zeros((0, width), np.int64), np.zeros(0), np.zeros((0, model.n_levels), np.int64))
 
-    def run(self, patterns: tuple[NDArray[np.bool_], ...], starts: Rows) -> Archive:
-        """Searches under each keep pattern.
+    def run(self, starts: Ints) -> Archive:
+        """Searches the mapspace.
 
         Args:
-            patterns: `(level, data space)` each.
-            starts: `(n, dimension)` known good tilings, e.g. a neighbour's; may be none.
+            starts: `(n, gene)` known good points, e.g. a neighbour's; may be none.
         """
-        self.patterns = patterns
-        if prod(len(t) for t in self.tables) * len(patterns) <= self.effort.exhaustive:
-            for p in range(len(patterns)):
-                self._enumerate(p)
-        else:
-            self._explore(starts)
+        size = prod(self.genes.sizes)
+        if size <= self.effort.exhaustive:
+            for start in range(0, size, 8192):
+                numbers = np.arange(start, min(start + 8192, size))
+                self._score(np.stack(np.unravel_index(numbers, self.genes.sizes), axis=1))
+            return self.archive
+        points = np.concatenate([starts, self._starts(self.effort.starts)])
+        score, _ = self._score(points)
+        best = np.argsort(score, kind="stable")[: 4 * self.effort.climbers]
+        _, first = np.unique(points[best], axis=0, return_index=True)
+        best = best[np.sort(first)][: self.effort.climbers]
+        self._climb(_Climbers(points[best], score[best]), self.effort.rounds)
+        for _ in range(self.effort.restarts):
+            self._climb(self._shaken(), self.effort.rounds)
         return self.archive
 
-    def _score(self, rows: Rows, pattern: int) -> tuple[Array, Array]:
-        """Estimated objective and overflow; what does not fit scores infinity and enters no archive."""
-        estimate = self.model.evaluate(rows, self.patterns[pattern])
+    def _score(self, points: Ints) -> tuple[Array, Array]:
+        """Estimated objective and overflow; what does not fit is punished by how much, and enters no archive."""
+        estimate = self.model.evaluate(self.genes.rows(points), self.genes.keep(points))
         value, tie = objective_values(self.objective, estimate)
         value = value * (1.0 + 1e-9 * np.log(np.maximum(tie, 1.0)))
-        score = np.where(estimate.overflow <= FITS, value, np.inf)
-        self.archive.add(rows, pattern, score, estimate)
-        return np.where(estimate.overflow <= FITS, value, value * 1e6 * estimate.overflow**8), estimate.overflow
+        fits = estimate.overflow <= FITS
+        self.archive.add(points, np.where(fits, value, np.inf), estimate)
+        return np.where(fits, value, value * 1e6 * estimate.overflow**8), estimate.overflow
 
-    def _enumerate(self, pattern: int) -> None:
-        shape = tuple(len(t) for t in self.tables)
-        for start in range(0, prod(shape), 8192):
-            numbers = np.arange(start, min(start + 8192, prod(shape)))
-            self._score(np.stack(np.unravel_index(numbers, shape), axis=1), pattern)
-
-    def _explore(self, known: Rows) -> None:
-        rows = np.concatenate([known, self._starts(self.effort.starts)])
-        climbers: list[tuple[float, int, Rows]] = []
-        share = max(len(rows) // len(self.patterns), 256) if len(self.patterns) > 1 else len(rows)
-        for p in range(len(self.patterns)):
-            part = rows if p == 0 else rows[self.rng.permutation(len(rows))[:share]]
-            score, _ = self._score(part, p)
-            best = np.argsort(score, kind="stable")[: self.effort.climbers]
-            climbers += [(float(score[i]), p, part[i]) for i in self._different(part[best], best)]
-        climbers.sort(key=lambda c: c[0])
-        self._climb(climbers[: self.effort.climbers])
-
-    def _different(self, rows: Rows, numbers: NDArray[np.int64]) -> NDArray[np.int64]:
-        _, first = np.unique(rows, axis=0, return_index=True)
-        return np.asarray(numbers[np.sort(first)])
-
-    def _starts(self, n: int) -> Rows:
-        """Tilings to begin with: half with spatial loops that fill the array best, half at random."""
+    def _starts(self, n: int) -> Ints:
+        """Points to begin with: most with spatial loops that fill the array best, the rest at random."""
         groups = [_spatial_groups(t, self.model) for t in self.tables]
         combos = self._spatial_combos([g[0] for g in groups])
-        out = np.empty((n, len(self.tables)), np.int64)
+        out = np.empty((n, len(self.genes.sizes)), np.int64)
         random_part = n // 4
         for d, table in enumerate(self.tables):
             out[:random_part, d] = self.rng.integers(len(table), size=random_part)
@@ -184,9 +221,24 @@ class TilingSearch:
             u = self.rng.random(n - random_part)
             members, offsets, counts = groups[d][1]
             out[random_part:, d] = members[offsets[picks] + (u * counts[picks]).astype(np.int64)]
+        chance = self.rng.choice([1.0, 0.8, 0.5], size=(n, 1))
+        out[:, len(self.tables) :] = self.rng.random((n, len(self.genes.free))) < chance
         return out
 
-    def _spatial_combos(self, uses: list[Array]) -> NDArray[np.int64]:
+    def _shaken(self) -> _Climbers:
+        """The best points with a few genes drawn anew."""
+        n = min(self.effort.climbers, len(self.archive.points))
+        points = self.archive.points[:n].copy()
+        for _ in range(2):
+            for i in range(n):
+                gene = int(self.rng.integers(len(self.genes.sizes)))
+                points[i, gene] = self.rng.integers(self.genes.sizes[gene])
+        if not n:
+            return _Climbers(points, np.zeros(0))
+        score, _ = self._score(points)
+        return _Climbers(points, score)
+
+    def _spatial_combos(self, uses: list[Array]) -> Ints:
         """Choices of a spatial pattern for every dimension that fit the fan-outs, those that use most of the array first.
 
         Args:
@@ -211,72 +263,55 @@ class TilingSearch:
         order = np.argsort(-used.prod(1), kind="stable")[: max(self.effort.starts // 8, 16)]
         return chosen[order]
 
-    def _neighbours(self, d: int, row: int) -> NDArray[np.int64]:
-        """Rows of a dimension's table that differ from `row` in at most two slots."""
-        if (d, row) not in self._near:
-            table = self.tables[d]
-            signed = np.where(table.on_y, -table.bounds, table.bounds)
-            moved = (signed != signed[row]).sum(1)
-            self._near[d, row] = np.flatnonzero((moved > 0) & (moved <= 2))
-        return self._near[d, row]
-
-    def _climb(self, climbers: list[tuple[float, int, Rows]]) -> None:
-        active = climbers
-        visited: set[bytes] = {bytes([c[1]]) + c[2].tobytes() for c in climbers}
-        for _ in range(self.effort.rounds):
-            if not active:
+    def _climb(self, climbers: _Climbers, rounds: int) -> None:
+        """Moves every climber to its best neighbour until none is better; two that meet go on as one."""
+        visited = {p.tobytes() for p in climbers.points}
+        for _ in range(rounds):
+            if not len(climbers.points):
                 return
-            moved: list[tuple[float, int, Rows]] = []
-            for p in sorted({c[1] for c in active}):
-                moved += self._step([c for c in active if c[1] == p], p)
-            active = []
-            for climber in sorted(moved, key=lambda c: c[0]):
-                key = bytes([climber[1]]) + climber[2].tobytes()
+            moved = self._step(climbers)
+            fresh = []
+            for i in np.argsort(moved.score, kind="stable"):
+                key = moved.points[i].tobytes()
                 if key not in visited:
                     visited.add(key)
-                    active.append(climber)
+                    fresh.append(i)
+            climbers = moved[np.array(fresh, np.int64)]
 
-    def _step(self, climbers: list[tuple[float, int, Rows]], pattern: int) -> list[tuple[float, int, Rows]]:
+    def _step(self, climbers: _Climbers) -> _Climbers:
         """Where each climber goes next: its best neighbour, left out where none is better."""
-        singles = [self._single_moves(c[2]) for c in climbers]
-        owner = np.repeat(np.arange(len(climbers)), [len(s[0]) for s in singles])
-        base = np.stack([c[2] for c in climbers])[owner]
-        dims, values = np.concatenate([s[0] for s in singles]), np.concatenate([s[1] for s in singles])
-        base[np.arange(len(base)), dims] = values
-        if len(base) == 0:
-            return []
-        score, overflow = self._score(base, pattern)
+        singles = [self.genes.moves(p) for p in climbers.points]
+        counts = np.array([len(s[0]) for s in singles])
+        owner = np.repeat(np.arange(len(counts)), counts)
+        genes, values = np.concatenate([s[0] for s in singles]), np.concatenate([s[1] for s in singles])
+        points = climbers.points[owner]
+        points[np.arange(len(points)), genes] = values
+        if not len(points):
+            return climbers[np.zeros(0, np.int64)]
+        score, overflow = self._score(points)
         raw = np.where(overflow <= FITS, score, score / (1e6 * np.maximum(overflow, 1.0) ** 8))
-        pairs, pair_owner = [], []
-        for k, climber in enumerate(climbers):
-            mine = np.flatnonzero(owner == k)
-            best = np.concatenate([mine[np.argsort(raw[mine], kind="stable")[: self.effort.pairs]],
-                                   mine[np.argsort(score[mine], kind="stable")[: self.effort.pairs]]])  # fmt: skip
-            best = np.unique(best)
+        starts = np.concatenate([[0], np.cumsum(counts)])
+        first, second = [], []
+        for k in range(len(counts)):
+            part = slice(starts[k], starts[k + 1])
+            good = [np.argsort(x[part], kind="stable")[: self.effort.pairs] for x in (raw, score)]
+            best = np.unique(np.concatenate(good)) + starts[k]
             a, b = np.triu_indices(len(best), 1)
-            a, b = best[a], best[b]
-            other = dims[a] != dims[b]
-            a, b = a[other], b[other]
-            rows = np.repeat(climber[2][None], len(a), axis=0)
-            rows[np.arange(len(a)), dims[a]] = values[a]
-            rows[np.arange(len(a)), dims[b]] = values[b]
-            pairs.append(rows)
-            pair_owner.append(np.full(len(a), k))
-        both, who = np.concatenate(pairs), np.concatenate(pair_owner)
+            first.append(best[a])
+            second.append(best[b])
+        a, b = np.concatenate(first), np.concatenate(second)
+        other = genes[a] != genes[b]
+        a, b = a[other], b[other]
+        both = points[a]
+        both[np.arange(len(b)), genes[b]] = values[b]
         if len(both):
-            pair_score, _ = self._score(both, pattern)
-            base, owner, score = np.concatenate([base, both]), np.concatenate([owner, who]), np.concatenate([score, pair_score])
-        out = []
-        for k, climber in enumerate(climbers):
-            mine = np.flatnonzero(owner == k)
-            best_one = mine[np.argmin(score[mine])]
-            if score[best_one] < climber[0]:
-                out.append((float(score[best_one]), pattern, base[best_one]))
-        return out
-
-    def _single_moves(self, row: Rows) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        near = [self._neighbours(d, int(row[d])) for d in range(len(self.tables))]
-        return np.repeat(np.arange(len(near)), [len(n) for n in near]), np.concatenate(near)
+            more, _ = self._score(both)
+            points, owner, score = np.concatenate([points, both]), np.concatenate([owner, owner[a]]), np.concatenate([score, more])
+        order = np.lexsort((score, owner))
+        _, leaders = np.unique(owner[order], return_index=True)
+        leaders = order[leaders]
+        better = score[leaders] < climbers.score[owner[leaders]]
+        return _Climbers(points[leaders[better]], score[leaders[better]])
 
 
 def _spatial_groups(

@@ -6,9 +6,8 @@ from collections.abc import Mapping as MappingABC
 
 import numpy as np
 
-from hwloop.errors import InfeasibleMappingError
+from hwloop.simulate.batch import BatchSimulator
 from hwloop.simulate.result import BatchCost, LayerCost
-from hwloop.simulate.simulator import Simulator
 from hwloop.spec.architecture import Architecture
 from hwloop.spec.batch import MappingBatch
 from hwloop.spec.energy_table import EnergyTable
@@ -28,22 +27,14 @@ class BatchSimulation:
         self, problem: Problem, architecture: Architecture, table: EnergyTable, bits: MappingABC[str, int] | None
     ) -> None:
         self.problem, self.architecture = problem, architecture
-        self._one = Simulator(problem, architecture, table, bits)
-        self.compiled = self._one.compiled
+        self._simulator = BatchSimulator(problem, architecture, table, bits)
+        self.compiled = self._simulator.compiled
         self.shrink = np.ones((len(self.compiled.levels), len(self.compiled.spaces)))
 
     def one(self, mapping: Mapping) -> LayerCost:
         """The cost of one mapping, in full."""
-        return self._one.run(mapping)
+        return self._simulator.scalar.run(mapping)
 
     def batch(self, batch: MappingBatch) -> BatchCost:
-        """The cost of many."""
-        n = len(batch)
-        ok = np.zeros(n, bool); e = np.full(n, np.inf); c = np.full(n, -1); u = np.zeros(n)
-        for i in range(n):
-            try:
-                r = self._one.run(batch.to_mapping(i, self.problem.shape, self.architecture))
-            except InfeasibleMappingError:
-                continue
-            ok[i], e[i], c[i], u[i] = True, r.energy_pj, r.cycles, r.utilization
-        return BatchCost(ok, e, c, u, c, {})
+        """The cost of many; those that the accelerator cannot run are masked."""
+        return self._simulator.run(batch)
