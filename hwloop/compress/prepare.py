@@ -57,6 +57,27 @@ def workload_of(model: nn.Module, splits: DataSplits, name: str) -> Workload:
     return trace(model, images, name)
 
 
+def seeded_model(name: str, splits: DataSplits, seed: int) -> nn.Module:
+    """An untrained model for the images of `splits`, in evaluation mode; the same seed draws the same weights.
+
+    Raises:
+        DataError: no such model, or one that cannot be made for such images.
+    """
+    channels, size, _ = splits.image_shape
+    torch.manual_seed(seed)
+    return make_model(name, channels, size, len(splits.classes)).eval()
+
+
+def named_workload(name: str, channels: int = 3, image_size: int = 32, classes: int = 10, batch: int = 1) -> Workload:
+    """The workload of a model by name; its weights do not matter.
+
+    Raises:
+        DataError: no such model.
+        SpecError: a model that cannot be traced.
+    """
+    return trace(make_model(name, channels, image_size, classes).eval(), torch.zeros(batch, channels, image_size, image_size), name)
+
+
 def trained_model(
     name: str,
     splits: DataSplits,
@@ -78,9 +99,7 @@ def trained_model(
     Raises:
         DataError: no such model, a checkpoint that does not fit, or a disk that refuses.
     """
-    channels, size, _ = splits.image_shape
-    torch.manual_seed(training.seed)
-    model = make_model(name, channels, size, len(splits.classes)).eval()
+    model = seeded_model(name, splits, training.seed)
     if weights is not None:
         load_weights(model, weights)
         return Trained(model, f"weights of {Path(weights).name}", accuracy(model, splits.validation))

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from hwloop.errors import InfeasibleMappingError, MemoError
-from hwloop.mapper import map_problem
+from hwloop.mapper.mapper import map_problem
 from hwloop.mapper.result import MapResult
 from hwloop.memo.key import MapRequest, digest_of_architecture, digest_of_energy_table, simulator_version
 from hwloop.memo.store import Store
@@ -21,7 +21,6 @@ from hwloop.spec.constraints import Constraints, load_constraints
 from hwloop.spec.energy_table import EnergyTable, load_energy_table
 from hwloop.spec.mapping import Mapping, load_mapping
 from hwloop.spec.problem import Problem, load_problem
-
 
 Outcome = MapResult | InfeasibleMappingError
 OnOutcome = Callable[[int, MapRequest, Outcome], None]

@@ -1,0 +1,98 @@
+"""What several commands share: arguments, and how results are printed."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import Any
+
+from hwloop.errors import SpecError
+from hwloop.report.progress import Progress, make_progress
+
+Subparsers = Any  # argparse has no public name for it
+
+
+def add_command(commands: Subparsers, name: str, summary: str, example: str, description: str = "") -> argparse.ArgumentParser:
+    """A command's parser, with its example at the end of the help."""
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name,
+        help=summary,
+        description=description or summary[0].upper() + summary[1:] + ".",
+        epilog=f"example:\n  {example}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    return parser
+
+
+def add_output(parser: argparse.ArgumentParser) -> None:
+    """`--json` and `--quiet`."""
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+    parser.add_argument("--quiet", action="store_true", help="show no progress")
+
+
+def add_data(parser: argparse.ArgumentParser, model: str | None = None, data: str = "digits") -> None:
+    """The model and the data."""
+    group = parser.add_argument_group("network and data")
+    group.add_argument(
+        "--model", required=model is None, default=model, metavar="NAME",
+        help="lenet5, vgg16, mobilenet, resnet20/32/44/56, any torchvision model, or package.module:function",
+    )  # fmt: skip
+    group.add_argument(
+        "--data", default=data, metavar="NAME", help="digits (embedded), mnist, cifar10 or imagefolder (default: %(default)s)"
+    )
+    group.add_argument("--data-root", metavar="DIR", help="folder of the data set, in torchvision's layout")
+    group.add_argument("--image-size", type=int, metavar="PIXELS", help="resize images to this side")
+    group.add_argument("--normalisation", choices=("imagenet",), help="for checkpoints trained on images normalised so")
+
+
+def add_memo(parser: argparse.ArgumentParser) -> None:
+    """`--memo`, `--workers`."""
+    parser.add_argument("--memo", metavar="FILE", help="memo table of mapper results, made when missing; share one between runs")
+    parser.add_argument("--workers", type=int, metavar="N", help="processes of the mapper (default: one a core)")
+
+
+def progress_of(args: argparse.Namespace) -> Progress:
+    """Where to show progress: standard error, unless `--quiet`."""
+    return make_progress(args.quiet)
+
+
+def print_json(data: Any) -> None:
+    """Prints plain data."""
+    print(json.dumps(data, indent=1))
+
+
+def read_range(text: str, what: str) -> tuple[int, int]:
+    """Reads `2-16` or `8` as (least, most).
+
+    Raises:
+        SpecError: anything else.
+    """
+    low, _, high = text.partition("-")
+    try:
+        return int(low), int(high or low)
+    except ValueError:
+        raise SpecError("<arguments>", what, "a whole number or a range such as 2-16", text) from None
+
+
+def read_fractions(text: str, what: str) -> tuple[float, ...]:
+    """Reads `0.3,0.5,0.9`, percentages (`30%,50%`), or `0.05:0.95:0.05` (from, to, step).
+
+    Raises:
+        SpecError: anything else.
+    """
+
+    def number(part: str) -> float:
+        return float(part.rstrip("%")) / 100 if part.endswith("%") else float(part)
+
+    try:
+        if ":" in text:
+            low, high, step = (number(part) for part in text.split(":"))
+            count = int((high - low) / step + 1e-9) + 1 if step > 0 else 0
+            values = tuple(round(low + i * step, 4) for i in range(count))
+        else:
+            values = tuple(round(number(part.strip()), 4) for part in text.split(","))
+    except ValueError:
+        values = ()
+    if not values or not all(0 <= value < 1 for value in values):
+        raise SpecError("<arguments>", what, "fractions from 0 to below 1, such as 0.3,0.5,0.9 or 0.05:0.95:0.05", text)
+    return values

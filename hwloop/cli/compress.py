@@ -1,0 +1,172 @@
+"""`hwloop compress`: the main job on a network, data and accelerators of one's own."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hwloop.cli.common import (
+    Subparsers,
+    add_command,
+    add_data,
+    add_memo,
+    add_output,
+    print_json,
+    progress_of,
+    read_fractions,
+    read_range,
+)
+from hwloop.report.tables import front_table, gap_text, verdict
+from hwloop.run import settings
+from hwloop.search.objectives import OBJECTIVES
+
+if TYPE_CHECKING:
+    from hwloop.run.compression import CompressResult
+
+_EXAMPLE = """hwloop compress --model lenet5 --data mnist --data-root data --arch eyeriss_168_gating --out runs/lenet5
+  hwloop compress --model resnet20 --weights resnet20.th --normalisation imagenet --data cifar10 --data-root data \\
+      --arch flexible_gating --dataflow row_stationary --dataflow weight_stationary --budget 'energy<=20uJ' --out runs/resnet20"""
+
+
+def add_parser(commands: Subparsers) -> None:
+    """Declares the arguments."""
+    default = settings.Settings()
+    parser = add_command(commands, "compress", "prune and quantise a network for an accelerator: the two-stage search", _EXAMPLE)
+    add_data(parser)
+    parser.add_argument("--weights", metavar="FILE", help="checkpoint of the trained network; it is trained here when not given")
+    target = parser.add_argument_group("accelerator")
+    target.add_argument(
+        "--arch", action="append", metavar="NAME|FILE", help="accelerator; repeat to search on several (default: eyeriss_168)"
+    )
+    target.add_argument("--dataflow", action="append", metavar="NAME|FILE", help="constraints on the mapping; repeat to compare")
+    target.add_argument(
+        "--energy", default=default.energy, metavar="SOURCE", help="shipped, hwcomponents, accelergy, table, or a table's file"
+    )
+    target.add_argument("--effort", default=default.mapper_effort, choices=("quick", "normal", "thorough"), help="of the mapper")
+    search = parser.add_argument_group("search")
+    search.add_argument(
+        "--objectives", default=",".join(default.objectives), metavar="A,B,...",
+        help=f"among {', '.join(OBJECTIVES)} (default: %(default)s)",
+    )  # fmt: skip
+    search.add_argument(
+        "--budget", action="append", default=[], metavar="TEXT", help="'energy<=2uJ', 'accuracy>=97%%', ...; repeat for more"
+    )
+    search.add_argument("--population", type=int, default=default.population, help="(default: %(default)s)")
+    search.add_argument("--generations", type=int, default=default.generations, help="(default: %(default)s)")
+    search.add_argument("--method", default=default.method, help="search method (default: %(default)s)")
+    search.add_argument("--weight-bits", default="2-16", metavar="LOW-HIGH", help="bits per weight (default: %(default)s)")
+    search.add_argument(
+        "--activation-bits", default="8", metavar="N|LOW-HIGH|none", help="fixed, searched, or left alone (default: %(default)s)"
+    )
+    search.add_argument(
+        "--coding", default=default.coding, choices=settings.CODINGS, help="of the stored model (default: %(default)s)"
+    )
+    search.add_argument("--validation-images", type=int, metavar="N", help="score on this many validation images (default: all)")
+    search.add_argument("--seed", type=int, default=0, help="(default: %(default)s)")
+    library = parser.add_argument_group("library of pruned models")
+    library.add_argument("--library", metavar="DIR", help="where it lies, or will (default: OUT/library); shared between runs")
+    library.add_argument("--pruning", metavar="P,P,...", help="pruning amounts, e.g. 0.3,0.5,0.9 or 0.05:0.95:0.05")
+    library.add_argument(
+        "--library-mode", default=default.library_mode, choices=("trajectory", "gradual"), help="(default: %(default)s)"
+    )
+    library.add_argument(
+        "--library-epochs", type=int, default=default.library_epochs, help="of retraining a step (default: %(default)s)"
+    )
+    library.add_argument(
+        "--library-rate", type=float, default=default.library_learning_rate, help="learning rate (default: %(default)s)"
+    )
+    library.add_argument(
+        "--epochs", type=int, default=default.epochs, help="of training without --weights (default: %(default)s)"
+    )
+    parser.add_argument("--out", required=True, metavar="DIR", help="folder of the run")
+    parser.add_argument("--resume", action="store_true", help="go on with the run in OUT; it ends as if it had never stopped")
+    add_memo(parser)
+    add_output(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Runs the search and prints the fronts."""
+    from hwloop.run.compression import compress  # loads torch, which help does not need
+    from hwloop.run.outputs import document
+
+    result = compress(
+        args.model,
+        args.data,
+        args.arch or ["eyeriss_168"],
+        args.dataflow,
+        _settings(args),
+        library_dir=args.library or Path(args.out) / "library",
+        data_root=args.data_root,
+        weights=args.weights,
+        normalisation=args.normalisation,
+        image_size=args.image_size,
+        run_dir=args.out,
+        memo=args.memo or Path(args.out) / "memo.sqlite",
+        resume=args.resume,
+        workers=args.workers,
+        progress=progress_of(args),
+    )
+    if args.json:
+        print_json(document(result))
+    else:
+        print_result(result)
+    return 0
+
+
+def interrupted(args: argparse.Namespace) -> str:
+    """What Ctrl-C leaves."""
+    return (
+        f"trained and pruned models, mapper results and every evaluation so far are kept in {args.out}; "
+        "the same command with --resume goes on and ends with the same front"
+    )
+
+
+def print_result(result: CompressResult, most: int | None = 14) -> None:
+    """Prints each front, what it means, and where the files are."""
+    for front in result.fronts:
+        print(f"\n{result.workload.name} on {front.target}: {len(front.members)} on the front of {len(front.cloud)} candidates\n")
+        print(front_table(front, most))
+    print("\n  * knee   + least energy within 0.3 points of validation accuracy   size factor against 32-bit floats\n")
+    for line in [verdict(front) for front in result.fronts] + [gap_text(front) for front in result.fronts]:
+        print(line)
+    print()
+    for note in result.notes:
+        print(f"- {note}")
+    stages = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in result.seconds.items())
+    print(f"\ntime: {stages}")
+    if result.memo is not None:
+        memo = result.memo
+        print(
+            f"memo table: {memo.hits} mapper results read from it, which saved {memo.seconds_saved:.1f} s of mapping; "
+            f"{memo.misses} new ones took {memo.seconds_spent:.1f} s"
+        )
+    for what, path in result.files.items():
+        print(f"{what}: {path}")
+
+
+def _settings(args: argparse.Namespace) -> settings.Settings:
+    default = settings.Settings()
+    text = args.activation_bits
+    activations = None if text == "none" else read_range(text, "activation_bits")
+    if activations is not None and activations[0] == activations[1]:
+        activations = activations[0]  # type: ignore[assignment]
+    return settings.Settings(
+        objectives=tuple(part.strip() for part in args.objectives.split(",") if part.strip()),
+        budgets=tuple(args.budget),
+        population=args.population,
+        generations=args.generations,
+        method=args.method,
+        weight_bits=read_range(args.weight_bits, "weight_bits"),
+        activation_bits=activations,
+        coding=args.coding,
+        fractions=read_fractions(args.pruning, "pruning") if args.pruning else default.fractions,
+        library_mode=args.library_mode,
+        library_epochs=args.library_epochs,
+        library_learning_rate=args.library_rate,
+        epochs=args.epochs,
+        validation_images=args.validation_images,
+        mapper_effort=args.effort,
+        energy=args.energy,
+        seed=args.seed,
+    )

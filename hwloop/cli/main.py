@@ -1,0 +1,83 @@
+"""The `hwloop` program. Only the module of the chosen command is loaded, so that help is quick."""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from importlib.util import find_spec
+
+import hwloop
+from hwloop.errors import HwloopError, SpecError
+
+# name: what it does. Each is a module `hwloop.cli.<name>` with `add_parser(subparsers)` and `run(args) -> int`; one that also has
+# `interrupted(args) -> str` says what Ctrl-C leaves and how to go on.
+COMMANDS = {
+    "demo": "compress a LeNet-5 on handwritten digits under three dataflows, from nothing, in minutes",
+    "compress": "prune and quantise a network for an accelerator: the two-stage search",
+    "compare": "the same network on one accelerator under several dataflows",
+    "map": "find the best mapping of a layer or a network",
+    "sweep": "evaluate many accelerators",
+    "ert": "the energy table of an accelerator, with the source of every number",
+    "verify": "compare the simulator with the real Timeloop",
+    "train": "train a network and save its weights",
+    "export": "write a network's layers as Timeloop problems",
+    "memo": "show, query and check a memo table",
+    "report": "tables and plots of a finished run",
+}
+_FAILED, _USAGE = 1, 2
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs a command line and returns the exit code: 0 done, 1 failed for a named reason, 2 bad usage."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    chosen = next((word for word in arguments if not word.startswith("-")), "")
+    try:
+        args = make_parser(chosen).parse_args(arguments)
+    except SystemExit as leave:  # argparse printed help or what is wrong
+        return leave.code if isinstance(leave.code, int) else _USAGE
+    module = import_module(f"hwloop.cli.{args.command}")
+    try:
+        return int(module.run(args))
+    except SpecError as error:
+        _complain(str(error))
+        return _USAGE if error.source == "<arguments>" else _FAILED
+    except HwloopError as error:
+        _complain(str(error))
+    except KeyboardInterrupt:
+        kept = module.interrupted(args) if hasattr(module, "interrupted") else "nothing was left half-written"
+        _complain(f"interrupted; {kept}")
+    except BrokenPipeError:  # the reader of our output has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EPERM):
+            raise
+        _complain(f"{error.filename or 'the disk'}: {error.strerror}; what was finished before is kept")
+    return _FAILED
+
+
+def make_parser(chosen: str = "") -> argparse.ArgumentParser:
+    """The parser, with the arguments of the `chosen` command alone."""
+    parser = argparse.ArgumentParser(
+        prog="hwloop",
+        description="Compress deep networks for a given accelerator, with a simulator of that accelerator in the loop.",
+        epilog="example: hwloop demo        more: hwloop COMMAND --help",
+    )
+    parser.add_argument("--version", action="version", version=f"hwloop {hwloop.__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name, summary in COMMANDS.items():
+        if find_spec(f"hwloop.cli.{name}") is None:
+            continue
+        if name == chosen:
+            import_module(f"hwloop.cli.{name}").add_parser(commands)
+        else:
+            commands.add_parser(name, help=summary, add_help=False)
+    return parser
+
+
+def _complain(text: str) -> None:
+    sys.stdout.flush()
+    print(f"hwloop: {text}", file=sys.stderr)

@@ -1,0 +1,130 @@
+"""`hwloop memo`: what is in a memo table, and whether it can be trusted."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from hwloop.cli.common import Subparsers, add_command, print_json
+from hwloop.errors import SpecError
+from hwloop.memo import Check, Store, check
+from hwloop.report.tables import count_text, energy_text, percent, table
+
+_EXAMPLE = """hwloop memo runs/lenet5/memo.sqlite
+  hwloop memo memo.sqlite show --network lenet5 --limit 5
+  hwloop memo memo.sqlite query "SELECT arch, sum(energy_pj) FROM results GROUP BY arch"
+  hwloop memo memo.sqlite check --sample 200"""
+_DESCRIPTION = """Actions: stats (the default), show (rows, newest first), query (any SELECT over the table `results`), check (the file is whole,
+and rows simulated again cost what they say; exit code 1 when not)."""
+_STATS = """
+    SELECT network, arch, dataflow, count(*) AS rows, sum(NOT feasible) AS infeasible, sum(seconds) AS seconds, sum(evaluated) AS evaluated
+    FROM results GROUP BY network, arch, dataflow ORDER BY network, arch, dataflow
+"""
+_FILTERS = ("network", "layer", "arch", "dataflow", "objective")
+
+
+def add_parser(commands: Subparsers) -> None:
+    """Declares the arguments."""
+    parser = add_command(commands, "memo", "show, query and check a memo table", _EXAMPLE, _DESCRIPTION)
+    parser.add_argument("path", metavar="FILE", help="the memo table")
+    parser.add_argument(
+        "action", nargs="?", default="stats", choices=("stats", "show", "query", "check"), help="(default: %(default)s)"
+    )
+    parser.add_argument("sql", nargs="?", help="for query: a SELECT")
+    for name in _FILTERS:
+        parser.add_argument(f"--{name}", help="for show: only these rows")
+    parser.add_argument("--infeasible", action="store_true", help="for show: only what no mapping fits")
+    parser.add_argument("--limit", type=int, default=20, help="for show: how many rows (default: %(default)s)")
+    parser.add_argument("--sample", type=int, default=50, help="for check: rows to simulate again (default: %(default)s)")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Shows, queries or checks."""
+    store = Store(args.path, read_only=True)
+    try:
+        if args.action == "check":
+            return _check(check(store, args.sample), args.json)
+        if args.action == "query" and not args.sql:
+            raise SpecError("<arguments>", "query", 'a SELECT, e.g. "SELECT layer, energy_pj FROM results"', None)
+        rows = [dict(row) for row in store.query(*_sql(args))]
+        if args.json:
+            print_json(rows)
+        elif args.action == "stats":
+            _print_stats(rows, store)
+        elif args.action == "show":
+            _print_rows(rows)
+        else:
+            print("\t".join(rows[0]) if rows else "no rows")
+            for row in rows:
+                print("\t".join("" if value is None else str(value) for value in row.values()))
+    finally:
+        store.close()
+    return 0
+
+
+def _sql(args: argparse.Namespace) -> tuple[str, list[Any]]:
+    if args.action == "stats":
+        return _STATS, []
+    if args.action == "query":
+        return args.sql, []
+    given = [(name, getattr(args, name)) for name in _FILTERS if getattr(args, name)]
+    where = [f"{name} = ?" for name, _ in given] + (["NOT feasible"] if args.infeasible else [])
+    clause = f"WHERE {' AND '.join(where)}" if where else ""
+    return f"SELECT * FROM results {clause} ORDER BY created DESC, rowid DESC LIMIT ?", [
+        *(value for _, value in given),
+        args.limit,
+    ]
+
+
+def _print_stats(rows: list[dict[str, Any]], store: Store) -> None:
+    header = ("network", "accelerator", "dataflow", "rows", "infeasible", "mapping time", "mappings")
+    cells = [
+        (r["network"], r["arch"], r["dataflow"] or "-", str(r["rows"]), str(r["infeasible"]), f"{r['seconds']:.1f} s", count_text(r["evaluated"]))
+        for r in rows
+    ]  # fmt: skip
+    print(table(cells, header, left=(0, 1, 2)))
+    total, seconds = sum(r["rows"] for r in rows), sum(r["seconds"] for r in rows)
+    print(f"\n{total} results that took {seconds:.1f} s to find, {store.size_bytes() / 1e6:.1f} MB")
+
+
+def _print_rows(rows: list[dict[str, Any]]) -> None:
+    header = (
+        "key",
+        "network",
+        "layer",
+        "accelerator",
+        "dataflow",
+        "bits W/A",
+        "density W/A",
+        "energy",
+        "cycles",
+        "used",
+        "reason",
+    )
+    cells = []
+    for r in rows:
+        bits = f"{r['weight_bits'] or '-'}/{r['activation_bits'] or '-'}"
+        densities = f"{r['weight_density']:.2f}/{r['input_density']:.2f}"
+        cost = (
+            (energy_text(r["energy_pj"]), count_text(r["cycles"]), percent(r["utilization"], 0))
+            if r["feasible"]
+            else ("-", "-", "-")
+        )
+        cells.append(
+            (r["key"][:10], r["network"], r["layer"], r["arch"], r["dataflow"] or "-", bits, densities, *cost, r["reason"][:60])
+        )
+    print(table(cells, header, left=(0, 1, 2, 3, 4, 10)))
+
+
+def _check(found: Check, as_json: bool) -> int:
+    if as_json:
+        print_json(vars(found) | {"faults": list(found.faults)})
+    else:
+        print(
+            f"{found.rows} rows, {found.infeasible} of them infeasible, {found.other_versions} by another version of the simulator"
+        )
+        print(f"{found.simulated} rows simulated again: {'all equal' if not found.faults else f'{len(found.faults)} faults'}")
+        for fault in found.faults:
+            print(f"  {fault}")
+    return 1 if found.faults else 0

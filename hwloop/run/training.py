@@ -1,0 +1,86 @@
+"""Training a network into a checkpoint file."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from hwloop.compress.data import load_data
+from hwloop.compress.finetune import EpochEvent, TrainConfig
+from hwloop.compress.finetune import train as train_model
+from hwloop.compress.library import write_state
+from hwloop.compress.prepare import seeded_model, use_threads
+from hwloop.compress.scoring import accuracy
+from hwloop.compress.zoo import load_weights
+from hwloop.report.progress import Progress, Silent
+
+
+@dataclass(frozen=True)
+class TrainOutcome:
+    """What came of it.
+
+    Attributes:
+        file: the checkpoint.
+        validation_accuracy: 0 to 1.
+        test_accuracy: 0 to 1.
+        seconds: wall clock of the training.
+    """
+
+    file: str
+    validation_accuracy: float
+    test_accuracy: float
+    seconds: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data."""
+        return asdict(self)
+
+
+def train_network(
+    model: str,
+    data: str,
+    out: str | Path,
+    *,
+    data_root: str | Path | None = None,
+    image_size: int | None = None,
+    normalisation: str | None = None,
+    weights: str | Path | None = None,
+    epochs: int = 10,
+    batch_size: int = 64,
+    learning_rate: float = 0.05,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> TrainOutcome:
+    """Trains a network and writes its weights to `out`; until then the file is as it was.
+
+    Args:
+        model: of the zoo.
+        data: the data set's name.
+        out: the checkpoint.
+        data_root, image_size, normalisation: of the data.
+        weights: a checkpoint to start from.
+        epochs, batch_size, learning_rate, seed: of the training.
+        progress: where to show it.
+
+    Raises:
+        DataError: the data, the model or the disk.
+    """
+    progress = progress or Silent()
+    use_threads()
+    splits = load_data(data, data_root, seed=seed, image_size=image_size, normalisation=normalisation)
+    config = TrainConfig(epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, seed=seed)
+    network = seeded_model(model, splits, seed)
+    if weights is not None:
+        load_weights(network, weights)
+    began = time.monotonic()
+    with progress.task(f"train {model} on {splits.name}", epochs) as task:
+
+        def on_epoch(event: EpochEvent) -> None:
+            task.advance(f"loss {event.loss:.3f}, validation accuracy {100 * event.validation_accuracy:.2f}%")
+
+        train_model(network, splits, config, on_event=on_epoch)
+    seconds = time.monotonic() - began
+    write_state(Path(out), network.state_dict())
+    return TrainOutcome(str(out), accuracy(network, splits.validation), accuracy(network, splits.test), seconds)
