@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from hwloop.errors import DataError
-from hwloop.report.result import Front, Member
+from hwloop.report.result import Front
 from hwloop.report.tables import energy_text, percent, size_text
 
 # Okabe and Ito's colours, told apart by colour-blind readers; markers say the same once more.
@@ -25,7 +25,7 @@ _AXES = {
 
 
 def plot_fronts(fronts: Sequence[Front], path: str | Path, title: str = "") -> Path:
-    """Draws the fronts: the searched pair of objectives on the left; size, or the search's progress, on the right.
+    """Draws the fronts: the searched pair of objectives on the left, accuracy against another cost on the right.
 
     The dense reference is a hollow marker, the knee a star, everything evaluated a faint cloud.
 
@@ -43,13 +43,12 @@ def plot_fronts(fronts: Sequence[Front], path: str | Path, title: str = "") -> P
     from matplotlib import pyplot
 
     with pyplot.rc_context(_STYLE):
-        figure, axes = pyplot.subplots(1, 2, figsize=(11.5, 4.8), constrained_layout=True, width_ratios=(1.35, 1))
-        pairs = _pairs(fronts[0].objectives)
-        for axis, (x, y) in zip(axes, pairs, strict=True):
+        figure, axes = pyplot.subplots(1, 2, figsize=(11.5, 5.2), layout="constrained", width_ratios=(1.35, 1))
+        for axis, (x, y) in zip(axes, _pairs(fronts[0].objectives), strict=True):
             for i, front in enumerate(fronts):
-                _draw_front(axis, front, x, y, i, annotate=axis is axes[0])
+                _draw_front(axis, front, x, y, i)
             _finish(axis, fronts, x, y)
-        axes[0].legend(loc="lower right", frameon=False, fontsize=9)
+        _key(figure, fronts)
         if title:
             figure.suptitle(title, x=0.01, ha="left", fontsize=12.5, fontweight="bold", color=_INK)
         _save(figure, Path(path))
@@ -80,17 +79,17 @@ def _pairs(objectives: Sequence[str]) -> tuple[tuple[str, str], tuple[str, str]]
     return (costs[0], y), (others[0], y)
 
 
-def _draw_front(axis: Any, front: Front, x: str, y: str, i: int, annotate: bool) -> None:
+def _draw_front(axis: Any, front: Front, x: str, y: str, i: int) -> None:
     colour, marker = _COLOURS[i % len(_COLOURS)], _MARKERS[i % len(_MARKERS)]
     (_, sx), (_, sy) = _AXES[x], _AXES[y]
     cloud = [entry for entry in front.cloud if x in entry and y in entry]
     axis.scatter(
-        [e[x] * sx for e in cloud], [e[y] * sy for e in cloud], s=7, color=colour, alpha=0.16, linewidths=0, rasterized=True
+        [e[x] * sx for e in cloud], [e[y] * sy for e in cloud], s=7, color=colour, alpha=0.13, linewidths=0, rasterized=True
     )
     members = sorted(front.members, key=lambda m: m.metrics[x])
     xs, ys = [m.metrics[x] * sx for m in members], [m.metrics[y] * sy for m in members]
-    axis.plot(xs, ys, marker, color=colour, markersize=5, label=front.target, zorder=3)
-    if (x, y) == _pairs(front.objectives)[0]:
+    axis.plot(xs, ys, marker, color=colour, markersize=5, zorder=3)
+    if len(front.objectives) == 2 and {x, y} == set(front.objectives):
         axis.step(xs, ys, where="post", color=colour, linewidth=1.4, alpha=0.85, zorder=2)
     reference = front.reference.metrics
     axis.plot(
@@ -100,37 +99,51 @@ def _draw_front(axis: Any, front: Front, x: str, y: str, i: int, annotate: bool)
     bend = front.knee()
     if bend is not None:
         axis.plot(bend.metrics[x] * sx, bend.metrics[y] * sy, "*", markersize=15, color=colour, markeredgecolor="white", zorder=5)
-        if annotate:
-            _note(axis, front, bend, x, y, i, colour)
 
 
-def _note(axis: Any, front: Front, bend: Member, x: str, y: str, i: int, colour: str) -> None:
-    text = f"p {percent(bend.p, 0)}, {bend.mean_bits:.1f} bits: {front.factor(bend, x):.0f}x"
-    if x == "energy_pj":
-        text += f", {energy_text(bend.metrics[x])}"
-    elif x == "size_bits":
-        text += f", {size_text(bend.metrics[x])}"
-    at = (bend.metrics[x] * _AXES[x][1], bend.metrics[y] * _AXES[y][1])
-    axis.annotate(
-        text, at, xytext=(16, -22 - 15 * i), textcoords="offset points", fontsize=8.5, color=colour, zorder=6,
-        arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 0.6, "shrinkB": 5},
-    )  # fmt: skip
+def _key(figure: Any, fronts: Sequence[Front]) -> None:
+    """One line a front below the panels, with its knee in words."""
+    from matplotlib.lines import Line2D
+
+    handles = []
+    for i, front in enumerate(fronts):
+        colour, marker = _COLOURS[i % len(_COLOURS)], _MARKERS[i % len(_MARKERS)]
+        handles.append(Line2D([], [], color=colour, marker=marker, markersize=6, label=f"{front.target}{_knee_text(front)}"))
+    marks = {"markeredgecolor": _GREY, "color": _GREY, "linestyle": "none"}
+    handles.append(
+        Line2D([], [], marker="o", markerfacecolor="white", markersize=8, label="hollow: the dense reference", **marks)
+    )
+    handles.append(Line2D([], [], marker="*", markersize=11, label="star: the knee; faint: everything evaluated", **marks))
+    figure.legend(handles=handles, loc="outside lower left", ncols=2 if len(handles) > 3 else 1, frameon=False, fontsize=9)
+
+
+def _knee_text(front: Front) -> str:
+    bend = front.knee()
+    if bend is None:
+        return ": no member"
+    return (
+        f": knee at {percent(bend.metrics['accuracy'], 1)}, p {percent(bend.p, 0)}, {bend.mean_bits:.1f} bits, "
+        f"{energy_text(bend.metrics['energy_pj'])} ({front.factor(bend):.1f}x less), {size_text(bend.metrics['size_bits'])}"
+    )
 
 
 def _finish(axis: Any, fronts: Sequence[Front], x: str, y: str) -> None:
+    from matplotlib.ticker import LogLocator, NullFormatter
+
     axis.set_xlabel(_AXES[x][0])
     axis.set_ylabel(_AXES[y][0])
-    values = [m.metrics[x] * _AXES[x][1] for front in fronts for m in (*front.members, front.reference)]
-    if values and max(values) > 8 * min(values) > 0:
+    shown = [m for front in fronts for m in (*front.members, front.reference)]
+    values = [m.metrics[x] * _AXES[x][1] for m in shown]
+    if max(values) > 8 * min(values) > 0:
         axis.set_xscale("log")
+        axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axis.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    heights = [m.metrics[y] * _AXES[y][1] for front in fronts for m in (*front.members, front.reference)]
-    if y == "accuracy" and heights:  # the far end of the cloud is of no interest
+        axis.xaxis.set_minor_formatter(NullFormatter())
+    heights = [m.metrics[y] * _AXES[y][1] for m in shown]
+    if y == "accuracy":  # the far end of the cloud is of no interest
         top = max(heights)
         floor = max(min(heights), top - 60)
         axis.set_ylim(floor - 0.08 * (top - floor + 1), top + 0.06 * (top - floor + 1))
-    axis.plot([], [], "o", markerfacecolor="white", markeredgecolor=_GREY, markersize=8, label="dense reference")
-    axis.plot([], [], "*", color=_GREY, markersize=12, label="knee")
 
 
 def _save(figure: Any, path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -39,10 +40,11 @@ def make_targets(
     targets = []
     for arch_like in _as_list(archs):
         arch = arch_like if isinstance(arch_like, Architecture) else open_architecture(arch_like)
+        where = arch.name if isinstance(arch_like, Architecture) else Path(arch_like).stem
+        arch = replace(arch, name=where)  # two variants of an accelerator may call themselves the same
         source = _table_beside(arch_like) if energy == "table" else energy
         for flow_like in _as_list(dataflows) or [None]:
             flow = flow_like if isinstance(flow_like, Constraints) or flow_like is None else open_mapping(flow_like)
-            where = arch_like.stem if isinstance(arch_like, Path) else _name_of(arch_like, arch)
             name = where if flow is None else f"{where} {flow.name or 'dataflow'}"
             targets.append(Target(name, arch, flow, partial(_energies, arch, source)))
     names = [target.name for target in targets]
@@ -60,10 +62,6 @@ def file_name(target: str) -> str:
 
 def _energies(arch: Architecture, source: Any, bits: dict[str, int]) -> EnergyTable:
     return estimate_energy_table(arch, source, bits or None)
-
-
-def _name_of(arch_like: ArchitectureLike, arch: Architecture) -> str:
-    return Path(arch_like).stem if isinstance(arch_like, str) else arch.name
 
 
 def _table_beside(arch_like: ArchitectureLike) -> EnergyTable:
