@@ -11,11 +11,10 @@ from numpy.typing import NDArray
 
 from hwloop.errors import InfeasibleMappingError
 from hwloop.simulate.activity import Activity, dense_activity
-from hwloop.simulate.batch_nest import BatchAnalysis
+from hwloop.simulate.batch_nest import BatchAnalysis, Keep
 from hwloop.simulate.compiled import Compiled
-from hwloop.simulate.cost import evaluate, needed_capacity
+from hwloop.simulate.cost import evaluate
 from hwloop.simulate.nest import TEMPORAL, Nest
-from hwloop.simulate.numeric import Number
 from hwloop.simulate.result import BatchCost
 from hwloop.simulate.simulator import Simulator
 from hwloop.spec.architecture import Architecture, load_architecture
@@ -63,7 +62,7 @@ class BatchSimulator:
                 self._run_chunk(batch, rows[begin : begin + CHUNK], keep, out)
         return out
 
-    def _run_chunk(self, batch: MappingBatch, rows: Ints, keep: tuple[tuple[bool, ...], ...], out: BatchCost) -> None:
+    def _run_chunk(self, batch: MappingBatch, rows: Ints, keep: Keep, out: BatchCost) -> None:
         if not all(any(row[s] for row in keep) for s in range(len(self.compiled.spaces))):
             return
         if not self.analysis.exact:
@@ -80,16 +79,19 @@ class BatchSimulator:
         factors = np.ascontiguousarray(batch.factors[chosen].transpose(1, 2, 3, 0))
         order = np.ascontiguousarray(batch.order[chosen].transpose(1, 2, 0))
         spatial = None if batch.spatial_order is None else np.ascontiguousarray(batch.spatial_order[chosen].transpose(1, 2, 0))
-        feasible = covers(self.compiled, factors)
-        if not feasible.any():
+        good = covers(self.compiled, factors)
+        if not good.all():
+            rows, factors, order, spatial = _take(good, rows, factors, order, spatial)
+        foot = self.analysis.footprint(factors)
+        good = self.analysis.fits(foot, keep)
+        share = good.mean() if len(good) else 0.0
+        if share == 0.0:
             return
-        if not feasible.all():
-            rows, factors, order = rows[feasible], np.ascontiguousarray(factors[..., feasible]), order[..., feasible]
-            spatial = None if spatial is None else spatial[..., feasible]
-        nest, valid = self.analysis.run(factors, order, keep, spatial)
-        activity = dense_activity(nest)
-        valid &= fits(self.compiled, activity)
-        self._store(nest, activity, valid, rows, out)
+        if share < 0.8:  # worth starting again with what fits
+            rows, factors, order, spatial = _take(good, rows, factors, order, spatial)
+            foot, good = self.analysis.footprint(factors), np.ones(len(rows), np.bool_)
+        nest, valid = self.analysis.run(foot, order, keep, spatial)
+        self._store(nest, dense_activity(nest), valid & good, rows, out)
 
     def _store(self, nest: Nest, activity: Activity, valid: Bools, rows: Ints, out: BatchCost) -> None:
         cost = evaluate(self.compiled, nest, activity)
@@ -148,28 +150,17 @@ def covers(compiled: Compiled, factors: Ints) -> Bools:
     return good
 
 
-def fits(compiled: Compiled, activity: Activity) -> Bools:
-    """Where every level has room and mesh enough."""
-    compute = activity.compute
-    good: Bools = (compute.x_expansion <= compiled.compute_mesh[0]) & (compute.y_expansion <= compiled.compute_mesh[1])
-    for level, tiles in zip(compiled.levels, activity.tiles, strict=True):
-        for tile in tiles[:1]:
-            good &= (tile.x_expansion <= level.mesh_x) & (tile.y_expansion <= level.mesh_y)
-        if level.capacity is None:
-            continue
-        used: Number = sum(needed_capacity(level, tiles))
-        good &= used <= level.capacity
-        if level.min_capacity:
-            good &= used >= level.min_capacity
-        metadata: Number = sum(tile.metadata_capacity_bits for tile in tiles)
-        if level.metadata_capacity_bits is not None and not (isinstance(metadata, int) and metadata == 0):
-            good &= metadata <= level.metadata_capacity_bits
-    if not isinstance(activity.infeasible, bool):
-        good &= ~activity.infeasible
-    return good
+def _take(good: Bools, rows: Ints, factors: Ints, order: Ints, spatial: Ints | None) -> tuple[Ints, Ints, Ints, Ints | None]:
+    chosen = np.flatnonzero(good)
+    return (
+        rows[chosen],
+        factors.take(chosen, axis=-1),
+        order.take(chosen, axis=-1),
+        None if spatial is None else spatial.take(chosen, axis=-1),
+    )
 
 
-def _by_keep(batch: MappingBatch) -> Iterator[tuple[Ints, tuple[tuple[bool, ...], ...]]]:
+def _by_keep(batch: MappingBatch) -> Iterator[tuple[Ints, Keep]]:
     """Rows grouped by what is kept where."""
     if not len(batch):
         return
@@ -183,7 +174,7 @@ def _by_keep(batch: MappingBatch) -> Iterator[tuple[Ints, tuple[tuple[bool, ...]
         yield np.flatnonzero(inverse.reshape(-1) == group), _as_tuple(batch.keep[row])
 
 
-def _as_tuple(keep: Bools) -> tuple[tuple[bool, ...], ...]:
+def _as_tuple(keep: Bools) -> Keep:
     return tuple(tuple(row) for row in keep.tolist())
 
 

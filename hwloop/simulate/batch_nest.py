@@ -12,12 +12,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from hwloop.simulate.activity import TileActivity
 from hwloop.simulate.batch_space import Children, spread_rows
 from hwloop.simulate.compiled import Compiled, CompiledSpace
+from hwloop.simulate.cost import needed_capacity
 from hwloop.simulate.nest import SPATIAL_X, SPATIAL_Y, TEMPORAL, Nest, Tile
 from hwloop.simulate.numeric import Number, round_half_up
 
 Ints = NDArray[np.int64]
+Keep = tuple[tuple[bool, ...], ...]
 
 
 @dataclass(slots=True)
@@ -43,6 +46,27 @@ class Slots:
     first: list[int]
 
 
+@dataclass(slots=True)
+class Footprint:
+    """What the loops of a batch cover and where they spread.
+
+    Attributes:
+        factors: `(level, 3, dimension, batch)` bounds.
+        children: `(level, dimension, batch)` iterations that all children of an instance cover together.
+        bounds: `(level, dimension, batch)` iterations that one tile of the level covers.
+        fan_x: `(level, batch)` children along X.
+        fan_y: `(level, batch)` children along Y.
+        expansion: `(2, level + 1, batch)` spread of a level's instances along X and Y; the last is that of the compute units.
+    """
+
+    factors: Ints
+    children: Ints
+    bounds: Ints
+    fan_x: Ints
+    fan_y: Ints
+    expansion: Ints
+
+
 class BatchAnalysis:
     """Analyses batches of one compiled problem and architecture; what does not depend on the mappings is worked out once."""
 
@@ -61,13 +85,53 @@ class BatchAnalysis:
         """Whether positions in every tensor fit one 64-bit integer."""
         return all(r is not None for r in self.radix)
 
-    def run(
-        self, factors: Ints, order: Ints, keep: tuple[tuple[bool, ...], ...], spatial_order: Ints | None = None
-    ) -> tuple[Nest, NDArray[np.bool_]]:
-        """Analyses a batch.
+    def footprint(self, factors: Ints) -> Footprint:
+        """What the loops cover and where they spread: enough to say whether a mapping fits a dense accelerator.
 
         Args:
             factors: `(level, 3, dimension, batch)` bounds; contiguous.
+        """
+        count, _, dims, batch = factors.shape
+        steps = np.empty((2 * count, dims, batch), np.int64)  # from the inside out: spatial, temporal of each level
+        np.multiply(factors[::-1, SPATIAL_X], factors[::-1, SPATIAL_Y], out=steps[0::2])
+        steps[1::2] = factors[::-1, TEMPORAL]
+        accumulate_rows(np.multiply, steps)
+        expansion = np.ones((2, count + 1, batch), np.int64)
+        for level in range(count):
+            for axis in (0, 1):
+                if self.compiled.fanout[level][axis] > 1 or self.compiled.fanout[level] != (1, 1):
+                    factors[level, axis + 1].prod(axis=0, out=expansion[axis, level + 1])
+        fans = expansion[:, 1:].copy()
+        accumulate_rows(np.multiply, expansion[0])
+        accumulate_rows(np.multiply, expansion[1])
+        return Footprint(factors, steps[0::2][::-1], steps[1::2][::-1], fans[0], fans[1], expansion)
+
+    def fits(self, foot: Footprint, keep: Keep) -> NDArray[np.bool_]:
+        """Where every level of a dense accelerator has room and mesh enough."""
+        compiled = self.compiled
+        x, y = foot.expansion
+        good: NDArray[np.bool_] = (x[-1] <= compiled.compute_mesh[0]) & (y[-1] <= compiled.compute_mesh[1])
+        for index, level in enumerate(compiled.levels):
+            if level.mesh_x * level.mesh_y < compiled.compute_instances:
+                good &= (x[index] <= level.mesh_x) & (y[index] <= level.mesh_y)
+            if level.capacity is not None:
+                tiles = [
+                    TileActivity(capacity=_product(extents_of(space, foot.bounds[index])) if kept else 0)
+                    for space, kept in zip(compiled.spaces, keep[index], strict=True)
+                ]
+                used: Number = sum(needed_capacity(level, tiles))
+                good &= used <= level.capacity
+                if level.min_capacity:
+                    good &= used >= level.min_capacity
+        return good
+
+    def run(
+        self, foot: Footprint, order: Ints, keep: Keep, spatial_order: Ints | None = None
+    ) -> tuple[Nest, NDArray[np.bool_]]:  # fmt: skip
+        """Analyses a batch.
+
+        Args:
+            foot: its footprint.
             order: `(level, dimension, batch)` dimension indices of the temporal loops, innermost first.
             keep: `keep[level][data space]`, the same for all.
             spatial_order: like `order`, of the spatial loops; None for the shape's order.
@@ -75,41 +139,42 @@ class BatchAnalysis:
         Returns:
             The nest with arrays `(batch,)`, and where it is valid (the real program stops at a check elsewhere).
         """
-        count, _, dims, batch = factors.shape
-        temporal, spatial = factors[:, TEMPORAL], factors[:, SPATIAL_X] * factors[:, SPATIAL_Y]
-        fan_x = factors[:, SPATIAL_X].prod(axis=1)
-        fan_y = factors[:, SPATIAL_Y].prod(axis=1)
-        # Covered iterations by dimension, from the inside out: after the spatial and after the temporal loops of each level.
-        steps = np.empty((2 * count, dims, batch), np.int64)
-        steps[0::2], steps[1::2] = spatial[::-1], temporal[::-1]
-        np.multiply.accumulate(steps, axis=0, out=steps)
-        children, bounds = steps[0::2][::-1], steps[1::2][::-1]
-        slots = _slots(temporal, children, order)
-        expansion = np.ones((2, count + 1, batch), np.int64)
-        np.multiply.accumulate(fan_x, axis=0, out=expansion[0, 1:])
-        np.multiply.accumulate(fan_y, axis=0, out=expansion[1, 1:])
-        instances = (expansion[0] * expansion[1]).astype(np.float64)
+        count, batch = foot.bounds.shape[0], foot.bounds.shape[2]
+        slots = _slots(foot.factors[:, TEMPORAL], foot.children, order)
+        x, y = foot.expansion
+        instances = (x * y).astype(np.float64)
         iterations = slots.outer[0]
         valid = np.ones(batch, np.bool_)
-        columns = []
-        for s, space in enumerate(self.compiled.spaces):
-            chain = _Chain(self, s, space, factors, spatial_order, slots, children, bounds, fan_x, fan_y, instances)
-            columns.append(chain.tiles([row[s] for row in keep], iterations, valid))
+        columns = [
+            _Chain(self, s, foot, spatial_order, slots, instances).tiles([row[s] for row in keep], iterations, valid)
+            for s in range(len(self.compiled.spaces))
+        ]
         nest = Nest(
             tiles=[[column[level] for column in columns] for level in range(count)],
-            bounds=[tuple(bounds[level]) for level in range(count)],
+            bounds=[tuple(foot.bounds[level]) for level in range(count)],
             instances=list(instances[:-1]),
-            x_expansion=list(expansion[0, :-1]),
-            y_expansion=list(expansion[1, :-1]),
+            x_expansion=list(x[:-1]),
+            y_expansion=list(y[:-1]),
             compute_instances=instances[-1],
-            compute_x=expansion[0, -1],
-            compute_y=expansion[1, -1],
+            compute_x=x[-1],
+            compute_y=y[-1],
             compute_accesses=iterations,
             temporal_iterations=iterations,
-            factors=factors,
+            factors=foot.factors,
             order=order,
         )
         return nest, valid
+
+
+def extents_of(space: CompiledSpace, bounds: Ints) -> list[Ints]:
+    """Size of each rank of a data space over `bounds` iterations `(dimension, batch)`."""
+    out = []
+    for (first, coefficient), *rest in space.ranks:
+        total = bounds[first] if coefficient == 1 else (bounds[first] - 1) * coefficient + 1
+        for d, c in rest:
+            total = total + (bounds[d] - 1 if c == 1 else (bounds[d] - 1) * c)
+        out.append(total)
+    return out
 
 
 def _radix(space: CompiledSpace, sizes: tuple[int, ...]) -> list[int] | None:
@@ -143,7 +208,8 @@ def _slots(temporal: Ints, children: Ints, order: Ints) -> Slots:
     bounds = temporal[used].reshape(-1).take(flat)
     strides = children[used].reshape(-1).take(flat)
     outer = np.ones((len(bounds) + 1, batch), np.int64)
-    np.multiply.accumulate(bounds[::-1], axis=0, out=outer[-2::-1])
+    outer[:-1] = bounds
+    accumulate_rows(np.multiply, outer[::-1])
     return Slots(dimensions, bounds, outer, outer[:-1] - outer[1:], strides, starts, first)
 
 
@@ -151,26 +217,15 @@ class _Chain:
     """One data space through all levels."""
 
     def __init__(
-        self, owner: BatchAnalysis, s: int, space: CompiledSpace, factors: Ints, spatial_order: Ints | None, slots: Slots,
-        children: Ints, bounds: Ints, fan_x: Ints, fan_y: Ints, instances: NDArray[np.float64],
+        self, owner: BatchAnalysis, s: int, foot: Footprint, spatial_order: Ints | None, slots: Slots,
+        instances: NDArray[np.float64],
     ) -> None:  # fmt: skip
-        self.compiled, self.space, self.slots = owner.compiled, space, slots
-        self.factors, self.spatial_order, self.children, self.bounds = factors, spatial_order, children, bounds
-        self.fan_x, self.fan_y, self.instances = fan_x, fan_y, instances
+        self.compiled, self.space, self.slots = owner.compiled, owner.compiled.spaces[s], slots
+        self.factors, self.spatial_order, self.children, self.bounds = foot.factors, spatial_order, foot.children, foot.bounds
+        self.fan_x, self.fan_y, self.instances = foot.fan_x, foot.fan_y, instances
         self.relevant, self.multi = owner.relevant[s], owner.multi[s]
         self.radix = np.array(owner.radix[s] or [0], np.int64)
         self.code: Ints | None = None
-
-    def extents(self, bounds: Ints) -> list[Ints]:
-        """Size of each rank over `bounds` iterations `(dimension, batch)`."""
-        out = []
-        for rank in self.space.ranks:
-            (d, c), *rest = rank
-            total = bounds[d] if c == 1 else (bounds[d] - 1) * c + 1
-            for d, c in rest:
-                total = total + (bounds[d] - 1) * c
-            out.append(total)
-        return out
 
     def moves(self, begin: int) -> tuple[Ints, Ints]:
         """(code of each loop's stride, code of the box's move in its step) of the slots from `begin` on."""
@@ -179,7 +234,8 @@ class _Chain:
             self.code = self.radix[slots.dimensions] * slots.strides
             self.code *= slots.bounds > 1
             self.before = np.zeros((len(self.code) + 1, self.code.shape[1]), np.int64)
-            np.add.accumulate(self.code, axis=0, out=self.before[1:])
+            self.before[1:] = self.code
+            accumulate_rows(np.add, self.before)
         return self.code[begin:], self.code[begin:] - self.before[begin:-1] + self.before[begin]
 
     def words(self, begin: int, size: Ints, extents: list[Ints]) -> Ints:
@@ -220,7 +276,7 @@ class _Chain:
     def tiles(self, kept: list[bool], iterations: Ints, valid: NDArray[np.bool_]) -> list[Tile]:
         """The tiles of all levels; clears `valid` where the real program stops."""
         count, batch = len(kept), iterations.shape[0]
-        extents = [self.extents(self.bounds[level]) for level in range(count)]
+        extents = [extents_of(self.space, self.bounds[level]) for level in range(count)]
         sizes = [_product(e) for e in extents]
         outermost = kept.index(True)
         partition = self.partitions(sizes, count) if self.space.read_write else [np.zeros(batch, np.int64)] * count
@@ -381,7 +437,7 @@ class _Chain:
         out = [sizes[0]]
         for level in range(1, count):
             if self.fan_x[level - 1].max() > 1 or self.fan_y[level - 1].max() > 1:
-                both = _product(self.extents(self.children[level - 1]))
+                both = _product(extents_of(self.space, self.children[level - 1]))
                 out.append(out[-1] * sizes[level] // both)
             else:
                 out.append(out[-1])
@@ -415,6 +471,15 @@ class _Chain:
             tile.fills = rounded + np.where(rounded < 0, 2.0**64, 0.0) if (rounded < 0).any() else rounded.astype(np.int64)
         else:
             tile.fills = fills
+
+
+def accumulate_rows(operation: np.ufunc, rows: Ints) -> None:
+    """Accumulates along the first axis in place. Row by row is faster than `accumulate`, which goes column by column."""
+    if rows.size < 4096:
+        operation.accumulate(rows, axis=0, out=rows)
+        return
+    for i in range(1, len(rows)):
+        operation(rows[i - 1], rows[i], out=rows[i])
 
 
 def _product(parts: list[Ints]) -> Ints:

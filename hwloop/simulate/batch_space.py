@@ -140,39 +140,64 @@ def _linked(
     inner_passes = (children.passes * innermost).sum(axis=0)
     same = active & (sizes == inner_size) & (inner_size > 0)
     before = (weights * (same & ~innermost)).sum(axis=0) + (children.full == inner_size)
-    for slot in range(len(active)):
-        often = np.where(innermost[slot], (inner_passes - 1) * before, np.where(same[slot], weights[slot], 0))
-        rows = np.flatnonzero(often * sizes[slot])
-        if not len(rows):
-            continue
-        hits, rest = _hits(children, offsets, rows, children.moves[slot, rows])
-        left, by_share = _groups(rest)
-        better = left < groups[rows]
-        gain = rows[better]
-        amount = (often * sizes[slot])[gain]
-        links[gain] += amount * hits[better]
-        handed[gain] += amount
-        row, share = np.nonzero(by_share[better])
-        number = by_share[better][row, share]
-        parts.append((gain[row], share + 1, number, number * amount[row]))
+    often = np.where(innermost, (inner_passes - 1) * before, weights * same)
+    slot, row = np.nonzero((often * sizes > 0) & _reachable(children))
+    if not len(row):
+        return handed
+    hits, rest = _hits(offsets[row], children.moves[slot, row], children.width[row], children.height[row])
+    left, by_share = _groups(rest)
+    better = left < groups[row]
+    slot, row, by_share = slot[better], row[better], by_share[better]
+    amount = (often * sizes)[slot, row]
+    np.add.at(links, row, amount * hits[better])
+    np.add.at(handed, row, amount)
+    pair, share = np.nonzero(by_share)
+    number = by_share[pair, share]
+    parts.append((row[pair], share + 1, number, number * amount[pair]))
     return handed
 
 
-def _hits(children: Children, offsets: Ints, rows: Ints, gap: Ints) -> tuple[Ints, Ints]:
-    """How many children get their data from a neighbour, and the positions with those children taken out."""
-    own = offsets[rows]
+def _reachable(children: Children) -> NDArray[np.bool_]:
+    """`(slot, row)`: a quick no where no two neighbours' data lie as far apart as the tile moves.
+
+    One child further, the innermost loop steps and those that overflow start again; a row further, the loops on Y do so, if
+    the loops on X fill the mesh's rows exactly. Otherwise everything is tried.
+    """
+    near = np.zeros(children.moves.shape, np.bool_)
+    used_x, used_y = children.bounds.prod(axis=1)
+    near |= (used_y > 1) & (used_x != children.width)
+    for axes in ((0, 1), (1,)):
+        back = np.zeros(children.moves.shape[1], np.int64)
+        for axis in axes:
+            for bound, code in zip(children.bounds[axis], children.codes[axis], strict=True):
+                used = bound > 1
+                if used.any():
+                    near |= used & (np.abs(children.moves) == np.abs(code - back))
+                    back = back + (bound - 1) * code
+    return near
+
+
+def _hits(own: Ints, gap: Ints, width: Ints, height: Ints) -> tuple[Ints, Ints]:
+    """How many children get their data from a neighbour, and the positions with those children taken out.
+
+    Args:
+        own: `(row, child)` positions.
+        gap: `(row,)` how far a neighbour's data must lie from the child's own.
+        width: `(row,)` children in a row of the mesh.
+        height: `(row,)` rows of the mesh.
+    """
     wanted = own + gap[:, None]
-    width, height = children.width[rows, None], children.height[rows, None]
     ids = np.arange(own.shape[1])[None, :]
-    h, v = ids % width, ids // width
+    h = ids % width[:, None]
     hit = np.zeros(own.shape, np.bool_)
     hit[:, 1:] |= (own[:, :-1] == wanted[:, 1:]) & (h[:, 1:] > 0)
-    hit[:, :-1] |= (own[:, 1:] == wanted[:, :-1]) & (h[:, :-1] < width - 1)
+    hit[:, :-1] |= (own[:, 1:] == wanted[:, :-1]) & (h[:, :-1] < width[:, None] - 1)
     if height.max() > 1:
         last = own.shape[1] - 1
-        up = np.take_along_axis(own, np.maximum(ids - width, 0), axis=1)
-        down = np.take_along_axis(own, np.minimum(ids + width, last), axis=1)
+        v = ids // width[:, None]
+        up = np.take_along_axis(own, np.maximum(ids - width[:, None], 0), axis=1)
+        down = np.take_along_axis(own, np.minimum(ids + width[:, None], last), axis=1)
         hit |= (up == wanted) & (v > 0)
-        hit |= (down == wanted) & (v < height - 1) & (ids + width <= last)
+        hit |= (down == wanted) & (v < height[:, None] - 1) & (ids + width[:, None] <= last)
     hit &= own != _NOWHERE
     return hit.sum(axis=1), np.where(hit, _NOWHERE, own)

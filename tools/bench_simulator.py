@@ -1,0 +1,108 @@
+"""How fast the embedded simulator is: one mapping, batches of several sizes, memory. Prints rates; run it on an idle core.
+
+    python tools/bench_simulator.py [--seconds 2] [--sparse]
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import time
+from pathlib import Path
+
+import numpy as np
+
+import hwloop
+from hwloop.simulate import BatchSimulator
+from hwloop.spec.architecture import Architecture
+from hwloop.spec.batch import SPATIAL_X, SPATIAL_Y, TEMPORAL, MappingBatch
+from hwloop.spec.problem import Problem, conv2d_shape, make_problem
+
+ROOT = Path(__file__).resolve().parents[1]
+REAL_SECONDS = 0.25  # one run of the real timeloop-model with a ready energy table (see the design)
+
+
+def conv3_2(sparse: bool) -> Problem:
+    """VGG-16's conv3_2."""
+    densities = {"Weights": 0.3, "Inputs": 0.6} if sparse else None
+    return make_problem(conv2d_shape(), {"C": 256, "M": 256, "P": 56, "Q": 56, "R": 3, "S": 3}, densities, "conv3_2")
+
+
+def random_batch(problem: Problem, architecture: Architecture, size: int, seed: int) -> MappingBatch:
+    """Mappings whose prime factors and orders are drawn at random; spatial factors within the fan-out."""
+    rng = np.random.default_rng(seed)
+    levels, dims = architecture.storage, problem.shape.dimensions
+    factors = np.ones((size, len(levels), 3, len(dims)), np.int64)
+    room = [list(fan) for fan in architecture.fanout]
+    slots = [(i, TEMPORAL, 10**9) for i, level in enumerate(levels) if level.kind != "spatial"]
+    slots += [(i, axis, fan) for i, (x, y) in enumerate(room) for axis, fan in ((SPATIAL_X, x), (SPATIAL_Y, y)) if fan > 1]
+    primes = [(d, p) for d, bound in enumerate(problem.bounds) for p in _primes(bound)]
+    rows = np.arange(size)
+    for d, p in primes:
+        choice = rng.integers(0, len(slots), size)
+        for s, (level, axis, fan) in enumerate(slots):
+            mine = rows[choice == s]
+            fits = factors[mine, level, axis].prod(axis=1) * p <= fan
+            factors[mine[fits], level, axis, d] *= p
+            factors[mine[~fits], 0, TEMPORAL, d] *= p
+    order = rng.permuted(np.broadcast_to(np.arange(len(dims), dtype=np.int8), (size, len(levels), len(dims))), axis=2)
+    spaces = [d.name for d in problem.shape.data_spaces]
+    keep = np.array([[_keeps(architecture, i, s) for s in spaces] for i in range(len(levels))])
+    return MappingBatch(factors, order, np.broadcast_to(keep, (size, *keep.shape)).copy())
+
+
+def _keeps(architecture: Architecture, level: int, data_space: str) -> bool:
+    if architecture.storage[level].kind == "spatial":
+        return False
+    constraint = architecture.constraints.data_space(architecture.storage[level].name)
+    return constraint is None or data_space not in constraint.bypass
+
+
+def _primes(n: int) -> list[int]:
+    out, p = [], 2
+    while n > 1:
+        while n % p == 0:
+            out.append(p)
+            n //= p
+        p += 1
+    return out
+
+
+def main() -> None:
+    """Prints the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--architecture", default=str(ROOT / "arch_specs" / "eyeriss_168.yaml"))
+    parser.add_argument("--energy-table", default=None, help="default: the table beside the architecture")
+    parser.add_argument("--sparse", action="store_true", help="with densities 0.3 (weights) and 0.6 (inputs)")
+    parser.add_argument("--seconds", type=float, default=2.0, help="how long each measurement runs")
+    args = parser.parse_args()
+    architecture = hwloop.load_architecture(args.architecture)
+    table = hwloop.load_energy_table(args.energy_table or args.architecture.replace(".yaml", ".ert.yaml"))
+    problem = conv3_2(args.sparse)
+    simulator = BatchSimulator(problem, architecture, table)
+    batch = random_batch(problem, architecture, 16384, seed=1)
+    cost = simulator.run(batch)
+    print(f"{len(batch)} random mappings of conv3_2 on {Path(args.architecture).stem}, {cost.feasible.mean():.0%} feasible")
+    good = np.flatnonzero(cost.feasible)[:64]
+    mappings = [batch.to_mapping(int(row), problem.shape, architecture) for row in good]
+    start, done = time.perf_counter(), 0
+    while time.perf_counter() - start < args.seconds:
+        for mapping in mappings:
+            simulator.scalar.run(mapping)
+        done += len(mappings)
+    each = (time.perf_counter() - start) / done
+    print(f"simulate: {each * 1e3:.3f} ms a mapping, {REAL_SECONDS / each:,.0f} times the real program's rate")
+    for size in (64, 1024, 16384):
+        part = batch[slice(0, size)]
+        start, done = time.perf_counter(), 0
+        while time.perf_counter() - start < args.seconds:
+            simulator.run(part)
+            done += 1
+        each = (time.perf_counter() - start) / done
+        rate = size / each
+        print(f"simulate_batch, {size:6d} at once: {each * 1e3:8.3f} ms, {rate:10,.0f} mappings/s, {rate * REAL_SECONDS:,.0f} x real")
+    print(f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:,.0f} MiB")
+
+
+if __name__ == "__main__":
+    main()
