@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from hwloop.external.stats import parse_stats
+from hwloop.external.stats import ENERGIES, parse_stats
 from hwloop.simulate import ComponentCost, DataSpaceCost, LayerCost
 from hwloop.spec.levels import Architecture
 from hwloop.spec.problem import Problem
@@ -66,7 +66,7 @@ def _data_space(values: Mapping[str, Any]) -> DataSpaceCost:
         capacity=capacity,
         instances=int(_number(values, "Utilized instances (max)")),
         temporal_reductions=int(_number(values, "Temporal reductions (per-instance)")),
-        energy_pj=_number(values, "Energy (total)") + _number(values, "Temporal Reduction Energy (total)"),
+        energy_pj=sum(_number(values, label) for label in ENERGIES),
         metadata=_metadata(values),
         **counts,
     )

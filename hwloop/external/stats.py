@@ -27,6 +27,7 @@ _SUMMARY = (
     ("actual_computes", re.compile(r"^Actual Computes = (\d+)$"), int),
     ("per_compute_unit", re.compile(r"^(fJ|pJ)/(?:Actual-)?Compute$"), str),
 )  # fmt: skip
+ENERGIES = ("Energy (total)", "Temporal Reduction Energy (total)", "Address Generation Energy (total)")
 _RANKED = ("storage capacity", "(per-instance)")  # headings that are followed by one line a rank
 
 
@@ -129,7 +130,9 @@ _COUNTS: tuple[tuple[str, str, str], ...] = (
 _METADATA = re.compile(r"^(Actual|Gated|Skipped) (?:format|metadata) (read|fill|update)s? .*Rank (\d+)$", re.IGNORECASE)
 
 
-def compare(cost: LayerCost, expected: Mapping[str, Any], count_slack: int = 0, relative: float = 0.0) -> list[tuple[bool, Difference]]:
+def compare(
+    cost: LayerCost, expected: Mapping[str, Any], count_slack: int = 0, relative: float = 0.0
+) -> list[tuple[bool, Difference]]:
     """Every quantity of `expected` beside the simulated one.
 
     Args:
@@ -144,9 +147,7 @@ def compare(cost: LayerCost, expected: Mapping[str, Any], count_slack: int = 0, 
     return list(_compare(cost, expected, count_slack, relative))
 
 
-def _compare(
-    cost: LayerCost, expected: Mapping[str, Any], slack: int, relative: float
-) -> Iterator[tuple[bool, Difference]]:
+def _compare(cost: LayerCost, expected: Mapping[str, Any], slack: int, relative: float) -> Iterator[tuple[bool, Difference]]:
     yield _exact("cycles", "", expected["cycles"], cost.cycles, 0)
     yield _exact("computes", "", expected["computes"], cost.computes, 0)
     if "utilization_pct" in expected:
@@ -186,8 +187,9 @@ def _compare_space(
     for quantity, attribute, label in _COUNTS:
         if label in values:
             yield _exact(quantity, where, values[label], getattr(found, attribute), slack)
-    if "Energy (total)" in values and isinstance(values["Energy (total)"], (int, float)):
-        yield _printed("data space energy", where, values["Energy (total)"], found.energy_pj, relative)
+    energies = [values.get(label, 0.0) for label in ENERGIES]
+    if "Energy (total)" in values and all(isinstance(e, (int, float)) for e in energies):
+        yield _printed("data space energy", where, sum(energies), found.energy_pj, relative)
 
 
 def _exact(quantity: str, where: str, expected: float, found: float, slack: int) -> tuple[bool, Difference]:

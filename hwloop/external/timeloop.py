@@ -92,11 +92,19 @@ class Timeloop:
         batch = MappingBatch.from_mappings([mapping], problem.shape, problem.bounds, architecture)
         whole = batch.to_mapping(0, problem.shape, architecture)
         system = split_levels(architecture, whole, table, bits or {})
-        document = model_input(problem, system.architecture, system.mapping, system.table)
-        with self._folder() as folder:
-            stats = self._run(MODEL, self.model, document, folder)
+        stats = self.run_model(model_input(problem, system.architecture, system.mapping, system.table))
         cost = cost_from_stats(stats, system.architecture, problem)
         return merge_split_levels(cost, system.origin)
+
+    def run_model(self, document: Mapping[str, Any]) -> str:
+        """What `timeloop-model` prints into `stats.txt` for one document that holds everything it reads.
+
+        Raises:
+            InfeasibleMappingError: Timeloop refuses the mapping.
+            SimulatorError: it crashed, timed out or printed no statistics.
+        """
+        with self._folder() as folder:
+            return self._run(MODEL, self.model, document, folder)
 
     def map_problem(
         self,

@@ -1,0 +1,96 @@
+"""Runs random cases through the real `timeloop-model` (on PATH) and through hwloop, and prints where they differ.
+
+    python tools/fuzz_against_timeloop.py --cases 500                    # dense
+    python tools/fuzz_against_timeloop.py --cases 500 --sparse --keep failures/
+    python tools/fuzz_against_timeloop.py --replay failures/case.json
+
+Exit status 1 when a case differs. `--keep` writes each differing case as JSON, in the format of the reference corpora.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from fuzz_cases import random_case
+
+from hwloop.errors import HwloopError, InfeasibleMappingError, SimulatorError
+from hwloop.external.stats import compare, parse_stats
+from hwloop.external.timeloop import Timeloop
+from hwloop.external.timeloop_input import model_input
+from hwloop.simulate import simulate
+from hwloop.spec.architecture import load_architecture
+from hwloop.spec.batch import MappingBatch
+from hwloop.spec.energy_table import load_energy_table
+from hwloop.spec.mapping import load_mapping
+from hwloop.spec.problem import load_problem
+
+
+def check(case: dict[str, Any], timeloop: Timeloop) -> tuple[str, list[str]]:
+    """Runs one case both ways.
+
+    Returns:
+        `equal`, `both refuse`, `crash` (the real program's), `differ` or `error`, and what differs.
+    """
+    problem, architecture = load_problem(case["problem"]), load_architecture(case["arch"])
+    mapping, table = load_mapping(case["mapping"]), load_energy_table(dict(case["ert"]))
+    batch = MappingBatch.from_mappings([mapping], problem.shape, problem.bounds, architecture)
+    document = model_input(problem, architecture, batch.to_mapping(0, problem.shape, architecture), table)
+    stats: dict[str, Any] | None = None
+    refusal = ""
+    try:
+        stats = parse_stats(timeloop.run_model(document))
+    except InfeasibleMappingError as error:
+        refusal = error.reason
+    except SimulatorError as error:
+        return "crash", [str(error)[-600:]]
+    try:
+        cost = simulate(problem, architecture, mapping, table)
+    except InfeasibleMappingError as error:
+        return ("both refuse", []) if stats is None else ("differ", [f"hwloop refuses what Timeloop runs: {error.reason}"])
+    except HwloopError as error:
+        return "error", [f"{type(error).__name__}: {error}"]
+    if stats is None:
+        return "differ", [f"Timeloop refuses what hwloop runs: {refusal}"]
+    wrong = [d for equal, d in compare(cost, stats) if not equal]
+    return ("differ" if wrong else "equal"), [f"{d.quantity} {d.where}: Timeloop {d.expected}, hwloop {d.found}" for d in wrong]
+
+
+def main(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--cases", type=int, default=100)
+    parser.add_argument("--seed", type=int, default=0, help="of the first case; case i has seed + i")
+    parser.add_argument("--sparse", action="store_true")
+    parser.add_argument("--imperfect", action="store_true", help="factors with remainders")
+    parser.add_argument("--keep", type=Path, help="folder for the cases that differ")
+    parser.add_argument("--replay", type=Path, nargs="+", help="cases that were kept")
+    args = parser.parse_args(arguments)
+    timeloop = Timeloop.find(timeout_s=60)
+    if args.replay:
+        cases = [(path.stem, json.loads(path.read_text())) for path in args.replay]
+    else:
+        kind = ("sparse" if args.sparse else "dense") + ("-imperfect" if args.imperfect else "")
+        names = [f"{kind}-{seed}" for seed in range(args.seed, args.seed + args.cases)]
+        cases = [(name, random_case(Random(name), args.sparse, args.imperfect)) for name in names]
+    verdicts: Counter[str] = Counter()
+    start = time.perf_counter()
+    for name, case in cases:
+        verdict, differences = check(case, timeloop)
+        verdicts[verdict] += 1
+        if verdict not in ("equal", "both refuse"):
+            print(f"{name} ({case.get('shape', '')}): {verdict}", *differences[:4], sep="\n  ", flush=True)
+            if args.keep:
+                args.keep.mkdir(parents=True, exist_ok=True)
+                (args.keep / f"{name}.json").write_text(json.dumps(case | {"differences": differences}, indent=1))
+    print(f"{dict(verdicts)} in {time.perf_counter() - start:.0f} s")
+    return 1 if verdicts["differ"] or verdicts["error"] else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
