@@ -41,6 +41,7 @@ class TileActivity:
         reads: words read (the actual ones), and so on for fills and updates.
         gated_reads: words whose read was gated, and so on.
         skipped_reads: words whose read was skipped, and so on.
+        temporal_reductions: words added to a value already here.
         vector_ratio: vector accesses relative to words / block size rounded up (compressed tiles fill vectors unevenly).
         metadata: (state, kind) -> traffic, with state `random`, `gated`, `skipped` and kind `read`, `fill`, `update`; absent
             where there is none.
@@ -64,6 +65,7 @@ class TileActivity:
     skipped_reads: Number = 0
     skipped_fills: Number = 0
     skipped_updates: Number = 0
+    temporal_reductions: Number = 0
     vector_ratio: Number = 1.0
     metadata: dict[tuple[str, str], MetadataTraffic] = field(default_factory=dict)
     metadata_ranks: tuple[tuple[Number, Number], ...] = ()
@@ -118,6 +120,7 @@ def dense_activity(nest: Nest) -> Activity:
                 reads=tile.reads,
                 fills=tile.fills,
                 updates=tile.updates,
+                temporal_reductions=tile.temporal_reductions,
             )
             for tile in row
         ]

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from hwloop.simulate.activity import Activity, ComputeActivity, TileActivity
 from hwloop.simulate.compiled import Compiled, CompiledLevel
 from hwloop.simulate.nest import Nest
-from hwloop.simulate.numeric import Number, as_float, ceil, ceil_div, maximum, minimum, where
+from hwloop.simulate.numeric import Number, as_float, ceil, ceil_div, maximum, minimum, unsigned, where
 
 
 @dataclass(slots=True)
@@ -111,7 +111,7 @@ def _access_energy(compiled: Compiled, level: CompiledLevel, s: int, tile: TileA
         (("skipped", "update"), tile.skipped_updates),
     ):
         if not _is_zero(words) and level.energy_pj[state, kind]:
-            energy = energy + _rows(level, s, words) * tile.vector_ratio * level.energy_pj[state, kind]
+            energy = energy + _rows(level, s, unsigned(words)) * tile.vector_ratio * level.energy_pj[state, kind]
     for key, traffic in tile.metadata.items():
         energy = energy + traffic.vectors * level.metadata_pj[key]
     if not _is_zero(tile.decompressions):
@@ -145,9 +145,11 @@ def _level_cycles(level: CompiledLevel, nest: Nest, index: int, tiles: list[Tile
         if tile.metadata:
             words_read = words_read + _metadata_words(level, tile, ("read",))
             words_written = words_written + _metadata_words(level, tile, ("fill", "update"))
-        ratio = tile.x_expansion * tile.y_expansion / tile.instances
+        idle = tile.instances == 0
+        ratio = tile.x_expansion * tile.y_expansion / where(idle, 1.0, tile.instances)
         if not (isinstance(ratio, float) and ratio == 1.0):
-            words_read, words_written = ceil(words_read / ratio), ceil(words_written / ratio)
+            words_read = where(idle, 0, ceil(words_read / ratio))
+            words_written = where(idle, 0, ceil(words_written / ratio))
         read = read + as_float(words_read) / compute_cycles * level.bandwidth_scale[s]
         write = write + as_float(words_written) / compute_cycles * level.bandwidth_scale[s]
     slowdown: Number = 1.0

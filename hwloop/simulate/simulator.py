@@ -12,7 +12,10 @@ from hwloop.simulate.compiled import Compiled, compile_simulation
 from hwloop.simulate.cost import Cost, evaluate, needed_capacity
 from hwloop.simulate.loops import mapping_loops
 from hwloop.simulate.nest import Nest
+from hwloop.simulate.numeric import unsigned
 from hwloop.simulate.result import ComponentCost, DataSpaceCost, LayerCost
+from hwloop.simulate.sparse import prepare, sparse_activity, sparse_needed
+from hwloop.simulate.walk import analyse_imperfect
 from hwloop.spec.architecture import Architecture, load_architecture
 from hwloop.spec.energy_table import EnergyTable, load_energy_table
 from hwloop.spec.mapping import Mapping, load_mapping
@@ -37,6 +40,7 @@ class Simulator:
         self, problem: Problem, architecture: Architecture, energy_table: EnergyTable, bits: MappingABC[str, int] | None = None
     ) -> None:
         self.compiled = compile_simulation(problem, architecture, energy_table, bits)
+        self.sparse = prepare(self.compiled) if sparse_needed(self.compiled) else None
 
     def run(self, mapping: Mapping) -> LayerCost:
         """The cost of a mapping.
@@ -46,7 +50,7 @@ class Simulator:
             SpecError: the mapping names something that is not there.
         """
         nest = self.nest(mapping)
-        activity = dense_activity(nest)
+        activity = dense_activity(nest) if self.sparse is None else sparse_activity(self.sparse, nest, mapping)
         check_fit(self.compiled, activity)
         return layer_cost(self.compiled, nest, activity, evaluate(self.compiled, nest, activity))
 
@@ -58,6 +62,8 @@ class Simulator:
             SpecError: the mapping names something that is not there.
         """
         loops, keep = mapping_loops(self.compiled, mapping)
+        if any([loop.bound != loop.remainder for loop in loops]):
+            return analyse_imperfect(self.compiled, loops, keep)
         return analyse(self.compiled, loops, keep)
 
 
@@ -155,17 +161,17 @@ def layer_cost(compiled: Compiled, nest: Nest, activity: Activity, cost: Cost) -
                 reads=done.reads,
                 fills=done.fills,
                 updates=done.updates,
-                temporal_reductions=tile.temporal_reductions,
+                temporal_reductions=done.temporal_reductions,
                 energy_pj=cost.levels[index].space_pj[s],
                 algorithmic_reads=tile.reads,
                 algorithmic_fills=tile.fills,
                 algorithmic_updates=tile.updates,
-                gated_reads=done.gated_reads,
+                gated_reads=unsigned(done.gated_reads),
                 gated_fills=done.gated_fills,
-                gated_updates=done.gated_updates,
-                skipped_reads=done.skipped_reads,
+                gated_updates=unsigned(done.gated_updates),
+                skipped_reads=unsigned(done.skipped_reads),
                 skipped_fills=done.skipped_fills,
-                skipped_updates=done.skipped_updates,
+                skipped_updates=unsigned(done.skipped_updates),
                 metadata_reads=vectors.get("read", 0),
                 metadata_fills=vectors.get("fill", 0),
                 metadata_updates=vectors.get("update", 0),

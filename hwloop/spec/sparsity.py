@@ -7,9 +7,13 @@ from typing import Any
 
 from hwloop.spec.document import Fields
 
-FORMATS = ("UOP", "CP", "B", "RLE", "UB", "UNCOMPRESSED")
-_FORMAT_ALIASES = {"U": "UNCOMPRESSED", "NONE": "UNCOMPRESSED", "BITMASK": "B", "COORDINATE_PAYLOAD": "CP"}
-ACTIONS = ("gating", "skipping", "spatial_skipping")
+FORMATS = ("UOP", "CP", "B", "RLE", "UB")
+_UNCOMPRESSED = frozenset({"U", "NONE", "UNCOMPRESSED"})  # all ranks so: the data space has no format
+ACTIONS = ("gating", "skipping", "skipping_spatial")
+COMPUTE = {
+    "gating": "gating", "gate_on_zero_operand": "gating", "skipping": "skipping", "skip_on_not_aligned_operands": "skipping",
+}  # fmt: skip
+ORDERS = ("outer_to_inner", "inner_to_outer")
 
 
 @dataclass(frozen=True)
@@ -18,9 +22,10 @@ class RankFormat:
 
     Attributes:
         format: one of `FORMATS`.
-        metadata_word_bits: bits of a coordinate or run length, None for the level's `metadata_datawidth`.
+        metadata_word_bits: bits of a coordinate or run length, None for the level's `metadata_datawidth` (1 for a bitmask).
         payload_word_bits: bits of a payload (offset), None for the level's `metadata_datawidth`.
-        flattened_rank_ids: groups of dimensions flattened into this rank, one group a loop level; empty when not given.
+        flattened_rank_ids: groups of dimensions that may be flattened into this rank: it takes neighbouring loops of one group;
+            empty when it takes one loop of any dimension.
     """
 
     format: str
@@ -31,25 +36,50 @@ class RankFormat:
 
 @dataclass(frozen=True)
 class RepresentationFormat:
-    """The format of one data space at one level, ranks from the outermost to the innermost."""
+    """The format of one data space at one level.
+
+    Attributes:
+        data_space: its name.
+        ranks: from the outermost to the innermost.
+        rank_application_order: `outer_to_inner` assigns ranks from the outermost loop inwards (spare ranks are the inner ones),
+            `inner_to_outer` the other way round.
+    """
 
     data_space: str
     ranks: tuple[RankFormat, ...]
-    rank_application_order: str = "inner-to-outer"
+    rank_application_order: str = "outer_to_inner"
 
 
 @dataclass(frozen=True)
-class ActionOptimization:
-    """A storage access saved: `target` is gated or skipped where the `condition_on` data spaces are zero."""
+class ActionOption:
+    """Accesses to `target` are saved where the `condition_on` data spaces are zero."""
 
-    kind: str
     target: str
     condition_on: tuple[str, ...]
 
 
 @dataclass(frozen=True)
+class ActionOptimization:
+    """Storage accesses saved at a level.
+
+    Attributes:
+        kind: one of `ACTIONS`.
+        options: what may be saved on what; the one that saves most under the mapping is taken.
+    """
+
+    kind: str
+    options: tuple[ActionOption, ...]
+
+
+@dataclass(frozen=True)
 class SparseOptimizations:
-    """All sparse optimisations of one level. Empty means a dense level."""
+    """All sparse optimisations of one level. Empty means a dense level.
+
+    Attributes:
+        representation: formats by data space.
+        actions: gating and skipping of storage accesses.
+        compute: `gating`, `skipping` or both, at the compute level.
+    """
 
     representation: tuple[RepresentationFormat, ...] = ()
     actions: tuple[ActionOptimization, ...] = ()
@@ -65,7 +95,11 @@ class SparseOptimizations:
             out["representation_format"] = {"data_spaces": [_format_to_dict(r) for r in self.representation]}
         if self.actions:
             out["action_optimization"] = [
-                {"type": a.kind, "options": [{"target": a.target, "condition_on": list(a.condition_on)}]} for a in self.actions
+                {
+                    "type": action.kind,
+                    "options": [{"target": o.target, "condition_on": list(o.condition_on)} for o in action.options],
+                }
+                for action in self.actions
             ]
         if self.compute:
             out["compute_optimization"] = [{"type": kind} for kind in self.compute]
@@ -84,7 +118,7 @@ def _format_to_dict(r: RepresentationFormat) -> dict[str, Any]:
             entry["flattened_rankIDs"] = [list(group) for group in rank.flattened_rank_ids]
         ranks.append(entry)
     out: dict[str, Any] = {"name": r.data_space, "ranks": ranks}
-    if r.rank_application_order != "inner-to-outer":
+    if r.rank_application_order != ORDERS[0]:
         out["rank_application_order"] = r.rank_application_order
     return out
 
@@ -98,52 +132,86 @@ def read_sparse_optimizations(fields: Fields) -> SparseOptimizations:
     representation: list[RepresentationFormat] = []
     block = fields.sub("representation_format")
     if block is not None:
-        for i, raw in enumerate(block.raw("data_spaces") or []):
-            representation.append(_read_format(Fields(raw, fields.source, block.where(f"data_spaces[{i}]"))))
+        for i, raw in enumerate(_list(block, "data_spaces")):
+            found = _read_format(Fields(raw, fields.source, block.where(f"data_spaces[{i}]")))
+            if found is not None:
+                representation.append(found)
         block.finish()
     actions: list[ActionOptimization] = []
-    for i, raw in enumerate(fields.raw("action_optimization") or []):
-        entry = Fields(raw, fields.source, fields.where(f"action_optimization[{i}]"))
-        kind = entry.take("type", str).replace("-", "_")
-        if kind not in ACTIONS:
-            raise entry.error("type", f"one of {ACTIONS}", kind)
-        for j, option in enumerate(entry.raw("options") or []):
-            sub = Fields(option, fields.source, entry.where(f"options[{j}]"))
-            condition = sub.raw("condition_on")
-            names = [condition] if isinstance(condition, str) else condition
-            if not isinstance(names, list) or not names:
-                raise sub.error("condition_on", "a list of data spaces", condition)
-            actions.append(ActionOptimization(kind, sub.take("target", str), tuple(str(n) for n in names)))
-            sub.finish()
-        entry.finish()
+    for i, raw in enumerate(_list(fields, "action_optimization")):
+        actions.append(_read_action(Fields(raw, fields.source, fields.where(f"action_optimization[{i}]"))))
     compute: list[str] = []
-    for i, raw in enumerate(fields.raw("compute_optimization") or []):
+    for i, raw in enumerate(_list(fields, "compute_optimization")):
         entry = Fields(raw, fields.source, fields.where(f"compute_optimization[{i}]"))
-        kind = entry.take("type", str)
-        if kind not in ("gating", "skipping"):
-            raise entry.error("type", "gating or skipping", kind)
-        compute.append(kind)
+        written = entry.take("type", str)
+        if written not in COMPUTE:
+            raise entry.error("type", "gating or skipping", written)
+        compute.append(COMPUTE[written])
         entry.finish()
     fields.finish()
     return SparseOptimizations(tuple(representation), tuple(actions), tuple(compute))
 
 
-def _read_format(entry: Fields) -> RepresentationFormat:
+def _list(fields: Fields, name: str) -> list[Any]:
+    raw = fields.raw(name)
+    if raw is None:
+        return []
+    if not isinstance(raw, list):
+        raise fields.error(name, "a list", raw)
+    return raw
+
+
+def _read_action(entry: Fields) -> ActionOptimization:
+    kind = entry.take("type", str)
+    kind = "skipping_spatial" if kind in ("spatial_skipping", "spatial-skipping") else kind
+    if kind not in ACTIONS:
+        raise entry.error("type", f"one of {ACTIONS}", kind)
+    if "options" in entry:
+        parts = [Fields(raw, entry.source, entry.where(f"options[{j}]")) for j, raw in enumerate(_list(entry, "options"))]
+        if not parts:
+            raise entry.error("options", "at least one target with condition_on", None)
+        options = tuple(_read_option(part) for part in parts)
+        for part in parts:
+            part.finish()
+    else:
+        options = (_read_option(entry),)
+    entry.finish()
+    return ActionOptimization(kind, options)
+
+
+def _read_option(entry: Fields) -> ActionOption:
+    condition = entry.raw("condition_on")
+    names = [condition] if isinstance(condition, str) else condition
+    if not isinstance(names, list) or not names:
+        raise entry.error("condition_on", "a list of data spaces", condition)
+    return ActionOption(entry.take("target", str), tuple(str(n) for n in names))
+
+
+def _read_format(entry: Fields) -> RepresentationFormat | None:
     name = entry.take("name", str)
-    order = str(entry.raw("rank_application_order", "inner-to-outer") or "inner-to-outer")
+    order = entry.take("rank_application_order", str, ORDERS[0]).replace("-", "_")
+    if order not in ORDERS:
+        raise entry.error("rank_application_order", f"one of {ORDERS}", order)
+    entry.raw("compression_rate")  # a placeholder of the real program, without effect there
     ranks = []
-    for i, raw in enumerate(entry.raw("ranks") or []):
+    written_ranks = _list(entry, "ranks")
+    if written_ranks and all(isinstance(r, dict) and str(r.get("format")).upper() in _UNCOMPRESSED for r in written_ranks):
+        entry.finish()
+        return None
+    for i, raw in enumerate(written_ranks):
         rank = Fields(raw, entry.source, entry.where(f"ranks[{i}]"))
         written = rank.take("format", str).upper()
-        kind = _FORMAT_ALIASES.get(written, written)
-        if kind not in FORMATS:
-            raise rank.error("format", f"one of {FORMATS}", written)
+        if written not in FORMATS:
+            raise rank.error(
+                "format", f"one of {FORMATS}", written, "leave the data space out when it is stored uncompressed, or use UB"
+            )
         word = rank.take("word_bits", int, None)
         metadata = rank.take("metadata_word_bits", int, word)
         payload = rank.take("payload_word_bits", int, word)
         groups = rank.raw("flattened_rankIDs", None) or rank.raw("flattened_rank_ids", None) or []
-        flattened = tuple(tuple(str(d) for d in group) for group in groups)
-        ranks.append(RankFormat(kind, metadata, payload, flattened))
+        if not isinstance(groups, list) or not all(isinstance(group, (list, tuple)) for group in groups):
+            raise rank.error("flattened_rankIDs", "a list of lists of dimensions", groups)
+        ranks.append(RankFormat(written, metadata, payload, tuple(tuple(str(d) for d in group) for group in groups)))
         rank.finish()
     if not ranks:
         raise entry.error("ranks", "at least one rank with a format", None)

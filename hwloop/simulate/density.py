@@ -1,0 +1,223 @@
+"""Density models: how many of a tile's values are nonzero, and how likely the tile is empty.
+
+Sparseloop, MICRO 2022, section 5.3.2: the density model turns a tile's shape into a distribution over its occupancy
+(number of nonzeros). A tile is its extents by rank; all but the banded model look at its size alone, so tiles are passed as
+a *key*: `(size,)`, or the extents where `by_size` is False.
+
+A model answers for the whole tensor (`empty`, `occupancies`, ...) and for a part of a tile whose own size and occupancy are
+known (`empty_within`), which is what a compressed format needs rank by rank.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from math import ceil, floor, prod
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hwloop.errors import SpecError
+from hwloop.simulate.combinatorics import log_factorial
+from hwloop.spec.problem import Density, Problem
+
+Key = tuple[int, ...]
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+_WRAP = 1 << 64
+_TAIL = 10.0  # standard deviations (and twice as many counts) kept of a distribution: what is left out is far below 1e-17
+_PRODUCT_STEPS = 65536  # up to here chances are formed as products, which are exact to the last bit
+
+
+class DensityModel:
+    """What the sparse analysis asks of the distribution of nonzeros in a tensor.
+
+    Attributes:
+        name: as the real program prints it.
+        by_size: whether a tile is its size alone.
+    """
+
+    name: str
+    by_size: bool = True
+
+    def empty(self, tile: Key) -> float:
+        """Probability that a tile of the tensor has no nonzero."""
+        raise NotImplementedError
+
+    def empty_within(self, part: Key, tile: Key, occupancies: Ints) -> Floats:
+        """Probability that a part of a tile is empty, for each possible occupancy of the tile."""
+        raise NotImplementedError
+
+    def occupancies(self, tile: Key) -> tuple[Ints, Floats]:
+        """The tile's possible occupancies, ascending, with their nonzero probabilities."""
+        raise NotImplementedError
+
+    def least_occupancy(self, tile: Key) -> int:
+        """The least occupancy that the real program looks at."""
+        raise NotImplementedError
+
+    def most_occupancy(self, tile: Key) -> int:
+        """The largest possible occupancy: what a buffer must hold when overbooking is not allowed."""
+        raise NotImplementedError
+
+    def value_density(self) -> float:
+        """Expected density of a single value."""
+        raise NotImplementedError
+
+    def most_elements(self, fiber: Key, element: Key) -> int:
+        """The largest number of nonempty elements in a fiber made of such elements (for spatial skipping)."""
+        return min(self.most_occupancy(fiber), prod(fiber) // prod(element))
+
+
+class FixedStructured(DensityModel):
+    """Every tile has exactly the density, rounded up or down so that the mean is right (N:M pruning, MICRO 2022 table 4)."""
+
+    name = "fixed_structured"
+
+    def __init__(self, density: float) -> None:
+        self._density = density
+
+    def empty(self, tile: Key) -> float:
+        exact = tile[0] * self._density
+        low = floor(exact)
+        return 1.0 - (exact - low) if low == 0 else 0.0
+
+    def empty_within(self, part: Key, tile: Key, occupancies: Ints) -> Floats:
+        exact = part[0] * (occupancies / tile[0])
+        low = np.floor(exact)
+        return np.where(low == 0, 1.0 - (exact - low), 0.0)
+
+    def occupancies(self, tile: Key) -> tuple[Ints, Floats]:
+        exact = tile[0] * self._density
+        low = floor(exact)
+        above = exact - low
+        if above == 0.0:
+            return np.array([low]), np.array([1.0])
+        if above == 1.0 - 0.0:
+            return np.array([low + 1]), np.array([1.0])
+        return np.array([low, low + 1]), np.array([1.0 - above, above])
+
+    def least_occupancy(self, tile: Key) -> int:
+        # Rounded as the real program does it: by way of a density, so a least occupancy of 1 can come out as 0.
+        return floor(floor(tile[0] * self._density) / tile[0] * tile[0])
+
+    def most_occupancy(self, tile: Key) -> int:
+        exact = tile[0] * self._density
+        above = exact - floor(exact)
+        return floor(exact) if 1.0 - above >= 1.0 else ceil(exact)
+
+    def value_density(self) -> float:
+        return self._density
+
+
+class Hypergeometric(DensityModel):
+    """The nonzeros fall anywhere in the tensor: unstructured pruning (MICRO 2022 section 5.3.2).
+
+    A tile is a draw of its size without replacement from a tensor of `size` values, `nonzeros` of which are not zero.
+    """
+
+    name = "hypergeometric"
+
+    def __init__(self, density: float, size: int) -> None:
+        self.size = size
+        self.nonzeros = ceil(density * size)
+
+    def empty(self, tile: Key) -> float:
+        return _none_drawn(self.size, self.nonzeros, tile[0])
+
+    def empty_within(self, part: Key, tile: Key, occupancies: Ints) -> Floats:
+        size, drawn = tile[0], part[0]
+        if drawn == 1:
+            return (size - occupancies) / size
+        if drawn > size:
+            return np.zeros(occupancies.shape)
+        if len(occupancies) == 1:
+            return np.array([_none_drawn(size, int(occupancies[0]), drawn)])
+        most = int(occupancies[-1])
+        if most <= _PRODUCT_STEPS:  # each nonzero in turn falls outside the part
+            steps = np.arange(min(most, size - 1) + 1, dtype=np.longdouble)
+            chances = np.cumprod(np.maximum(size - drawn - steps, 0) / (size - steps))
+            return np.concatenate([[1.0], chances])[occupancies].astype(np.float64)
+        return np.array([_none_drawn(size, int(n), drawn) for n in occupancies])
+
+    def occupancies(self, tile: Key) -> tuple[Ints, Floats]:
+        total, marked, drawn = self.size, self.nonzeros, tile[0]
+        low, high = max(0, drawn + marked - total), min(drawn, marked)
+        if low == high:
+            return np.array([low]), np.array([1.0])
+        mean = drawn * marked / total
+        spread = _TAIL * (2.0 + (mean * (1.0 - marked / total) * (total - drawn) / max(total - 1, 1)) ** 0.5)
+        mode = min(max((drawn + 1) * (marked + 1) // (total + 2), low), high)
+        counts = np.arange(max(low, floor(mode - spread)), min(high, ceil(mode + spread)) + 1)
+        # Ratios of neighbours, outwards from the mode: no factorial is ever formed, and the sum says how much one is.
+        exact = counts.astype(np.longdouble)
+        grows = (marked - exact) * (drawn - exact) / ((exact + 1) * (total - marked - drawn + exact + 1))
+        at = mode - int(counts[0])
+        weights = np.ones(len(counts), np.longdouble)
+        weights[at + 1 :] = np.cumprod(grows[at:-1])
+        weights[:at] = np.cumprod(1 / grows[:at][::-1])[::-1]
+        probabilities = (weights / weights.sum()).astype(np.float64)
+        if counts[0] > low:  # the least occupancy keeps its (negligible) place: the analysis may take it out as "empty"
+            return np.concatenate([[low], counts]), np.concatenate([[0.0], probabilities])
+        return counts, probabilities
+
+    def least_occupancy(self, tile: Key) -> int:
+        """The real program's arithmetic: the difference of two sizes wraps below 0, so that nearly every tile starts from 0.
+
+        Where the wrapped number comes out just below 2**64, no occupancy is left at all.
+        """
+        size = tile[0]
+        if size <= self.size - self.nonzeros:
+            return 0
+        density = (float((size - self.size) % _WRAP) + self.nonzeros) / size
+        least = floor(density * size)
+        return least if least < _WRAP else 0
+
+    def most_occupancy(self, tile: Key) -> int:
+        return min(tile[0], self.nonzeros)
+
+    def value_density(self) -> float:
+        return self.nonzeros / self.size
+
+
+@lru_cache(maxsize=1 << 18)
+def _none_drawn(total: int, marked: int, drawn: int) -> float:
+    """Probability that none of `drawn` out of `total` values is among the `marked` ones: C(total - marked, drawn) / C(total, drawn)."""
+    if drawn + marked > total and marked > 0:
+        return 0.0
+    few, many = min(drawn, marked), max(drawn, marked)
+    if few == 0:
+        return 1.0
+    if few == 1:
+        return (total - many) / total
+    if few <= _PRODUCT_STEPS:
+        steps = np.arange(few, dtype=np.longdouble)
+        return float(np.prod(((total - many) - steps) / (total - steps)))
+    left = total - drawn
+    logs = log_factorial(left) + log_factorial(total - marked) - log_factorial(left - marked) - log_factorial(total)
+    return float(np.exp(logs))
+
+
+def density_model(problem: Problem, data_space: str) -> DensityModel:
+    """The model of a data space's density.
+
+    Raises:
+        SpecError: a model that this analysis has no numbers for, or a banded tensor that is not a square matrix.
+    """
+    from hwloop.simulate.banded import Banded
+
+    density: Density = problem.density(data_space)
+    where = f"instance.densities.{data_space}.distribution"
+    if density.distribution == "hypergeometric":
+        return Hypergeometric(density.density, density.workload_tensor_size or problem.tensor_size(data_space))
+    if density.distribution == "banded":
+        extents = problem.rank_sizes(data_space)
+        if len(extents) != 2 or extents[0] != extents[1]:
+            raise SpecError("problem", where, "a square matrix (two ranks of equal size) under `banded`", extents)
+        return Banded(density.band_width, extents[0])
+    if density.distribution == "actual_data":
+        raise SpecError(
+            "problem", where, "fixed_structured, hypergeometric or banded", density.distribution,
+            "measure the data's density and give it as hypergeometric: the real program refuses actual_data too",
+        )  # fmt: skip
+    return FixedStructured(density.density)

@@ -1,0 +1,43 @@
+"""Where and why a mapping is refused: raised for one mapping, collected as a mask for a batch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hwloop.errors import InfeasibleMappingError
+
+
+class Refusals:
+    """Collects refusals.
+
+    Args:
+        single: whether there is one mapping, for which the first refusal is raised.
+        batch: number of mappings.
+    """
+
+    def __init__(self, single: bool, batch: int) -> None:
+        self.single = single
+        self.mask: NDArray[np.bool_] = np.zeros(batch, np.bool_)
+
+    def add(self, where: Any, reason: str, level: str, data_space: str = "") -> None:
+        """Refuses the mappings where the condition (a bool or an array `(batch,)`) holds.
+
+        Raises:
+            InfeasibleMappingError: there is one mapping, and it holds.
+        """
+        if self.single:
+            if np.any(where):
+                raise InfeasibleMappingError(f"{level}: {reason}", level, data_space)
+            return
+        self.mask |= where
+
+    def all(self, reason: str, level: str, data_space: str = "") -> None:
+        """Refuses every mapping.
+
+        Raises:
+            InfeasibleMappingError: there is one mapping.
+        """
+        self.add(True, reason, level, data_space)
