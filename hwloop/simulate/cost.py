@@ -147,7 +147,7 @@ def _level_cycles(level: CompiledLevel, nest: Nest, index: int, tiles: list[Tile
             words_written = words_written + _metadata_words(level, tile, ("fill", "update"))
         idle = tile.instances == 0
         ratio = tile.x_expansion * tile.y_expansion / where(idle, 1.0, tile.instances)
-        if not (isinstance(ratio, float) and ratio == 1.0):
+        if not (isinstance(ratio, float) and ratio == 1.0) or idle is True:
             words_read = where(idle, 0, ceil(words_read / ratio))
             words_written = where(idle, 0, ceil(words_written / ratio))
         read = read + as_float(words_read) / compute_cycles * level.bandwidth_scale[s]
