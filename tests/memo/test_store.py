@@ -19,7 +19,7 @@ def row(key: str, **changes: Any) -> dict[str, Any]:
         "network": "net", "layer": "conv", "arch": "eyeriss", "dataflow": "", "objective": "edp", "effort": "normal", "seed": 0,
         "weight_bits": 8, "activation_bits": None, "weight_density": 1.0, "input_density": 1.0, "evaluated": 7, "seconds": 0.1,
         "simulator": "test", "created": "2026-01-01T00:00:00+00:00", "architecture": "a", "energy_table": "e", "problem": "{}",
-        "bits": None, "mapping": "[]", "cost": "{}",
+        "bits": None, "mapping": "[]", "cost": "{}", "details": "{}",
     } | changes  # fmt: skip
 
 
