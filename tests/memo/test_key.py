@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hwloop.memo.key import MapRequest, canonical, digest
-from hwloop.spec.constraints import load_constraints
 from hwloop.spec.energy_table import load_energy_table
 from hwloop.spec.mapping import load_mapping
 from hwloop.spec.problem import conv2d_shape, make_problem
