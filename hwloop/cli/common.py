@@ -7,6 +7,7 @@ import json
 from typing import Any
 
 from hwloop.errors import SpecError
+from hwloop.external.simulators import EMBEDDED, SIMULATORS
 from hwloop.report.progress import Progress, make_progress
 
 Subparsers = Any  # argparse has no public name for it
@@ -43,6 +44,14 @@ def add_data(parser: argparse.ArgumentParser, model: str | None = None, data: st
     group.add_argument("--data-root", metavar="DIR", help="folder of the data set, in torchvision's layout")
     group.add_argument("--image-size", type=int, metavar="PIXELS", help="resize images to this side")
     group.add_argument("--normalisation", choices=("imagenet",), help="for checkpoints trained on images normalised so")
+
+
+def add_simulator(parser: Any) -> None:
+    """`--simulator`."""
+    parser.add_argument(
+        "--simulator", default=EMBEDDED, choices=tuple(SIMULATORS),
+        help="; ".join(f"{name}: {what}" for name, what in SIMULATORS.items()) + " (default: %(default)s)",
+    )  # fmt: skip
 
 
 def add_memo(parser: argparse.ArgumentParser) -> None:

@@ -12,6 +12,7 @@ from hwloop.cli.common import (
     add_data,
     add_memo,
     add_output,
+    add_simulator,
     print_json,
     progress_of,
     read_fractions,
@@ -43,6 +44,7 @@ def add_parser(commands: Subparsers) -> None:
     target.add_argument(
         "--energy", default=default.energy, metavar="SOURCE", help="shipped, hwcomponents, accelergy, table, or a table's file"
     )
+    add_simulator(target)
     target.add_argument("--effort", default=default.mapper_effort, choices=("quick", "normal", "thorough"), help="of the mapper")
     search = parser.add_argument_group("search")
     search.add_argument(
@@ -168,5 +170,6 @@ def _settings(args: argparse.Namespace) -> settings.Settings:
         validation_images=args.validation_images,
         mapper_effort=args.effort,
         energy=args.energy,
+        simulator=args.simulator,
         seed=args.seed,
     )

@@ -18,6 +18,7 @@ from typing import Any
 
 import hwloop
 from hwloop.errors import SpecError
+from hwloop.external.simulators import EMBEDDED, find_simulator
 from hwloop.spec.architecture import Architecture
 from hwloop.spec.constraints import Constraints
 from hwloop.spec.energy_table import EnergyTable
@@ -43,6 +44,7 @@ class MapRequest:
         start: mappings to start from.
         seed: of the mapper.
         effort: how long the mapper looks.
+        simulator: who costs the mapping, one of `hwloop.external.simulators.SIMULATORS`.
         network, layer: for people; not in the key.
     """
 
@@ -57,13 +59,14 @@ class MapRequest:
     effort: str = "normal"
     network: str = field(default="")
     layer: str = field(default="")
+    simulator: str = EMBEDDED
 
     @cached_property
     def key(self) -> str:
         """Hex SHA-256 of the request and of the program that answers it."""
         parts = {
             "key_version": KEY_VERSION,
-            "simulator": simulator_version(),
+            "simulator": simulator_version(self.simulator),
             "problem": _problem_form(self.problem),
             "bits": None if self.bits is None else {name: int(bits) for name, bits in self.bits.items()},
             "architecture": digest_of_architecture(self.arch),
@@ -93,13 +96,20 @@ def digest(value: Any) -> str:
 
 
 @cache
-def simulator_version() -> str:
-    """Name and version of the embedded simulator and mapper, with a digest of their source code."""
+def simulator_version(simulator: str = EMBEDDED) -> str:
+    """Name and version of the mapper and simulator, with a digest of their source code, and of the outside one if named.
+
+    Raises:
+        SpecError: there is no such simulator.
+        SimulatorError: the outside simulator is not there.
+    """
+    outside = find_simulator(simulator)
     code = hashlib.sha256()
     for room in _CODE:
         for file in sorted((_PACKAGE / room).rglob("*.py")):
             code.update(str(file.relative_to(_PACKAGE)).encode() + b"\0" + file.read_bytes())
-    return f"hwloop {hwloop.__version__}+{code.hexdigest()[:12]}"
+    own = f"hwloop {hwloop.__version__}+{code.hexdigest()[:12]}"
+    return own if simulator == EMBEDDED else f"{own}, {simulator} {outside.version}"
 
 
 _architectures: dict[int, tuple[Architecture, str]] = {}

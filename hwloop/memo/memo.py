@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from hwloop.errors import InfeasibleMappingError, MemoError
+from hwloop.external.simulators import EMBEDDED
 from hwloop.mapper.mapper import map_problem
 from hwloop.mapper.result import MapResult
 from hwloop.memo.key import MapRequest, digest_of_architecture, digest_of_energy_table, simulator_version
+from hwloop.memo.outside import solve_outside
 from hwloop.memo.store import Store
 from hwloop.spec.architecture import Architecture, load_architecture
 from hwloop.spec.constraints import Constraints, load_constraints
@@ -172,6 +174,8 @@ class Memo:
 def solve(request: MapRequest) -> Outcome:
     """Runs the mapper on one request."""
     try:
+        if request.simulator != EMBEDDED:
+            return solve_outside(request)
         best: MapResult = map_problem(
             request.problem,
             request.arch,
@@ -226,7 +230,7 @@ def _row(request: MapRequest, outcome: Outcome) -> dict[str, Any]:
         "input_density": request.problem.density("Inputs").density,
         "evaluated": found.evaluated if found else 0,
         "seconds": found.seconds if found else 0.0,
-        "simulator": simulator_version(),
+        "simulator": simulator_version(request.simulator),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "architecture": digest_of_architecture(request.arch),
         "energy_table": digest_of_energy_table(request.ert),

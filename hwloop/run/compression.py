@@ -131,7 +131,7 @@ def compress(
         "targets": [target.name for target in targets], "settings": settings.to_dict(),
     }  # fmt: skip
     timings = Timings()
-    folder = None if run_dir is None else RunFolder(run_dir, config, _versions(), resume)
+    folder = None if run_dir is None else RunFolder(run_dir, config, _versions(settings), resume)
     table = None if memo is None else Memo(memo)
     try:
         use_threads()
@@ -142,7 +142,7 @@ def compress(
         with timings.of("library"):
             library = _library(model, trained, splits, Path(library_dir), settings, progress)
         if folder is not None:
-            folder.pin("identity.json", _identity(library, splits, targets))
+            folder.pin("identity.json", _identity(library, splits, targets, settings))
         scored = LibraryModel(
             trained.model, library, splits, workload,
             reference_bits=settings.reference_bits, coding=settings.coding, images=settings.validation_images,
@@ -221,20 +221,21 @@ def _with_test_accuracy(front: Front, scored: LibraryModel, progress: Progress) 
     return replace(front, reference=reference, members=tuple(members))
 
 
-def _identity(library: Library, splits: DataSplits, targets: Sequence[Target]) -> dict[str, Any]:
+def _identity(library: Library, splits: DataSplits, targets: Sequence[Target], settings: Settings) -> dict[str, Any]:
     """What the evaluations of a run stand on: when it differs, they cannot be gone on with."""
     return {
         "data": splits.fingerprint,
         "trained": library.start_sha256,
         "library": {str(info.p): info.sha256 for info in library.infos},
-        "simulator": simulator_version(),
+        "simulator": simulator_version(settings.simulator),
         "accelerators": {target.name: digest_of_architecture(target.arch) for target in targets},
         "dataflows": {t.name: None if t.constraints is None else t.constraints.to_dict()["targets"] for t in targets},
     }
 
 
-def _versions() -> dict[str, str]:
-    return {"hwloop": hwloop.__version__, "simulator": simulator_version(), "machine": platform.platform(), **torch_versions()}
+def _versions(settings: Settings) -> dict[str, str]:
+    simulator = simulator_version(settings.simulator)
+    return {"hwloop": hwloop.__version__, "simulator": simulator, "machine": platform.platform(), **torch_versions()}
 
 
 def _notes(settings: Settings, library: Library) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hwloop.errors import InfeasibleMappingError
+from hwloop.external.simulators import EMBEDDED
 from hwloop.mapper.result import MapResult
 from hwloop.memo import MapRequest, Memo, Outcome
 from hwloop.memo.memo import OnOutcome
@@ -105,6 +106,7 @@ def map_network(
     objective: str = "edp",
     effort: str = "normal",
     seed: int = 0,
+    simulator: str = EMBEDDED,
     memo: Memo | None = None,
     workers: int | None = None,
     on_outcome: OnOutcome | None = None,
@@ -118,6 +120,7 @@ def map_network(
         plan: densities and bits; dense at the accelerator's width when None.
         energy: where energies come from, see `make_targets`.
         objective, effort, seed: of the mapper.
+        simulator: who costs the mappings: `embedded`, `timeloop` or `timeloop-mapper` (which finds them too).
         memo: results are read from and written to it.
         workers: processes, one a core when None.
         on_outcome: called as answers arrive.
@@ -126,7 +129,7 @@ def map_network(
         InfeasibleMappingError: names the layer that fits no mapping.
     """
     target = arch if isinstance(arch, Target) else make_targets(arch, dataflow, energy)[0]
-    settings = MapperSettings(objective, effort, seed)
+    settings = MapperSettings(objective, effort, seed, simulator)
     tables: dict[tuple[tuple[str, int], ...], Any] = {}
     requests = []
     for planned in (plan or make_plan(workload)).apply(workload):
@@ -146,6 +149,7 @@ def map_network(
                 settings.effort,
                 workload.name,
                 planned.layer.name,
+                settings.simulator,
             )
         )
     layers = []
@@ -167,6 +171,7 @@ def compare_dataflows(
     objective: str = "edp",
     effort: str = "normal",
     seed: int = 0,
+    simulator: str = EMBEDDED,
     memo: Memo | None = None,
     workers: int | None = None,
 ) -> tuple[NetworkMapping, ...]:
@@ -176,14 +181,15 @@ def compare_dataflows(
         workload: the network.
         arch: the accelerator.
         dataflows: constraints by name, file or object.
-        plan, energy, objective, effort, seed, memo, workers: as in `map_network`.
+        plan, energy, objective, effort, seed, simulator, memo, workers: as in `map_network`.
 
     Raises:
         InfeasibleMappingError: names the layer and the dataflow that does not fit it.
     """
     return tuple(
         map_network(
-            workload, target, plan=plan, objective=objective, effort=effort, seed=seed, memo=memo, workers=workers
+            workload, target, plan=plan, objective=objective, effort=effort, seed=seed, simulator=simulator, memo=memo,
+            workers=workers,
         )
         for target in make_targets(arch, list(dataflows), energy)
     )  # fmt: skip

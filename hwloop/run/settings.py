@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from hwloop.errors import SpecError
+from hwloop.external.simulators import EMBEDDED, SIMULATORS
 from hwloop.search.objectives import find_objectives, read_budget
 
 CODINGS = ("normal", "csr", "coo")
@@ -37,6 +38,7 @@ class Settings:
         mapper_objective: what the mapper minimises; follows the objectives when empty.
         mapper_effort: how long it looks.
         energy: the energy source.
+        simulator: who costs the mappings: `embedded`, `timeloop` or `timeloop-mapper`.
         seed: of everything that is drawn.
 
     Raises:
@@ -64,6 +66,7 @@ class Settings:
     mapper_objective: str = ""
     mapper_effort: str = "normal"
     energy: str = "shipped"
+    simulator: str = EMBEDDED
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -74,6 +77,7 @@ class Settings:
             ("population", self.population >= 4, "4 or more", self.population),
             ("generations", self.generations >= 1, "1 or more", self.generations),
             ("reference_bits", 1 <= self.reference_bits <= 64, "from 1 to 64", self.reference_bits),
+            ("simulator", self.simulator in SIMULATORS, " or ".join(SIMULATORS), self.simulator),
             ("coding", self.coding in CODINGS, " or ".join(CODINGS), self.coding),
             (
                 "validation_images",

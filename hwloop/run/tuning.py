@@ -48,7 +48,7 @@ def search_target(
     objectives = find_objectives(settings.objectives)
     budgets = [read_budget(text) for text in settings.budgets]
     counter = _Counter()
-    mapper = MapperSettings(settings.mapping_objective, settings.mapper_effort, settings.seed)
+    mapper = MapperSettings(settings.mapping_objective, settings.mapper_effort, settings.seed, settings.simulator)
     hardware = HardwareModel(scored.workload, target, mapper, mapper_for(memo, workers, counter))
     with timer("mapping"):
         plans = [scored.plan(candidate) for candidate in corners(genotype)]

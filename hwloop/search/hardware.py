@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from hwloop.errors import HwloopError, InfeasibleMappingError
+from hwloop.external.simulators import EMBEDDED, Simulator, find_simulator
 from hwloop.mapper.result import MapResult
 from hwloop.memo import MapRequest, Outcome
 from hwloop.simulate import simulate_batch
@@ -54,11 +55,13 @@ class MapperSettings:
         objective: what it minimises.
         effort: how long it looks.
         seed: of its draws.
+        simulator: who costs mappings, one of `hwloop.external.simulators.SIMULATORS`.
     """
 
     objective: str = "edp"
     effort: str = "normal"
     seed: int = 0
+    simulator: str = EMBEDDED
 
 
 @dataclass(frozen=True)
@@ -109,6 +112,7 @@ class HardwareModel:
     def __init__(self, workload: Workload, target: Target, settings: MapperSettings, map_all: MapAll) -> None:
         self.workload, self.target, self.settings = workload, target, settings
         self._map_all = map_all
+        self._outside: Simulator | None = None if settings.simulator == EMBEDDED else find_simulator(settings.simulator)
         self._sees_zeros = any(bool(level.sparse) for level in target.arch.levels)
         self._energy: dict[tuple[tuple[str, int], ...], EnergyTable] = {}
         self._starts: dict[Problem, Mapping] = {}
@@ -223,6 +227,7 @@ class HardwareModel:
             start=None if start is None else (start,),
             seed=self.settings.seed,
             effort=self.settings.effort,
+            simulator=self.settings.simulator,
             network=self.workload.name,
             layer=name,
         )
@@ -251,11 +256,19 @@ class HardwareModel:
         fits = np.flatnonzero(costs.feasible)
         if len(fits):
             best = min(fits.tolist(), key=lambda i: self._rank(float(costs.energy_pj[i]), float(costs.cycles[i])))
-            return float(costs.energy_pj[best]), int(costs.cycles[best])
+            if self._outside is None:
+                return float(costs.energy_pj[best]), int(costs.cycles[best])
+            return self._ask_outside(best, problem, share)
         [outcome] = self._map_all([self._request(name, problem, share, self._starts.get(problem))])
         if not isinstance(outcome, MapResult):
             return None
         return float(outcome.cost.energy_pj), int(outcome.cost.cycles)
+
+    def _ask_outside(self, best: int, problem: Problem, share: LayerPlan) -> tuple[float, int]:
+        assert self._outside is not None
+        mapping, bits = self._short_lists[problem][best], _bits(share) or None
+        cost = self._outside.simulate(self._planned(problem, share), self.target.arch, mapping, self._table(bits or {}), bits)
+        return cost.energy_pj, cost.cycles
 
 
 def _bits(share: LayerPlan) -> dict[str, int]:
