@@ -239,4 +239,4 @@ def _count(
 def _wrap(x: float) -> int:
     """Rounds to a whole number; the real program keeps it in 64 bits without a sign."""
     rounded = round_half_up(abs(x))
-    return rounded if x >= 0 else -rounded
+    return rounded if x >= 0 else 2**64 - rounded

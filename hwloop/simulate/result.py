@@ -16,7 +16,7 @@ class DataSpaceCost:
     Attributes:
         tile_size: words of the tile as the loops have it, zeros included.
         capacity: words (rows with `bits`) it takes of the level: the worst-case occupancy when compressed, else the tile.
-        instances: instances in use, the most at a time.
+        instances: instances in use, the most at a time (on average, with imperfect factors).
         reads: words read; under sparsity those actually read. Likewise `fills` (from the level above) and `updates` (from below).
         temporal_reductions: words added to a value already there.
         energy_pj: energy of all accesses, over all instances [pJ].

@@ -157,7 +157,7 @@ def layer_cost(compiled: Compiled, nest: Nest, activity: Activity, cost: Cost) -
             spaces[space.name] = DataSpaceCost(
                 tile_size=tile.size,
                 capacity=needed[s],
-                instances=done.x_expansion * done.y_expansion,
+                instances=int(done.instances) if nest.imperfect else done.x_expansion * done.y_expansion,
                 reads=done.reads,
                 fills=done.fills,
                 updates=done.updates,
