@@ -102,6 +102,9 @@ class Banded(DensityModel):
     def most_occupancy(self, tile: Key) -> int:
         return max(self._distribution(*tile))
 
+    def fullest(self, extents: Ints) -> Ints:
+        return np.array([self.most_occupancy((int(rows), int(columns))) for rows, columns in extents.T])
+
     def value_density(self) -> float:
         return self._density
 

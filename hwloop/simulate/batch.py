@@ -7,25 +7,23 @@ from collections.abc import Mapping as MappingABC
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hwloop.errors import InfeasibleMappingError
 from hwloop.simulate.activity import Activity, dense_activity
-from hwloop.simulate.batch_nest import BatchAnalysis, Keep
+from hwloop.simulate.batch_loops import Bools, Ints, Keep
+from hwloop.simulate.batch_nest import BatchAnalysis
 from hwloop.simulate.compiled import Compiled
 from hwloop.simulate.cost import evaluate
 from hwloop.simulate.nest import TEMPORAL, Nest
 from hwloop.simulate.result import BatchCost
 from hwloop.simulate.simulator import Simulator
+from hwloop.simulate.sparse import data_fits, fits_activity, sparse_activity
 from hwloop.spec.architecture import Architecture, load_architecture
 from hwloop.spec.batch import MappingBatch
 from hwloop.spec.energy_table import EnergyTable, load_energy_table
 from hwloop.spec.problem import Problem, load_problem
 
 CHUNK = 2048  # mappings at once: a chunk's arrays stay in a core's cache
-
-Ints = NDArray[np.int64]
-Bools = NDArray[np.bool_]
 
 
 class BatchSimulator:
@@ -83,7 +81,7 @@ class BatchSimulator:
         if not good.all():
             rows, factors, order, spatial = _take(good, rows, factors, order, spatial)
         foot = self.analysis.footprint(factors)
-        good = self.analysis.fits(foot, keep)
+        good = self._room(foot, keep)
         share = good.mean() if len(good) else 0.0
         if share == 0.0:
             return
@@ -91,7 +89,17 @@ class BatchSimulator:
             rows, factors, order, spatial = _take(good, rows, factors, order, spatial)
             foot, good = self.analysis.footprint(factors), np.ones(len(rows), np.bool_)
         nest, valid = self.analysis.run(foot, order, keep, spatial)
-        self._store(nest, dense_activity(nest), valid & good, rows, out)
+        if self.scalar.sparse is None:
+            self._store(nest, dense_activity(nest), valid & good, rows, out)
+            return
+        activity = sparse_activity(self.scalar.sparse, nest)
+        fits = fits_activity(self.compiled, activity)
+        self._store(nest, activity, valid & good & fits & ~activity.infeasible, rows, out)
+
+    def _room(self, foot: Footprint, keep: Keep) -> Bools:
+        """Where there is room for the data, before the traffic is looked at."""
+        sparse = self.scalar.sparse
+        return self.analysis.fits(foot, keep) if sparse is None else data_fits(sparse, foot.bounds, keep)
 
     def _store(self, nest: Nest, activity: Activity, valid: Bools, rows: Ints, out: BatchCost) -> None:
         cost = evaluate(self.compiled, nest, activity)

@@ -60,6 +60,10 @@ class DensityModel:
         """The largest possible occupancy: what a buffer must hold when overbooking is not allowed."""
         raise NotImplementedError
 
+    def fullest(self, extents: Ints) -> Ints:
+        """`most_occupancy` of many tiles at once, from their extents `(rank, batch)`."""
+        raise NotImplementedError
+
     def value_density(self) -> float:
         """Expected density of a single value."""
         raise NotImplementedError
@@ -105,6 +109,11 @@ class FixedStructured(DensityModel):
         exact = tile[0] * self._density
         above = exact - floor(exact)
         return floor(exact) if 1.0 - above >= 1.0 else ceil(exact)
+
+    def fullest(self, extents: Ints) -> Ints:
+        exact = extents.prod(axis=0) * self._density
+        above = exact - np.floor(exact)
+        return np.where(1.0 - above >= 1.0, np.floor(exact), np.ceil(exact)).astype(np.int64)
 
     def value_density(self) -> float:
         return self._density
@@ -175,6 +184,9 @@ class Hypergeometric(DensityModel):
 
     def most_occupancy(self, tile: Key) -> int:
         return min(tile[0], self.nonzeros)
+
+    def fullest(self, extents: Ints) -> Ints:
+        return np.minimum(extents.prod(axis=0), self.nonzeros)
 
     def value_density(self) -> float:
         return self.nonzeros / self.size

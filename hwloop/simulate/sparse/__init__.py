@@ -2,5 +2,6 @@
 
 from hwloop.simulate.sparse.analysis import sparse_activity
 from hwloop.simulate.sparse.context import SparseContext, prepare, sparse_needed
+from hwloop.simulate.sparse.room import data_fits, fits_activity
 
-__all__ = ["SparseContext", "prepare", "sparse_activity", "sparse_needed"]
+__all__ = ["SparseContext", "data_fits", "fits_activity", "prepare", "sparse_activity", "sparse_needed"]

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwloop.simulate.nest import SPATIAL_X, Nest
-from hwloop.simulate.numeric import Number, maximum
+from hwloop.simulate.numeric import Number, maximum, where
 from hwloop.simulate.sparse.context import Saving, SparseContext
 from hwloop.simulate.sparse.holdings import Held, by_distinct
 from hwloop.simulate.sparse.nesting import Nesting
@@ -47,25 +47,25 @@ def spatial_skipping(
     # below[m]: the instances that level m feeds, so those of level m + 1 or, last, the compute units
     wide = [[[nest.x_expansion[m], nest.y_expansion[m]] for m in range(count)] + [[nest.compute_x, nest.compute_y]] for _ in spaces]
     ratio: list[list[Number]] = [[1.0] * (count + 1) for _ in spaces]
-    _by_metadata(context, nest, nesting, wide, ratio, held, refusals.single)
+    _by_metadata(context, nest, nesting, wide, ratio, held, refusals)
+    before = [[tuple(extents) for extents in row] for row in wide]
     skipped = set()
     for saving in context.spatial_savings:
         target = saving.options[0].target
         skipped.add((saving.level, target))
-        _by_leaders(context, nest, nesting, saving, wide[target], ratio[target], held, refusals.single)
+        _by_leaders(context, nest, nesting, saving, wide[target], ratio[target], held, refusals)
     result: dict[tuple[int, int], Number] = {}
     tiles = [[(0, 1, 1)] * len(context.spaces) for _ in range(count)]
     compute: Spread = (0, 0, 0)
     for s in spaces:
-        original = [(nest.x_expansion[m], nest.y_expansion[m]) for m in range(count)] + [(nest.compute_x, nest.compute_y)]
         for m in range(count + 1):
             share = ratio[s][m]
             x, y = wide[s][m]
             if m > 0 and (m - 1, s) in skipped:
                 result[m - 1, s] = 1.0 - share
             if m < count:
-                tiles[m][s] = (nest.instances[m] * held[m][s].present * share, x, y)
-                _carry(wide[s], ratio[s], m, (x / original[m][0], y / original[m][1]), {i for i, t in skipped if t == s})
+                tiles[m][s] = (nest.instances[m] * share, x, y)
+                _carry(wide[s], ratio[s], m, before[s][m], {i for i, t in skipped if t == s})
             else:
                 instances = nest.compute_instances * share
                 compute = tuple(maximum(a, b) for a, b in zip(compute, (instances, x, y), strict=True))  # type: ignore[assignment]
@@ -82,18 +82,17 @@ def _whole(x: Number, single: bool) -> Number:
     return int(x) if single else np.floor(x).astype(np.int64)
 
 
-def _carry(wide: list[list[Number]], ratio: list[Number], level: int, scale: tuple[Number, Number], stops: set[int]) -> None:
-    """Takes what a level leaves out into the levels inside it, up to the next one with spatial skipping."""
-    open_ = True
-    own = ratio[level]
+def _carry(wide: list[list[Number]], ratio: list[Number], level: int, before: tuple[Number, ...], stops: set[int]) -> None:
+    """Takes what a level leaves out into the levels inside it; its share only up to the next one with a share of its own."""
+    scale = [now / then for now, then in zip(wide[level], before, strict=True)]
     changed = (scale[0] != 1) | (scale[1] != 1)
+    single = not isinstance(changed, np.ndarray)
+    carried = True
     for m in range(level + 1, len(wide)):
-        if m - 1 in stops:
-            open_ = False
-        single = not isinstance(changed, np.ndarray)
-        if open_:
-            ratio[m] = ratio[m] * (own if single and changed else 1.0 if single else np.where(changed, own, 1.0))
-        wide[m] = [_whole(extent * s, single) for extent, s in zip(wide[m], scale, strict=True)]
+        carried = carried and m - 1 not in stops
+        if carried:
+            ratio[m] = ratio[m] * where(changed, ratio[level], 1.0)
+        wide[m] = [_whole(where(changed, extent * s, extent), single) for extent, s in zip(wide[m], scale, strict=True)]
 
 
 def _check_fanout(context: SparseContext, wide: list[list[Number]], refusals: Refusals) -> None:
@@ -120,14 +119,19 @@ def _shrink(extents: list[Number], nesting: Nesting, position: int, share: NDArr
 
 
 def _elements(
-    context: SparseContext, index: int, nesting: Nesting, mold: NDArray[np.int64], position: int, single: bool
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    context: SparseContext, index: int, nesting: Nesting, mold: NDArray[np.int64], position: int, used: NDArray[np.bool_],
+    level: str, refusals: Refusals,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:  # fmt: skip
     """Chance that an element of the fiber over a loop is not empty, and the most nonempty elements as a share of the loop."""
     space = context.spaces[index]
     dims, bounds = nesting.dims[position], nesting.bounds[position]
     whole = mold.copy()
     for d in range(len(mold)):
         whole[d] *= np.where(dims == d, bounds, 1)
+    refusals.add(
+        used & (space.size(whole) % space.size(mold) != 0), f"spatial skipping needs tiles of {space.name} that do not overlap", level,
+        space.name,
+    )  # fmt: skip
     element, fiber = space.keys(space.extents(mold)), space.keys(space.extents(whole))
     wide = len(element)
     model = space.model
@@ -135,16 +139,16 @@ def _elements(
     def function(row: tuple[int, ...]) -> tuple[float, ...]:
         return 1.0 - model.empty(row[:wide]), float(model.most_elements(row[wide:], row[:wide]))
 
-    filled, most = by_distinct([*element, *fiber], context.lookup.cache("elements", index), function, single)
+    filled, most = by_distinct([*element, *fiber], context.lookup.cache("elements", index), function, refusals.single)
     return np.broadcast_to(filled, bounds.shape), np.broadcast_to(most, bounds.shape) / bounds
 
 
 def _by_metadata(
     context: SparseContext, nest: Nest, nesting: Nesting, wide: list[list[list[Number]]], ratio: list[list[Number]],
-    held: list[list[Held]], single: bool,
+    held: list[list[Held]], refusals: Refusals,
 ) -> None:  # fmt: skip
     """A level with metadata of a data space needs no instances for its empty tiles."""
-    count = len(nest.tiles)
+    count, single = len(nest.tiles), refusals.single
     for s, space in enumerate(context.spaces):
         for level in range(count):
             source = next((m for m in range(level, -1, -1) if nest.tiles[m][s].kept), 0)
@@ -156,7 +160,8 @@ def _by_metadata(
                 used = (nesting.bounds[position] > 1) & space.relevant[nesting.dims[position]]
                 if not used.any():
                     continue
-                filled, most = _elements(context, s, nesting, nesting.molds[position], position, single)
+                name = context.compiled.levels[level].name
+                filled, most = _elements(context, s, nesting, nesting.molds[position], position, used, name, refusals)
                 share = np.where(used & ~seen, filled, share)
                 seen |= used
                 _shrink(wide[s][level + 1], nesting, position, np.where(used, most, 1.0), single)
@@ -164,16 +169,15 @@ def _by_metadata(
         original = [(nest.x_expansion[m], nest.y_expansion[m]) for m in range(count)]
         reduced = {m - 1 for m in range(1, count + 1) if np.any(np.asarray(ratio[s][m]) != 1.0)}
         for level in range(count):
-            x, y = wide[s][level]
-            _carry(wide[s], ratio[s], level, (x / original[level][0], y / original[level][1]), reduced)
+            _carry(wide[s], ratio[s], level, original[level], reduced)
 
 
 def _by_leaders(
     context: SparseContext, nest: Nest, nesting: Nesting, saving: Saving, wide: list[list[Number]], ratio: list[Number],
-    held: list[list[Held]], single: bool,
+    held: list[list[Held]], refusals: Refusals,
 ) -> None:  # fmt: skip
     """A level with spatial skipping needs no instances where a leader's tile is empty."""
-    option, level = saving.options[0], saving.level
+    option, level, single = saving.options[0], saving.level, refusals.single
     target = context.spaces[option.target]
     inner = any(nest.tiles[m][option.target].kept for m in range(level + 1, len(nest.tiles)))
     total: NDArray[np.float64] = np.ones(nesting.batch)
@@ -191,8 +195,9 @@ def _by_leaders(
                 continue
             mold = nesting.molds[position]
             if inner:
-                mold = np.where(used & target.relevant[dims], _standing(nest, nesting, option.target, level, mold), mold)
-            filled, most = _elements(context, index, nesting, mold, position, single)
+                mold = np.where(used & target.relevant[dims], _standing(context, nest, nesting, option.target, level, mold), mold)
+            name = context.compiled.levels[level].name
+            filled, most = _elements(context, index, nesting, mold, position, used, name, refusals)
             share = np.where(used & ~seen, filled, share)
             seen |= used
             _shrink(wide[level + 1], nesting, position, np.where(used, most, 1.0), single)
@@ -200,6 +205,17 @@ def _by_leaders(
     ratio[level + 1] = float(total[0]) if single else total
 
 
-def _standing(nest: Nest, nesting: Nesting, target: int, level: int, mold: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The mold grown by the temporal loops under which the target's tile stays where it is."""
-    raise NotImplementedError
+def _standing(
+    context: SparseContext, nest: Nest, nesting: Nesting, target: int, level: int, mold: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """The mold grown by the temporal loops, from this level to the one that sends the target, under which the target stays."""
+    layout = nesting.layout
+    source = next((m for m in range(level, -1, -1) if nest.tiles[m][target].kept), 0)
+    index = np.arange(layout.count)[:, None]
+    temporal = (index >= layout.start[level]) & (index < layout.stop(source)) & ~layout.spatial[:, None] & (nesting.bounds > 1)
+    moves = temporal & context.spaces[target].relevant[nesting.dims]
+    until = np.where(moves.any(axis=0), np.argmax(moves, axis=0), layout.count)
+    grown = mold.copy()
+    for d in range(layout.dimensions):
+        grown[d] *= np.where(temporal & (index < until) & (nesting.dims == d), nesting.bounds, 1).prod(axis=0)
+    return grown
