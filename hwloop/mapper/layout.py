@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from hwloop.mapper.factors import FactorTable, remainders
 from hwloop.mapper.mapspace import Mapspace
+from hwloop.mapper.orders import OrderChoice, order_choices
 from hwloop.simulate.compiled import Compiled
 from hwloop.spec.batch import SPATIAL_X, SPATIAL_Y, TEMPORAL, MappingBatch
 from hwloop.spec.loops import complete_permutation
@@ -53,17 +54,13 @@ class Points:
 class Layout:
     """Writes points of a mapspace as a `MappingBatch`.
 
-    Of all orders of a level's temporal loops only a few differ in cost: which data space rests (its irrelevant loops
-    innermost), which loop is the innermost of those, and which relevant loop follows (the one a window slides along). The
-    candidates are these, and the first ones, one a data space in the shape's order, are what the cost model chooses among.
-
     Attributes:
-        orders: by level `(candidate, dimension)` dimension numbers, innermost first.
+        orders: by level `(candidate, dimension)` dimension numbers, innermost first: `order_choices`, then more.
     """
 
     def __init__(self, space: Mapspace, tables: tuple[FactorTable, ...], compiled: Compiled) -> None:
         self.space, self.tables, self.compiled = space, tables, compiled
-        self.orders = [self._candidates(level) for level in range(len(compiled.levels))]
+        self.orders = [self._candidates(level, choices) for level, choices in enumerate(order_choices(space, compiled))]
         self._spatial = self._spatial_order()
 
     def _spatial_order(self) -> NDArray[np.int8] | None:
@@ -80,24 +77,20 @@ class Layout:
                 said = True
         return out if said else None
 
-    def _candidates(self, level: int) -> NDArray[np.int8]:
-        dims = range(len(self.tables))
+    def _candidates(self, level: int, choices: list[OrderChoice]) -> NDArray[np.int8]:
+        """The model's choices, then those that differ in the innermost loop or in the first relevant one."""
         rule = self.space.orders[level]
-        free = [d for d in dims if d not in rule.first and d not in rule.last]
-        spaces = self.compiled.spaces
-        sliding = {d for s in spaces for rank in s.ranks if len(rank) > 1 for d, _ in rank}
-        main: list[tuple[int, ...]] = []
+        main = [choice.order for choice in choices]
         more: list[tuple[int, ...]] = []
-        for s in spaces:
-            inner = sorted((d for d in free if d not in s.dimensions), key=lambda d: d not in sliding)
-            outer = sorted((d for d in free if d in s.dimensions), key=lambda d: d not in sliding)
-            main.append((*rule.first, *inner, *outer, *rule.last))
+        free = [d for d in range(len(self.tables)) if d not in rule.first and d not in rule.last]
+        for s in self.compiled.spaces:
+            inner = [d for d in free if d not in s.dimensions]
+            outer = [d for d in free if d in s.dimensions]
             for d in inner:
                 more.append((*rule.first, d, *(k for k in inner if k != d), *outer, *rule.last))
             for d in outer:
                 more.append((*rule.first, *inner, d, *(k for k in outer if k != d), *rule.last))
-        extra = [order for order in dict.fromkeys(more) if order not in main]
-        return np.array([*main, *extra], np.int8)
+        return np.array([*main, *(order for order in dict.fromkeys(more) if order not in main)], np.int8)
 
     def batch(self, points: Points) -> MappingBatch:
         """The points as mappings, in their order."""

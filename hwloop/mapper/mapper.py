@@ -144,7 +144,6 @@ class _Run:
         best = Best(short[:0], np.inf, np.inf)
         if len(short):
             best = refiner.best_of(short, best)
-            best = refiner.best_of(refiner.with_slides(short[: self.effort.climbers]), best)
         if from_start is not None and len(from_start):
             best = refiner.best_of(from_start, best)
         best = refiner.climb(best, self.effort.rounds, self.effort.shortlist * 2)

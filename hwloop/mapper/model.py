@@ -17,11 +17,13 @@ from numpy.typing import NDArray
 
 from hwloop.mapper.factors import FactorTable
 from hwloop.mapper.mapspace import Mapspace
+from hwloop.mapper.orders import OrderChoice, order_choices
 from hwloop.simulate.compiled import Compiled
 
 Array = NDArray[np.float64]
 Keep = NDArray[np.bool_]
 Mask = Keep | None  # None: all of the batch
+Part = tuple[Array | float, Array | float]
 
 
 @dataclass(frozen=True)
@@ -33,14 +35,14 @@ class Estimate:
         cycles: time [cycles].
         overflow: the worst of need over room, over capacities and fan-outs; above 1 the tiling does not fit.
         utilization: part of the compute units' time that they compute, 0-1.
-        rests: by level (index into `architecture.storage`) the data space whose tile rests under the chosen order.
+        orders: by level (index into `architecture.storage`) which of its order choices is best.
     """
 
     energy_pj: Array
     cycles: Array
     overflow: Array
     utilization: Array
-    rests: dict[int, NDArray[np.int64]]
+    orders: dict[int, NDArray[np.int64]]
 
     @property
     def edp(self) -> Array:
@@ -50,10 +52,17 @@ class Estimate:
 
 @dataclass
 class _Traffic:
-    """Words that one level's tile of one data space takes from its parent, over all instances."""
+    """Words that one level's tile of one data space takes, over all instances.
+
+    Attributes:
+        words: under the worst order of the loops above; afterwards under the chosen one.
+        asked: those that come from the parent; the others come from a neighbour.
+        ratios: (level, rows where its order matters, by order choice what remains of `words` and what part of that is asked).
+    """
 
     words: Array
-    ratios: list[tuple[int, NDArray[np.bool_], list[Array | float]]]
+    asked: Array
+    ratios: list[tuple[int, NDArray[np.bool_], list[Part]]]
 
 
 class CostModel:
@@ -79,12 +88,8 @@ class CostModel:
         self._dims = range(len(tables))
         self._last_slot = [max((i for i, s in enumerate(slots) if s.level >= level), default=-1) for level in range(self.n_levels)]
         self._packed = [self._pack(d) for d in self._dims]
-        self._fixed_order = {
-            level: order.first + order.last
-            for level, order in enumerate(space.orders)
-            if len(order.first) + len(order.last) >= len(tables) - 1 and (order.first or order.last)
-        }
-        self._leading = {level: frozenset(order.first) for level, order in enumerate(space.orders) if order.first}
+        self.choices = order_choices(space, compiled)
+        self._ruled = {level for level, rule in enumerate(space.orders) if rule.first or rule.last}
         self._sliding = [frozenset(d for rank in s.ranks if len(rank) > 1 for d, _ in rank) for s in compiled.spaces]
 
     def _pack(self, d: int) -> Array:
@@ -114,22 +119,21 @@ class CostModel:
         kept = self._kept(keep)
         sizes = self._sizes(extents, kept)
         overflow = self._capacity(sizes, kept, self._fan_out(gathered, n_t))
-        view = _View(self, times, spread, len(rows))
-        savings: dict[int, list[Array | float]] = {level: [0.0] * len(self.compiled.spaces) for level in self.temporal}
+        view = _View(self, times, spread, extents, len(rows))
+        savings: dict[int, list[Array | float]] = {level: [0.0] * len(self.choices[level]) for level in self.temporal}
         traffic: dict[tuple[int, int], _Traffic] = {}
         for s in range(len(self.compiled.spaces)):
             self._flows(view, extents, sizes, kept, s, savings, traffic)
-        rests = {level: _best(saved, len(rows)) for level, saved in savings.items()}
+        orders = {level: _best(saved, len(rows)) for level, saved in savings.items()}
         for flow in traffic.values():
             for level, at, ratios in flow.ratios:
-                if len(ratios) == 1:
-                    ratio = ratios[0]
-                else:
-                    ratio = np.choose(rests[level], [np.broadcast_to(np.asarray(r), (len(rows),)) for r in ratios])
+                ratio, asked = (_choose(orders[level], [r[i] for r in ratios], len(rows)) for i in (0, 1))
                 flow.words = np.where(at, flow.words * ratio, flow.words)
+                flow.asked = np.where(at, asked, flow.asked)
+            flow.asked = flow.words * flow.asked
         energy, cycles = self._cost(view, traffic, kept, passes)
         utilization = self.macs / self.compiled.compute_instances / cycles
-        return Estimate(energy, cycles, overflow, utilization, rests)
+        return Estimate(energy, cycles, overflow, utilization, orders)
 
     def _kept(self, keep: Keep) -> dict[tuple[int, int], Mask]:
         """Where each level keeps each data space: True for all, a mask for some; absent for none."""
@@ -203,8 +207,8 @@ class CostModel:
             if (index, s) in kept:
                 mask = kept[index, s]
                 if serve is not None:
-                    weight = level.energy_pj["random", "fill"] * rows + serve
-                    flow = self._traffic(view, extents, sizes, index, s, weight, mask, savings)
+                    prices = level.energy_pj["random", "fill"] * rows, serve, level.energy_pj["random", "read"] * rows
+                    flow = self._traffic(view, extents, sizes, index, s, prices, mask, savings)
                     traffic[index, s] = flow
                 own: Array | float = level.energy_pj["random", "read"] * rows
                 if space.read_write:
@@ -220,11 +224,22 @@ class CostModel:
         sizes: dict[tuple[int, int], Array],
         level: int,
         s: int,
-        weight: Array | float,
+        prices: tuple[float, Array | float, float],
         mask: Mask,
         savings: dict[int, list[Array | float]],
     ) -> _Traffic:
-        """Words into the tile of `level`, and what each order of the loops above would save of their energy."""
+        """Words into the tile of `level`, and what each order of the loops above would save of their energy.
+
+        Args:
+            view: products over dimensions.
+            extents: iterations by level and dimension.
+            sizes: words of tiles.
+            level: the level.
+            s: the data space.
+            prices: energy of a word for the fill, for the parent and, where a neighbour passes it on, for the neighbour [pJ].
+            mask: where the level keeps the data space.
+            savings: by level and order choice [pJ]; added to.
+        """
         words = sizes[level, s] * view.instances[level]
         for above in range(level):
             if above in view.total:
@@ -241,34 +256,80 @@ class CostModel:
             at = open_rows & moves
             open_rows = resting
             if at.any():
-                choice = self._ratios(view, extents[level], above, s)
+                links = self._links(view, extents[level], level, above, s)
+                choice = self._ratios(view, extents[level], above, s, links)
                 ratios.append((above, at, choice))
                 if len(choice) > 1:
-                    base = np.where(at if mask is None else at & mask, words * weight, 0.0)
-                    for g, ratio in enumerate(choice):
-                        if not (isinstance(ratio, float) and ratio == 1.0):
-                            savings[above][g] = savings[above][g] + base * (1.0 - ratio)
+                    base = np.where(at if mask is None else at & mask, words, 0.0)
+                    self._save(base, choice, prices, savings[above])
             if not open_rows.any():
                 break
-        return _Traffic(words, ratios)
+        return _Traffic(words, view.ones, ratios)
 
-    def _ratios(self, view: _View, tile: list[Array], above: int, s: int) -> list[Array | float]:
-        """What remains of the traffic when the loops of level `above` are ordered for each data space to rest."""
-        if above in self._fixed_order:
-            return [self._fixed_ratio(view, tile, above, s)]
-        slides = {d: self._slide_ratio(view, tile, above, s, d) for d in self._sliding[s]}
-        out: list[Array | float] = []
-        for g in range(len(self.compiled.spaces)):
-            if g == s:
-                ratio: Array | float = view.relevant(above, s) / view.total[above]
-                inner = slides
-            else:
-                ratio = 1.0
-                inner = {d: r for d, r in slides.items() if d not in self.compiled.spaces[g].dimensions}
-            best: Array | float = 1.0
-            for value in inner.values():
-                best = np.minimum(best, value)
-            out.append(ratio * best)
+    def _save(
+        self, words: Array, parts: list[Part], prices: tuple[float, Array | float, float], savings: list[Array | float]
+    ) -> None:
+        """Adds what each order saves of the energy of `words` [pJ]."""
+        fill, serve, passed = prices
+        known: dict[tuple[int, int], Array | float] = {}
+        for g, (ratio, asked) in enumerate(parts):
+            if isinstance(ratio, float) and isinstance(asked, float):
+                continue
+            key = id(ratio), id(asked)
+            if key not in known:
+                if isinstance(asked, float):
+                    known[key] = words * ((1.0 - ratio) * (fill + serve))
+                else:
+                    known[key] = words * (fill + serve - ratio * (fill + serve * asked + passed * (1.0 - asked)))
+            savings[g] = savings[g] + known[key]
+
+    def _links(self, view: _View, tile: list[Array], level: int, above: int, s: int) -> dict[int, Array]:
+        """By dimension, the part of the words that the parent sends when that loop is the innermost around the tile.
+
+        The rest comes from the neighbour that held it one pass before: where the tile moves by as much as neighbours lie apart
+        and none of it overlaps its own last place.
+        """
+        fan = level - 1
+        out: dict[int, Array] = {}
+        if fan not in view.spread:
+            return out
+        for rank in self.compiled.spaces[s].ranks:
+            for d, step in rank if len(rank) == 2 else ():
+                other, other_step = next(term for term in rank if term[0] != d)
+                width, move = view.spread[fan][other], step * tile[d]
+                if not (width > 1).any():
+                    continue
+                met = (width > 1) & (move == other_step * tile[other]) & (move >= _rank_extent(tile, rank))
+                for between in range(above + 1, level):
+                    if between in view.total:
+                        met &= view.total[between] <= 1.0
+                passes = view.times[above][d]
+                if met.any():
+                    out[d] = np.where(met, (1.0 + (passes - 1.0) / width) / passes, 1.0)
+        return out
+
+    def _ratios(self, view: _View, tile: list[Array], above: int, s: int, links: dict[int, Array]) -> list[Part]:
+        """What remains of the traffic under each order choice of level `above`."""
+        if above in self._ruled:
+            return [self._scanned(view, tile, above, s, links, choice.order) for choice in self.choices[above]]
+        rest = view.relevant(above, s) / view.total[above]
+        slides: dict[int, Array] = {}
+        made: dict[tuple[bool, int], Part] = {}
+        out: list[Part] = []
+        for choice in self.choices[above]:
+            own = choice.rests == s
+            d = choice.slides if choice.slides in self._sliding[s] else -1
+            if not own and d in self.compiled.spaces[choice.rests].dimensions:
+                d = -1
+            if (own, d) not in made:
+                if d >= 0 and d not in slides:
+                    slides[d] = self._slide_ratio(view, tile, above, s, d)
+                ratio: Array | float = rest * slides[d] if own and d >= 0 else rest if own else slides[d] if d >= 0 else 1.0
+                asked: Array | float = links.get(d, 1.0)
+                if own and d in links:
+                    asked = np.where(rest < 1.0, 1.0, links[d])
+                made[own, d] = ratio, asked
+            out.append(made[own, d])
         return out
 
     def _slide_ratio(self, view: _View, tile: list[Array], above: int, s: int, d: int) -> Array:
@@ -278,13 +339,11 @@ class CostModel:
         fresh = np.minimum(step * tile[d] / _rank_extent(tile, rank), 1.0)
         return np.asarray((1.0 + (passes - 1.0) * fresh) / passes)
 
-    def _fixed_ratio(self, view: _View, tile: list[Array], above: int, s: int) -> Array:
-        """The same for an order that the constraints fix."""
-        order = self._fixed_order[above]
-        missing = [d for d in self._dims if d not in order]
-        first = self.space.orders[above].first
-        order = (*first, *missing, *self.space.orders[above].last)
-        ratio = np.ones(len(view.total[above]))
+    def _scanned(
+        self, view: _View, tile: list[Array], above: int, s: int, links: dict[int, Array], order: tuple[int, ...]
+    ) -> Part:
+        """The same for one order, loop by loop."""
+        ratio, asked = np.ones(len(view.total[above])), np.ones(len(view.total[above]))
         open_rows = np.ones(len(ratio), bool)
         for d in order:
             passes = view.times[above][d]
@@ -292,10 +351,12 @@ class CostModel:
                 ratio = np.where(open_rows, ratio / passes, ratio)
                 continue
             turns = open_rows & (passes > 1)
+            if d in links:
+                asked = np.where(turns & (ratio == 1.0), links[d], asked)
             if d in self._sliding[s]:
                 ratio = np.where(turns, ratio * self._slide_ratio(view, tile, above, s, d), ratio)
             open_rows &= ~turns
-        return ratio
+        return ratio, asked
 
     def _cost(
         self, view: _View, traffic: dict[tuple[int, int], _Traffic], kept: dict[tuple[int, int], Mask], passes: Array
@@ -318,6 +379,8 @@ class CostModel:
                     update: Array | float = demand
                 else:
                     read, fill, update = demand, flow.words if flow else 0.0, 0.0
+                    if flow:
+                        read = read + (flow.words - flow.asked)
                 per_word = level.word_rows[s] / level.row_words[s]
                 spent = read * (level.energy_pj["random", "read"] * per_word)
                 spent = spent + fill * (level.energy_pj["random", "fill"] * per_word)
@@ -330,7 +393,7 @@ class CostModel:
                 energy = energy + spent
                 reads[index], writes[index] = reads[index] + read, writes[index] + write
                 if flow:
-                    demand = flow.words if mask is None else np.where(mask, flow.words, demand)
+                    demand = flow.asked if mask is None else np.where(mask, flow.asked, demand)
         cycles = passes
         for index, level in enumerate(self.compiled.levels):
             for have, words in (
@@ -349,12 +412,14 @@ class CostModel:
 class _View:
     """Products over dimensions that several steps need, made once."""
 
-    def __init__(self, model: CostModel, times: dict[int, list[Array]], spread: dict[int, list[Array]], n: int) -> None:
-        self.model, self.times, self.spread = model, times, spread
+    def __init__(
+        self, model: CostModel, times: dict[int, list[Array]], spread: dict[int, list[Array]], extents: list[list[Array]], n: int
+    ) -> None:
+        self.model, self.times, self.spread, self.extents = model, times, spread, extents
         self.total = {level: _product(t) for level, t in times.items()}
-        self._ones = np.ones(n)
+        self.ones = np.ones(n)
         self.spread_total = {level: _product(t) for level, t in spread.items()}
-        self.instances: list[Array] = [self._ones]
+        self.instances: list[Array] = [self.ones]
         for level in range(model.n_levels - 1):
             last = self.instances[-1]
             self.instances.append(last * self.spread_total[level] if level in spread else last)
@@ -366,7 +431,7 @@ class _View:
         """Passes of the loops of a level that index the data space."""
         if (level, s) not in self._relevant:
             dims = self.model.compiled.spaces[s].dimensions
-            self._relevant[level, s] = _product([t for d, t in enumerate(self.times[level]) if d in dims], self._ones)
+            self._relevant[level, s] = _product([t for d, t in enumerate(self.times[level]) if d in dims], self.ones)
         return self._relevant[level, s]
 
     def moves(self, level: int, s: int) -> NDArray[np.bool_]:
@@ -379,13 +444,32 @@ class _View:
         """Instances below one instance of a level that see the same words."""
         if (level, s) not in self._spread_irrelevant:
             dims = self.model.compiled.spaces[s].dimensions
-            factors = [t for d, t in enumerate(self.spread[level]) if d not in dims]
-            self._spread_irrelevant[level, s] = _product(factors, self._ones)
+            shared = _product([t for d, t in enumerate(self.spread[level]) if d not in dims], self.ones)
+            for rank in self.model.compiled.spaces[s].ranks:
+                if len(rank) == 2:
+                    shared = shared * self._overlap(level, rank)
+            self._spread_irrelevant[level, s] = shared
         return self._spread_irrelevant[level, s]
+
+    def _overlap(self, level: int, rank: tuple[tuple[int, int], ...]) -> Array | float:
+        """Instances that see the same part of a window, on average, when both dimensions of a rank are spread."""
+        (a, step_a), (b, step_b) = rank
+        n_a, n_b = self.spread[level][a], self.spread[level][b]
+        both = (n_a > 1) & (n_b > 1)
+        if not both.any():
+            return 1.0
+        inner = self.extents[level + 1] if level + 1 < self.model.n_levels else [self.ones] * len(self.model.tables)
+        move_a, move_b = step_a * inner[a], step_b * inner[b]
+        swap = move_a > move_b
+        small, big = np.where(swap, move_b, move_a), np.where(swap, move_a, move_b)
+        n_small, n_big = np.where(swap, n_b, n_a), np.where(swap, n_a, n_b)
+        k = big / small
+        distinct = np.where((k == np.floor(k)) & (k < n_small), k * (n_big - 1.0) + n_small, n_small * n_big)
+        return np.where(both, n_small * n_big / distinct, 1.0)
 
     def copies(self, level: int, s: int) -> Array:
         """Instances of a level that hold the same words."""
-        out = self._ones
+        out = self.ones
         for above in range(level):
             if above in self.spread:
                 out = out * self.irrelevant_spread(above, s)
@@ -413,6 +497,12 @@ def _rank_extent(extents: list[Array], rank: tuple[tuple[int, int], ...]) -> Arr
     for d, coefficient in rank:
         out = out + coefficient * (extents[d] - 1.0)
     return np.asarray(out)
+
+
+def _choose(which: NDArray[np.int64], values: list[Array | float], n: int) -> Array | float:
+    if all(isinstance(v, float) for v in values) and len(set(map(float, values))) == 1:
+        return values[0]
+    return values[0] if len(values) == 1 else np.choose(which, [np.broadcast_to(np.asarray(v), (n,)) for v in values])
 
 
 def _best(saved: list[Array | float], n: int) -> NDArray[np.int64]:

@@ -98,46 +98,7 @@ class Refiner:
     def shortlist(self, archive: Archive, genes: Genes) -> Points:
         """The archive's tilings with the orders that the model chose."""
         keep = np.broadcast_to(genes.keep(archive.points), (len(archive.points), self.model.n_levels, len(self.model.compiled.spaces)))
-        return Points(genes.rows(archive.points), keep.copy(), archive.rests)
-
-    def with_slides(self, points: Points) -> Points:
-        """Each point with every order that lets the same data space rest at each level; they differ in what slides."""
-        for level in self._movable:
-            spaces = self.model.compiled.spaces
-            groups = [self._same_rest(level, g) for g in range(len(spaces))]
-            counts = np.array([len(groups[min(int(g), len(spaces) - 1)]) for g in points.orders[:, level]])
-            if (counts <= 1).all():
-                continue
-            repeated = points[np.repeat(np.arange(len(points)), counts)]
-            repeated.orders[:, level] = np.concatenate([groups[int(g)] for g in points.orders[:, level]])
-            points = repeated
-        return points
-
-    def _same_rest(self, level: int, g: int) -> NDArray[np.int64]:
-        """Candidate orders of a level that begin with loops of the same resting data space, and slide along another."""
-        orders = self.layout.orders[level]
-        sliding = {d for s in self.model.compiled.spaces for rank in s.ranks if len(rank) > 1 for d, _ in rank}
-        dims = self.model.compiled.spaces[g].dimensions
-        out = [g]
-        for k in range(len(self.model.compiled.spaces), len(orders)):
-            if self._resting(level, k) != g:
-                continue
-            inner = [d for d in orders[k] if d not in dims]
-            first = int(orders[k][0]) if int(orders[k][0]) not in dims else int(orders[k][len(inner)])
-            if first in sliding:
-                out.append(k)
-        return np.array(out, np.int64)
-
-    def _resting(self, level: int, k: int) -> int:
-        """The first data space none of whose loops stands inside a loop that does not index it."""
-        order = [int(d) for d in self.layout.orders[level][k]]
-        rule = self.layout.space.orders[level]
-        order = [d for d in order if d not in rule.first and d not in rule.last]
-        for g, space in enumerate(self.model.compiled.spaces):
-            inner = sum(d not in space.dimensions for d in order)
-            if inner and all(d not in space.dimensions for d in order[:inner]):
-                return g
-        return -1
+        return Points(genes.rows(archive.points), keep.copy(), archive.orders)
 
     def climb(self, best: Best, rounds: int, width: int) -> Best:
         """Goes downhill from the best point: other orders, single and paired moves that the model likes, other keeps.
@@ -159,16 +120,14 @@ class Refiner:
         return best
 
     def _orders_near(self, point: Points) -> Points:
-        """Every candidate order of every level, and of every pair of neighbouring levels a data space each."""
+        """Every candidate order of every level, and the model's choices for every pair of levels."""
         changes = []
         for level in self._movable:
             for k in range(len(self.layout.orders[level])):
                 changes.append(((level, k),))
-        spaces = len(self.model.compiled.spaces)
         for i, a in enumerate(self._movable):
             for b in self._movable[i + 1 :]:
-                changes += [((a, j), (b, k)) for j in range(min(spaces, len(self.layout.orders[a])))
-                            for k in range(min(spaces, len(self.layout.orders[b])))]  # fmt: skip
+                changes += [((a, j), (b, k)) for j in range(len(self.model.choices[a])) for k in range(len(self.model.choices[b]))]
         repeated = point[np.zeros(len(changes), np.int64)]
         for i, change in enumerate(changes):
             for level, k in change:
@@ -197,8 +156,8 @@ class Refiner:
         own = point[np.zeros(len(first), np.int64)]
         own.rows[:] = every[first]
         model_orders = Points(own.rows.copy(), own.keep.copy(), own.orders.copy())
-        for level, rests in estimate.rests.items():
-            model_orders.orders[:, level] = rests[first]
+        for level, chosen in estimate.orders.items():
+            model_orders.orders[:, level] = chosen[first]
         return Points.concatenate([own, model_orders])
 
     def _keeps_near(self, point: Points) -> Points:

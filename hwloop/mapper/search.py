@@ -112,14 +112,14 @@ class Archive:
         size: how many are held.
         points: `(held, gene)`.
         score: `(held,)` estimated objective.
-        rests: `(held, level)` data space that rests.
+        orders: `(held, level)` which order choice is best.
         evaluated: how many were costed.
     """
 
     size: int
     points: Ints
     score: Array
-    rests: Ints
+    orders: Ints
     evaluated: int = 0
     seen: set[bytes] = field(default_factory=set)
 
@@ -140,13 +140,13 @@ class Archive:
         if not fresh:
             return
         at = np.array(fresh)
-        rests = np.zeros((len(at), self.rests.shape[1]), np.int64)
-        for level, which in estimate.rests.items():
-            rests[:, level] = which[at]
+        orders = np.zeros((len(at), self.orders.shape[1]), np.int64)
+        for level, which in estimate.orders.items():
+            orders[:, level] = which[at]
         score_all = np.concatenate([self.score, score[at]])
         order = np.argsort(score_all, kind="stable")[: self.size]
         self.points = np.concatenate([self.points, points[at]])[order]
-        self.rests = np.concatenate([self.rests, rests])[order]
+        self.orders = np.concatenate([self.orders, orders])[order]
         self.score = score_all[order]
 
 
@@ -215,12 +215,16 @@ class TilingSearch:
         combos = self._spatial_combos([g[0] for g in groups])
         out = np.empty((n, len(self.genes.sizes)), np.int64)
         random_part = n // 4
+        small = self.rng.choice([0.0, 0.5, 0.9], size=n - random_part)
         for d, table in enumerate(self.tables):
             out[:random_part, d] = self.rng.integers(len(table), size=random_part)
             picks = combos[np.arange(n - random_part) % len(combos), d]
             u = self.rng.random(n - random_part)
             members, offsets, counts = groups[d][1]
-            out[random_part:, d] = members[offsets[picks] + (u * counts[picks]).astype(np.int64)]
+            at = (u * counts[picks]).astype(np.int64)
+            # members of a group come with the smallest inner tiles first: those nearly always fit
+            at = np.where(self.rng.random(n - random_part) < small, np.minimum(at, counts[picks] // 8), at)
+            out[random_part:, d] = members[offsets[picks] + at]
         chance = self.rng.choice([1.0, 0.8, 0.5], size=(n, 1))
         out[:, len(self.tables) :] = self.rng.random((n, len(self.genes.free))) < chance
         return out
@@ -329,5 +333,5 @@ def _spatial_groups(
         n = len(table)
         return np.ones((1, 0)), (np.arange(n), np.zeros(1, np.int64), np.array([n]))
     uses, inverse, counts = np.unique(np.stack(columns, axis=1), axis=0, return_inverse=True, return_counts=True)
-    members = np.argsort(inverse.ravel(), kind="stable")
+    members = np.lexsort((np.log(table.extents).sum(1), inverse.ravel()))
     return uses.astype(np.float64), (members, np.concatenate([[0], np.cumsum(counts)[:-1]]), counts)
