@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
+from pathlib import Path
 from typing import Any
 
 from hwloop.errors import SpecError
 from hwloop.external.simulators import EMBEDDED, SIMULATORS
 from hwloop.report.progress import Progress, make_progress
+from hwloop.search.checkpoint import write_whole
 
 Subparsers = Any  # argparse has no public name for it
 
@@ -105,3 +107,12 @@ def read_fractions(text: str, what: str) -> tuple[float, ...]:
     if not values or not all(0 <= value < 1 for value in values):
         raise SpecError("<arguments>", what, "fractions from 0 to below 1, such as 0.3,0.5,0.9 or 0.05:0.95:0.05", text)
     return values
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Writes a file in one go, with its folders.
+
+    Raises:
+        DataError: the disk refuses.
+    """
+    write_whole(Path(path), text)

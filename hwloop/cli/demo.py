@@ -22,9 +22,10 @@ SETTINGS = Settings(
     library_epochs=3,
     mapper_effort="quick",
 )
-_DESCRIPTION = """Trains a LeNet-5 on the handwritten digits inside scikit-learn, builds a library of pruned models, searches pruning and
-bits under three dataflows of one accelerator (equal area, equal storage), and draws the Pareto fronts. Run it twice to
-see what the memo table saves; a run that was stopped goes on where it was."""
+_DESCRIPTION = """Trains a LeNet-5 on the handwritten digits inside scikit-learn, builds a library of
+pruned models, searches pruning and bits under three dataflows of one accelerator (equal
+area, equal storage), and draws the Pareto fronts. Run it twice to see what the memo table
+saves; a run that was stopped goes on where it was."""
 
 
 def add_parser(commands: Subparsers) -> None:
@@ -47,8 +48,8 @@ def run(args: argparse.Namespace) -> int:
     folder = _next_run(out)
     result = compress(
         "lenet5", "digits", ARCH, DATAFLOWS, settings,
-        library_dir=out / f"library-{args.seed}", run_dir=folder, memo=out / "memo.sqlite", resume=(folder / "config.json").exists(),
-        progress=progress_of(args),
+        library_dir=out / f"library-{args.seed}", run_dir=folder, memo=out / "memo.sqlite",
+        resume=(folder / "config.json").exists(), progress=progress_of(args),
     )  # fmt: skip
     if args.json:
         print_json(document(result))

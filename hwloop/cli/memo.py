@@ -14,10 +14,12 @@ _EXAMPLE = """hwloop memo runs/lenet5/memo.sqlite
   hwloop memo memo.sqlite show --network lenet5 --limit 5
   hwloop memo memo.sqlite query "SELECT arch, sum(energy_pj) FROM results GROUP BY arch"
   hwloop memo memo.sqlite check --sample 200"""
-_DESCRIPTION = """Actions: stats (the default), show (rows, newest first), query (any SELECT over the table `results`), check (the file is whole,
-and rows simulated again cost what they say; exit code 1 when not)."""
+_DESCRIPTION = """Actions: stats (the default), show (rows, newest first), query (any SELECT over the table
+`results`), check (the file is whole, and rows simulated again cost what they say; exit code
+1 when not)."""
 _STATS = """
-    SELECT network, arch, dataflow, count(*) AS rows, sum(NOT feasible) AS infeasible, sum(seconds) AS seconds, sum(evaluated) AS evaluated
+    SELECT network, arch, dataflow, count(*) AS rows, sum(NOT feasible) AS infeasible, sum(seconds) AS seconds,
+        sum(evaluated) AS evaluated
     FROM results GROUP BY network, arch, dataflow ORDER BY network, arch, dataflow
 """
 _FILTERS = ("network", "layer", "arch", "dataflow", "objective")
@@ -79,10 +81,10 @@ def _sql(args: argparse.Namespace) -> tuple[str, list[Any]]:
 
 def _print_stats(rows: list[dict[str, Any]], store: Store) -> None:
     header = ("network", "accelerator", "dataflow", "rows", "infeasible", "mapping time", "mappings")
-    cells = [
-        (r["network"], r["arch"], r["dataflow"] or "-", str(r["rows"]), str(r["infeasible"]), f"{r['seconds']:.1f} s", count_text(r["evaluated"]))
-        for r in rows
-    ]  # fmt: skip
+    cells = []
+    for r in rows:
+        counts = (str(r["rows"]), str(r["infeasible"]), f"{r['seconds']:.1f} s", count_text(r["evaluated"]))
+        cells.append((r["network"], r["arch"], r["dataflow"] or "-", *counts))
     print(table(cells, header, left=(0, 1, 2)))
     total, seconds = sum(r["rows"] for r in rows), sum(r["seconds"] for r in rows)
     print(f"\n{total} results that took {seconds:.1f} s to find, {store.size_bytes() / 1e6:.1f} MB")
@@ -122,7 +124,8 @@ def _check(found: Check, as_json: bool) -> int:
         print_json(vars(found) | {"faults": list(found.faults)})
     else:
         print(
-            f"{found.rows} rows, {found.infeasible} of them infeasible, {found.other_versions} by another version of the simulator"
+            f"{found.rows} rows, {found.infeasible} of them infeasible, "
+            f"{found.other_versions} by another version of the simulator"
         )
         print(f"{found.simulated} rows simulated again: {'all equal' if not found.faults else f'{len(found.faults)} faults'}")
         for fault in found.faults:

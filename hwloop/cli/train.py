@@ -36,8 +36,8 @@ def run(args: argparse.Namespace) -> int:
         print_json(outcome.to_dict())
     else:
         print(
-            f"{args.model}: validation accuracy {percent(outcome.validation_accuracy)}, test accuracy {percent(outcome.test_accuracy)}"
-            f" after {args.epochs} epochs in {outcome.seconds:.1f} s"
+            f"{args.model}: validation accuracy {percent(outcome.validation_accuracy)}, "
+            f"test accuracy {percent(outcome.test_accuracy)} after {args.epochs} epochs in {outcome.seconds:.1f} s"
         )
         print(f"weights: {outcome.file}")
     return 0

@@ -37,7 +37,8 @@ def make_solver(workers: int | None = None) -> Solver:
             warnings.filterwarnings("ignore", message=".*fork.*", category=DeprecationWarning)
             pool = ProcessPoolExecutor(min(count, len(requests)), context, initializer=_begin)
             try:
-                futures: dict[Future[Outcome], int] = {pool.submit(solve, request): i for i, request in enumerate(requests)}
+                order = sorted(range(len(requests)), key=lambda i: -requests[i].problem.computes)  # the longest first
+                futures: dict[Future[Outcome], int] = {pool.submit(solve, requests[i]): i for i in order}
                 waiting = set(futures)
                 while waiting:
                     done, waiting = wait(waiting, return_when=FIRST_COMPLETED)

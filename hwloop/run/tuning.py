@@ -151,8 +151,8 @@ def _metrics(entry: Evaluation, cost: NetworkCost | None) -> dict[str, float]:
 def _still_best(members: Sequence[Member], objectives: Sequence[Objective], budgets: Sequence[Budget]) -> tuple[Member, ...]:
     """Those that the full mapping leaves feasible and not dominated, by falling accuracy, then rising energy."""
     metrics = [member.metrics for member in members]
-    feasible = (to_g(metrics, budgets) <= 0).all(axis=1).tolist()
-    kept = [member for member, good in zip(members, feasible, strict=True) if good] or list(members)
+    feasible = (to_g(metrics, budgets) <= 0).all(axis=1)
+    kept = [members[i] for i in np.flatnonzero(feasible)] or list(members)
     mask = non_dominated(to_f([member.metrics for member in kept], objectives))
     best = [kept[i] for i in np.flatnonzero(mask)]
     return tuple(sorted(best, key=lambda m: (-m.metrics["accuracy"], m.metrics["energy_pj"])))
@@ -165,7 +165,8 @@ def _out_of_reach(target: Target, evaluations: Sequence[Evaluation], budgets: Se
     reached = ", ".join(f"{budget.objective.name} {nearest.metrics[budget.objective.metric]:g}" for budget in budgets)
     return InfeasibleMappingError(
         f"{target.name}: none of {len(evaluations)} candidates meets {' and '.join(map(str, budgets))}; "
-        f"the nearest reaches {reached}; loosen the budget, allow fewer bits or more pruning, or search longer (the evaluations are kept)"
+        f"the nearest reaches {reached}; loosen the budget, allow fewer bits or more pruning, or search longer "
+        "(the evaluations are kept)"
     )
 
 
