@@ -209,8 +209,9 @@ def _collapse_space(
 
 
 def _count(
-    compiled: Compiled, space: CompiledSpace, level: int, tile: Tile, content: float, arriving: float, peer: float, outermost: bool
-) -> None:
+    compiled: Compiled, space: CompiledSpace, level: int, tile: Tile, content: float, arriving: float, peer: float,
+    outermost: bool,
+) -> None:  # fmt: skip
     """Reads, fills and updates. A result's first arrival at a level is written without being read before."""
     if not content:
         raise InfeasibleMappingError(
@@ -238,5 +239,5 @@ def _count(
 
 def _wrap(x: float) -> int:
     """Rounds to a whole number; the real program keeps it in 64 bits without a sign."""
-    rounded = round_half_up(abs(x))
+    rounded = int(round_half_up(abs(x)))
     return rounded if x >= 0 else 2**64 - rounded

@@ -10,7 +10,7 @@ import numpy as np
 
 from hwloop.errors import InfeasibleMappingError
 from hwloop.simulate.activity import Activity, dense_activity
-from hwloop.simulate.batch_loops import Bools, Ints, Keep
+from hwloop.simulate.batch_loops import Bools, Footprint, Ints, Keep
 from hwloop.simulate.batch_nest import BatchAnalysis
 from hwloop.simulate.compiled import Compiled
 from hwloop.simulate.cost import evaluate
@@ -80,9 +80,11 @@ class BatchSimulator:
         good = covers(self.compiled, factors)
         if not good.all():
             rows, factors, order, spatial = _take(good, rows, factors, order, spatial)
+        if not len(rows):
+            return
         foot = self.analysis.footprint(factors)
         good = self._room(foot, keep)
-        share = good.mean() if len(good) else 0.0
+        share = good.mean()
         if share == 0.0:
             return
         if share < 0.8:  # worth starting again with what fits

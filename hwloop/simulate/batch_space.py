@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,7 +63,13 @@ class Spread:
 
     def scaled(self, factor: NDArray[np.float64]) -> NDArray[np.float64]:
         """The words sent when each mapping's are scaled, added up in the order of the real program."""
-        return np.bincount(self.row, self.amount * factor[self.row], len(self.sent))
+        return _sum_by(self.row, self.amount * factor[self.row], len(self.sent))
+
+
+def _sum_by(place: Ints, values: NDArray[Any], size: int) -> NDArray[np.float64]:
+    """Adds values up by place, one after the other in double precision."""
+    out: NDArray[Any] = np.bincount(place, values.astype(np.float64), size)
+    return out
 
 
 def spread_rows(children: Children) -> Spread:
@@ -79,15 +86,15 @@ def spread_rows(children: Children) -> Spread:
     rows, shares, numbers, amounts = (np.concatenate(column) for column in zip(*parts, strict=True))
     radix = offsets.shape[1] + 1
     keys, inverse = np.unique((rows * radix + shares) * radix + numbers, return_inverse=True)
-    amount = np.bincount(inverse, amounts, len(keys))
+    amount = _sum_by(inverse, amounts, len(keys))
     row, share = keys // (radix * radix), keys // radix % radix
     size = len(count)
     return Spread(
         row=row,
         amount=amount,
-        sent=np.bincount(row, amount, size),
-        weighted=np.bincount(row, amount * share, size),
-        arrive=np.bincount(row, amount * share / count[row], size),
+        sent=_sum_by(row, amount, size),
+        weighted=_sum_by(row, amount * share, size),
+        arrive=_sum_by(row, amount * share / count[row], size),
         links=links,
     )
 

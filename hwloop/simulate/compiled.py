@@ -183,7 +183,9 @@ def compile_simulation(
         levels=levels,
         level_index={name: i for i, name in enumerate(names)},
         fanout=architecture.fanout,
-        default_keep=tuple(tuple(_kept_by_default(architecture, level, s.name) for s in spaces) for level in architecture.storage),
+        default_keep=tuple(
+            tuple(_kept_by_default(architecture, level, s.name) for s in spaces) for level in architecture.storage
+        ),
         compute_name=compute.name,
         compute_instances=compute.instances,
         compute_mesh=(compute.mesh_x, compute.mesh_y),

@@ -112,9 +112,9 @@ def _kept(compiled: Compiled, entries: tuple[Bypass, ...]) -> list[list[bool]]:
                 if s is None:
                     raise SpecError("mapping", f"{entry.target}.keep/bypass", f"a data space among {list(index)}", name)
                 if kept and compiled.levels[level].spatial:
-                    raise SpecError("mapping", f"{entry.target}.keep", "nothing: this level is a fan-out and stores no data", name)
+                    raise SpecError("mapping", f"{entry.target}.keep", "nothing: a fan-out stores no data", name)
                 keep[level][s] = kept
     for s, space in enumerate(compiled.spaces):
         if not any(row[s] for row in keep):
-            raise InfeasibleMappingError(f"{space.name}: no level keeps it; keep it at least in the outermost one", "", space.name)
+            raise InfeasibleMappingError(f"{space.name}: no level keeps it; keep it in the outermost one", "", space.name)
     return keep

@@ -40,7 +40,7 @@ class Tile:
 
     Attributes:
         kept: whether the level stores the data space. All counts are 0 where it does not.
-        extents: size of each rank of the tile (also where the data space is not kept).
+        extents: size of each rank of the tile (for one mapping also where the data space is not kept, for a batch not).
         size: words of the tile, the product of the extents; 0 where not kept.
         partition_size: words of the tensor that this instance is ever responsible for; 0 where not kept.
         reads: words read to serve the level below, or to be reduced with.
@@ -83,6 +83,7 @@ class Nest:
         loops: the loops with a bound above 1, innermost first (one mapping only; empty for a batch).
         factors: `(level, 3, dimension, batch)` bounds by axis (a batch only; None for one mapping).
         order: `(level, dimension, batch)` dimension indices of the temporal loops, innermost first (a batch only).
+        spatial_order: likewise of the spatial loops, those on X before those on Y; None for the shape's order (a batch only).
     """
 
     tiles: list[list[Tile]]
@@ -99,6 +100,7 @@ class Nest:
     loops: list[Loop] = field(default_factory=list)
     factors: Number = None
     order: Number = None
+    spatial_order: Number = None
 
     @property
     def computes(self) -> Number:

@@ -179,7 +179,7 @@ def spread(extents: Vector, loops: Loops, mesh: Mesh, points: bool, simple: bool
         if step.size == 0:
             continue
         used = groups
-        near = all([abs(m) <= limit for m, limit in zip(step.move, reach, strict=True)])
+        near = all(abs(m) <= limit for m, limit in zip(step.move, reach, strict=True))
         if before is not None and before.size == step.size and near:
             if step.move not in found:
                 found[step.move] = linked(mesh, step.move)

@@ -62,7 +62,7 @@ class Simulator:
             SpecError: the mapping names something that is not there.
         """
         loops, keep = mapping_loops(self.compiled, mapping)
-        if any([loop.bound != loop.remainder for loop in loops]):
+        if any(loop.bound != loop.remainder for loop in loops):
             return analyse_imperfect(self.compiled, loops, keep)
         return analyse(self.compiled, loops, keep)
 
@@ -78,7 +78,7 @@ def simulate(
         architecture: an `Architecture`, or what `load_architecture` takes.
         mapping: a `Mapping`, or what `load_mapping` takes.
         energy_table: an `EnergyTable`, or what `load_energy_table` takes; never rescaled.
-        bits: width of the values of a data space [bits], `{data space: int}`; a data space not named has each level's `datawidth`.
+        bits: width of the values of a data space [bits], `{data space: int}`; `datawidth` of each level for those not named.
 
     Raises:
         InfeasibleMappingError: the accelerator cannot run the mapping; the reason names the level, the need and the room.

@@ -56,6 +56,10 @@ def _shifted(region: Region, by: Vector) -> frozenset[Box]:
     )
 
 
+def _sum_moves(digits: tuple[int, ...], moves: list[Vector], ranks: int) -> Vector:
+    return tuple([sum([k * move[r] for k, move in zip(digits, moves, strict=True)]) for r in range(ranks)])
+
+
 @dataclass(slots=True)
 class _State:
     """What a loop remembers, for each data space."""
@@ -223,10 +227,7 @@ class Walk:
                 for j in chain
             ]
             size = _size(first[s])
-            children = {
-                n: _shifted(first[s], tuple([sum(k * m[r] for k, m in zip(digits, moves, strict=True)) for r in range(len(space.ranks))]))
-                for n, digits in ids
-            }
+            children = {n: _shifted(first[s], _sum_moves(digits, moves, len(space.ranks))) for n, digits in ids}
             self._send(i, chain, state, s, size, children)
         self.index[i] = 0
 
