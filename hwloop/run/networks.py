@@ -84,7 +84,10 @@ class _NoMemo:
         solve: Callable[[Sequence[MapRequest], OnOutcome], None],
         on_outcome: OnOutcome | None,
     ) -> list[Outcome]:
-        missing = list({r.key: r for r in requests if r.key not in self.known}.values())
+        first: dict[str, MapRequest] = {}
+        for request in requests:
+            first.setdefault(request.key, request)
+        missing = [request for key, request in first.items() if key not in self.known]
 
         def keep(at: int, request: MapRequest, outcome: Outcome) -> None:
             self.known[request.key] = outcome

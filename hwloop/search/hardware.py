@@ -233,7 +233,7 @@ class HardwareModel:
         )
 
     def _planned(self, problem: Problem, share: LayerPlan) -> Problem:
-        """The problem with its densities; without them where no level has a sparse optimisation, as zeros cost all the same there."""
+        """The problem with its densities; without them where no level has a sparse optimisation, as zeros save nothing there."""
         given = {"Weights": share.weight_density, "Inputs": share.input_density} if self._sees_zeros else {}
         densities: dict[str, Density | float] = dict(problem.densities)
         densities |= {name: value for name, value in given.items() if value != 1.0}
