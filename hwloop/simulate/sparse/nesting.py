@@ -81,11 +81,22 @@ class Nesting:
         return np.take_along_axis(self.molds, (position + 1)[None, None, :], axis=0)[0]
 
 
-def _with_molds(layout: Layout, dims: Ints, bounds: Ints, axes: Ints) -> Nesting:
-    which = np.arange(layout.dimensions)[None, :, None]
-    factors = np.where(dims[:, None, :] == which, bounds[:, None, :], 1)
-    first = np.ones((1, layout.dimensions, dims.shape[1]), np.int64)
-    return Nesting(layout, dims, bounds, axes, np.concatenate([first, np.cumprod(factors, axis=0)]))
+def molds_of(dims: Ints, bounds: Ints, dimensions: int) -> Ints:
+    """`(position + 1, dimension, batch)`: the product of the bounds inside each position, by dimension."""
+    count, batch = dims.shape
+    out = np.empty((count + 1, dimensions, batch), np.int64)
+    out[0] = 1
+    rows = np.arange(batch)
+    if batch == 1:  # few numbers: one call for all positions
+        out[1:] = 1
+        out[np.arange(1, count + 1), dims[:, 0], 0] = bounds[:, 0]
+        return np.multiply.accumulate(out, axis=0)
+    for position in range(count):
+        out[position + 1] = out[position]
+        bound = bounds[position]
+        if (bound != 1).any():
+            out[position + 1, dims[position], rows] *= bound
+    return out
 
 
 @lru_cache(maxsize=4096)
@@ -117,7 +128,7 @@ def nesting_of_mapping(layout: Layout, mapping: Mapping, levels: tuple[str, ...]
                 bounds.append(factors.get(d, 1))
                 axes.append(TEMPORAL if kind == "temporal" else SPATIAL_X if place < split else SPATIAL_Y)
     column = [np.array(values, np.int64)[:, None] for values in (dims, bounds, axes)]
-    return _with_molds(layout, column[0], column[1], column[2])
+    return Nesting(layout, column[0], column[1], column[2], molds_of(column[0], column[1], layout.dimensions))
 
 
 def nesting_of_batch(layout: Layout, nest: Nest) -> Nesting:
@@ -148,4 +159,4 @@ def nesting_of_batch(layout: Layout, nest: Nest) -> Nesting:
         sequence = np.asarray(order[level], np.int64)
         dims[at : at + layout.dimensions] = sequence
         bounds[at : at + layout.dimensions] = np.take_along_axis(factors[level, TEMPORAL], sequence, axis=0)
-    return _with_molds(layout, dims, bounds, axes)
+    return Nesting(layout, dims, bounds, axes, molds_of(dims, bounds, layout.dimensions))

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwloop.simulate.formats import Rank
-from hwloop.simulate.sparse.nesting import Nesting
+from hwloop.simulate.sparse.nesting import Nesting, molds_of
 from hwloop.simulate.sparse.spaces import Space
 
 Ints = NDArray[np.int64]
@@ -85,9 +85,7 @@ class _Loops:
             bounds = bounds.copy()
             head = nesting.layout.dimensions  # every dimension once
             bounds[:head] *= np.take_along_axis(self.base, self.dims[:head], axis=0)
-            which = np.arange(nesting.layout.dimensions)[None, :, None]
-            factors = np.where(self.dims[:, None, :] == which, bounds[:, None, :], 1)
-            self.products = np.concatenate([np.ones_like(factors[:1]), np.cumprod(factors, axis=0)])
+            self.products = molds_of(self.dims, bounds, nesting.layout.dimensions)
         else:
             self.products = nesting.molds[start : stop + 1]
         self.active = relevant & (bounds > 1)
