@@ -38,14 +38,21 @@ class Trained:
     validation_accuracy: float
 
 
-def use_threads(count: int | None = None) -> int:
-    """Lets torch use `count` threads, or one a core that this process may use; returns how many.
+SMALL_COMPUTES = 5_000_000  # below this many multiply-accumulates an image, threads cost more than they bring
 
-    A setting in the environment (OMP_NUM_THREADS) stands.
+
+def use_threads(workload: Workload) -> int:
+    """Lets torch use as many threads as suit a network, and returns how many.
+
+    One for a small network (LeNet-5 runs up to 20 times slower with two threads on a busy machine), else one a core that this
+    process may use. A setting in the environment (OMP_NUM_THREADS) stands.
     """
-    if count is None and os.environ.get("OMP_NUM_THREADS", "").isdigit():
-        count = int(os.environ["OMP_NUM_THREADS"])
-    if count is None:
+    setting = os.environ.get("OMP_NUM_THREADS", "")
+    if setting.isdigit():
+        count = int(setting)
+    elif workload.computes < SMALL_COMPUTES:
+        count = 1
+    else:
         count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
     torch.set_num_threads(max(1, count))
     return torch.get_num_threads()

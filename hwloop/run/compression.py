@@ -16,7 +16,7 @@ from hwloop.compress.data import DataSplits, load_data
 from hwloop.compress.finetune import EpochEvent, TrainConfig
 from hwloop.compress.library import Library
 from hwloop.compress.library import versions as torch_versions
-from hwloop.compress.prepare import Trained, trained_model, use_threads, workload_of
+from hwloop.compress.prepare import Trained, seeded_model, trained_model, use_threads, workload_of
 from hwloop.memo import Memo, MemoStatistics
 from hwloop.memo.key import digest_of_architecture, simulator_version
 from hwloop.report.progress import Progress, Silent
@@ -134,9 +134,9 @@ def compress(
     folder = None if run_dir is None else RunFolder(run_dir, config, _versions(settings), resume)
     table = None if memo is None else Memo(memo)
     try:
-        use_threads()
         with timings.of("data and training"):
             splits = load_data(data, data_root, seed=settings.seed, image_size=image_size, normalisation=normalisation)
+            use_threads(workload_of(seeded_model(model, splits, settings.seed), splits, model))
             trained = _train(model, splits, Path(library_dir), settings, weights, progress)
             workload = workload_of(trained.model, splits, model)
         with timings.of("library"):

@@ -11,7 +11,7 @@ from hwloop.compress.data import load_data
 from hwloop.compress.finetune import EpochEvent, TrainConfig
 from hwloop.compress.finetune import train as train_model
 from hwloop.compress.library import write_state
-from hwloop.compress.prepare import seeded_model, use_threads
+from hwloop.compress.prepare import seeded_model, use_threads, workload_of
 from hwloop.compress.scoring import accuracy
 from hwloop.compress.zoo import load_weights
 from hwloop.report.progress import Progress, Silent
@@ -68,10 +68,10 @@ def train_network(
         DataError: the data, the model or the disk.
     """
     progress = progress or Silent()
-    use_threads()
     splits = load_data(data, data_root, seed=seed, image_size=image_size, normalisation=normalisation)
     config = TrainConfig(epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, seed=seed)
     network = seeded_model(model, splits, seed)
+    use_threads(workload_of(network, splits, model))
     if weights is not None:
         load_weights(network, weights)
     began = time.monotonic()
