@@ -33,6 +33,7 @@ _FAILED, _USAGE = 1, 2
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command line and returns the exit code: 0 done, 1 failed for a named reason, 2 bad usage."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads of torch that wait leave the core to others
     arguments = list(sys.argv[1:] if argv is None else argv)
     chosen = next((word for word in arguments if not word.startswith("-")), "")
     try:
