@@ -36,7 +36,7 @@ def check(case: dict[str, Any], timeloop: Timeloop) -> tuple[str, list[str]]:
     """Runs one case both ways.
 
     Returns:
-        `equal`, `both refuse`, `crash` (the real program's), `differ` or `error`, and what differs.
+        `equal`, `both refuse, ...`, `crash` (the real program's), `differ` or `error`, and what differs.
     """
     problem, architecture = load_problem(case["problem"]), load_architecture(case["arch"])
     mapping, table = load_mapping(case["mapping"]), load_energy_table(dict(case["ert"]))
@@ -49,17 +49,23 @@ def check(case: dict[str, Any], timeloop: Timeloop) -> tuple[str, list[str]]:
     except InfeasibleMappingError as error:
         refusal = error.reason
     except SimulatorError as error:
-        return "crash", [str(error)[-600:]]
+        lines = [line for line in str(error).splitlines() if not line.startswith("Warning")]
+        return "crash", [" | ".join(lines[-2:])]
     try:
         cost = simulate(problem, architecture, mapping, table)
     except InfeasibleMappingError as error:
-        return ("both refuse", []) if stats is None else ("differ", [f"hwloop refuses what Timeloop runs: {error.reason}"])
+        return (_refused(refusal), []) if stats is None else ("differ", [f"hwloop refuses what Timeloop runs: {error.reason}"])
     except HwloopError as error:
         return "error", [f"{type(error).__name__}: {error}"]
     if stats is None:
         return "differ", [f"Timeloop refuses what hwloop runs: {refusal}"]
     wrong = [d for equal, d in compare(cost, stats) if not equal]
     return ("differ" if wrong else "equal"), [f"{d.quantity} {d.where}: Timeloop {d.expected}, hwloop {d.found}" for d in wrong]
+
+
+def _refused(reason: str) -> str:
+    kinds = {"ranks": "compression ranks", "capacity": "capacity", "utilization": "utilization"}
+    return "both refuse, " + next((kind for kind, words in kinds.items() if words in reason), "other")
 
 
 def main(arguments: list[str]) -> int:
@@ -71,7 +77,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--keep", type=Path, help="folder for the cases that differ")
     parser.add_argument("--replay", type=Path, nargs="+", help="cases that were kept")
     args = parser.parse_args(arguments)
-    timeloop = Timeloop.find(timeout_s=60)
+    timeloop = Timeloop.find(timeout_s=20)
     if args.replay:
         cases = [(path.stem, json.loads(path.read_text())) for path in args.replay]
     else:
@@ -83,7 +89,9 @@ def main(arguments: list[str]) -> int:
     for name, case in cases:
         verdict, differences = check(case, timeloop)
         verdicts[verdict] += 1
-        if verdict not in ("equal", "both refuse"):
+        if verdict == "crash":
+            print(f"{name}: the real program crashed: {differences[0][-300:]}", flush=True)
+        elif verdict != "equal" and not verdict.startswith("both"):
             print(f"{name} ({case.get('shape', '')}): {verdict}", *differences[:4], sep="\n  ", flush=True)
             if args.keep:
                 args.keep.mkdir(parents=True, exist_ok=True)

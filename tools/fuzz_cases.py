@@ -57,6 +57,7 @@ SHAPES: dict[str, tuple[str, dict[str, Terms]]] = {
     "diagonal": ("IJ", {"A": [[["I"], ["J"]]], "B": [[["J"]]], "Z": [[["I"]]]}),
 }
 SIZES = (1, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 13, 14, 16, 18, 24, 27, 28, 32, 48, 64)
+DENSE_ONLY = ("mttkrp", "pool")  # the real sparse analysis wants two operands
 RESULT = {"mttkrp": "A"}  # elsewhere the last data space
 
 
@@ -72,7 +73,7 @@ class LevelDraft:
 
 def random_case(rng: Random, sparse: bool, imperfect: bool = False) -> dict[str, Any]:
     """One case: `arch` (v0.4 nodes text), `problem`, `mapping`, `ert`."""
-    kind = rng.choice(list(SHAPES))
+    kind = rng.choice([name for name in SHAPES if not sparse or name not in DENSE_ONLY])
     problem = random_problem(rng, kind, sparse)
     spaces = [d["name"] for d in problem["shape"]["data_spaces"]]
     arch, levels = random_architecture(rng, problem, spaces, sparse)
@@ -94,7 +95,7 @@ def random_problem(rng: Random, kind: str, sparse: bool) -> dict[str, Any]:
     for small in "RST":
         if small in sizes:
             sizes[small] = rng.choice((1, 1, 2, 3, 3, 5, 7))
-    limit = 3e5 if sparse else 2e7
+    limit = 2e4 if sparse else 2e7
     while _product(sizes.values()) > limit:
         d = rng.choice([d for d in sizes if sizes[d] > 1])
         sizes[d] = max(sizes[d] // 2, 1)
@@ -127,6 +128,9 @@ def random_density(rng: Random) -> dict[str, Any]:
 
 def random_architecture(rng: Random, problem: dict[str, Any], spaces: list[str], sparse: bool) -> tuple[str, list[LevelDraft]]:
     """An accelerator as v0.4 `nodes` text, and its levels."""
+    formatted = {s: rng.choice((0, 0, 1, 2, 3, 4)) for s in spaces}  # outer levels that hold it compressed
+    if sparse and rng.random() < 0.8:
+        formatted[_result(problem)] = 0
     nodes = ['- !Container\n    name: system\n    attributes: {technology: "45nm", global_cycle_seconds: 1e-9}']
     levels: list[LevelDraft] = []
     fanned = 0
@@ -141,7 +145,11 @@ def random_architecture(rng: Random, problem: dict[str, Any], spaces: list[str],
                 for name in parts:
                     space = name.split("_", 1)[1]
                     levels.append(LevelDraft(name, only=[space]))
-                    text.append(_component(rng, name, i, [space], spaces, problem, sparse, "    ", _instances(levels)))
+                    text.append(
+                        _component(
+                            rng, name, i, [space], spaces, problem, formatted if sparse else None, "    ", _instances(levels)
+                        )
+                    )
                 nodes.append("\n".join(text))
                 continue
         spatial = ""
@@ -150,7 +158,10 @@ def random_architecture(rng: Random, problem: dict[str, Any], spaces: list[str],
             levels.append(LevelDraft(f"inter_mem{i}_spatial", (2, 3), spatial=True))
             spatial = "\n    spatial: {meshX: 2, meshY: 3}"
         levels.append(LevelDraft(f"mem{i}"))
-        nodes.append(_component(rng, f"mem{i}", i, spaces, spaces, problem, sparse, "", _instances(levels)) + spatial)
+        nodes.append(
+            _component(rng, f"mem{i}", i, spaces, spaces, problem, formatted if sparse else None, "", _instances(levels))
+            + spatial
+        )
     if rng.random() < 0.5:
         levels.append(_container(rng, nodes, "pe"))
     compute = ""
@@ -176,7 +187,7 @@ def _component(
     kept: list[str],
     spaces: list[str],
     problem: dict[str, Any],
-    sparse: bool,
+    formatted: dict[str, int] | None,
     indent: str,
     instances: int,
 ) -> str:
@@ -206,16 +217,16 @@ def _component(
         attributes["has_power_gating"] = True
     lines = [f"- !Component", f"  name: {name}", f"  class: {'DRAM' if i == 0 else 'SRAM'}"]
     extra = ""
-    if sparse:
-        if rng.random() < 0.85:
+    if formatted is not None:
+        if rng.random() < 0.99:
             attributes |= {
                 "metadata_storage_width": rng.choice((8, 16, 32)),
                 "metadata_storage_depth": rng.choice((1 << 20, 1 << 16)),
                 "metadata_datawidth": rng.choice((2, 4, 8)),
             }
-        if rng.random() < 0.9:
+        if rng.random() < 0.97:
             attributes |= {"decompression_supported": True, "compression_supported": True}
-        chosen = random_sparse(rng, kept, spaces, problem)
+        chosen = random_sparse(rng, kept, spaces, problem, formatted)
         extra = f"\n{indent}    sparse_optimizations: {json.dumps(chosen)}" if chosen else ""
     lines.append(f"  attributes: {json.dumps(attributes)}")
     lines.append(
@@ -224,21 +235,27 @@ def _component(
     return (indent if indent else "") + f"\n{indent}  ".join(lines) + extra
 
 
-def random_sparse(rng: Random, kept: list[str], spaces: list[str], problem: dict[str, Any]) -> dict[str, Any]:
-    """Formats, gating and skipping of one level."""
+def random_sparse(
+    rng: Random, kept: list[str], spaces: list[str], problem: dict[str, Any], formatted: dict[str, int]
+) -> dict[str, Any]:
+    """Formats, gating and skipping of one level; the real program has no data compressed below where they are not."""
     out: dict[str, Any] = {}
     ranks_of = {d["name"]: sorted({t[0] for rank in d["projection"] for t in rank}) for d in problem["shape"]["data_spaces"]}
-    result = next(d["name"] for d in problem["shape"]["data_spaces"] if d.get("read_write"))
+    result = _result(problem)
     formats = []
     for space in kept:
-        if space == result and rng.random() < 0.8 or rng.random() < 0.5:
+        if formatted[space] == 0:
             continue
-        dims = list(ranks_of[space] if rng.random() < 0.6 else problem["shape"]["dimensions"])
+        formatted[space] -= 1
+        dims = list(ranks_of[space] if rng.random() < 0.3 else problem["shape"]["dimensions"])
         rng.shuffle(dims)
-        inner = rng.choice(("CP", "B", "RLE", "UOP", "CP"))
-        names = ["UOP"] * rng.choice((0, 1, 1, 2, 3)) + [inner]
-        if rng.random() < 0.2:
-            names = [rng.choice(("UOP", "CP", "B", "RLE")) for _ in range(rng.choice((2, 3, 4)))]
+        own = Random(f"{problem} {space}")  # the ranks of a level are those of the next one in, and one more for its tiles
+        if rng.random() < 0.05:
+            own = rng
+        names = ["UOP"] * own.choice((0, 1, 2)) + [own.choice(("CP", "B", "RLE", "CP"))]
+        if own.random() < 0.3:
+            names[-1:] = [own.choice(("CP", "B", "RLE")) for _ in range(own.choice((2, 3)))]
+        names = ["UOP"] * formatted[space] + names
         ranks: list[dict[str, Any]] = [{"format": n, "flattened_rankIDs": [dims]} for n in names]
         for rank in ranks:
             if rng.random() < 0.1:
@@ -343,6 +360,10 @@ def random_table(rng: Random, levels: list[LevelDraft], sparse: bool) -> list[An
         compute |= {"compute_gated": 0.19, "compute_skipped": 0.02}
     table.append(["mac", compute])
     return table
+
+
+def _result(problem: dict[str, Any]) -> str:
+    return next(str(d["name"]) for d in problem["shape"]["data_spaces"] if d.get("read_write"))
 
 
 def _instances(levels: list[LevelDraft]) -> int:
