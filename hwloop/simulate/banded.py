@@ -40,10 +40,7 @@ class Banded(DensityModel):
         steady = max(groups_down - 2 * warm, 0)
         counts: dict[int, int] = {0: 0}
         for down in range(min(warm + 1, groups_down)):
-            if down >= warm:
-                weight = steady
-            else:
-                weight = 2 if warm != groups_down else 1
+            weight = steady if down >= warm else 2 if warm != groups_down else 1
             for across in range(groups_across):
                 if across * columns > down * rows + rows - 1 + self.half_width:
                     counts[0] += (groups_across - across) * weight
@@ -73,13 +70,15 @@ class Banded(DensityModel):
         raise InfeasibleMappingError(f"banded density: no tile of {rows} x {columns} has {occupancy} nonzeros")
 
     def empty(self, tile: Key) -> float:
+        """Probability that a tile of the tensor has no nonzero."""
         return self._distribution(*tile).get(0, 0.0)
 
     def empty_within(self, part: Key, tile: Key, occupancies: Ints) -> Floats:
+        """Probability that a part of a tile is empty, by the occupancy of the tile."""
         return np.array([self._empty_part(part, tile, int(n)) for n in occupancies])
 
     def _empty_part(self, part: Key, tile: Key, occupancy: int) -> float:
-        top, left = self._tile_with(*tile, occupancy)
+        top, left = self._tile_with(tile[0], tile[1], occupancy)
         down, across = tile[0] // part[0], tile[1] // part[1]
         if down * across == 0:
             return 0.0
@@ -92,22 +91,28 @@ class Banded(DensityModel):
         return empty / (down * across)
 
     def occupancies(self, tile: Key) -> tuple[Ints, Floats]:
+        """Possible occupancies and their probabilities."""
         pairs = [(k, p) for k, p in self._distribution(*tile).items() if p != 0]
         return np.array([k for k, _ in pairs]), np.array([p for _, p in pairs])
 
     def least_occupancy(self, tile: Key) -> int:
+        """The least occupancy of any tile."""
         size = prod(tile)
         return floor(next(iter(self._distribution(*tile))) / size * size)
 
     def most_occupancy(self, tile: Key) -> int:
+        """The largest possible occupancy."""
         return max(self._distribution(*tile))
 
     def fullest(self, extents: Ints) -> Ints:
+        """`most_occupancy` of many tiles."""
         return np.array([self.most_occupancy((int(rows), int(columns))) for rows, columns in extents.T])
 
     def value_density(self) -> float:
+        """Expected density of a single value."""
         return self._density
 
     def most_elements(self, fiber: Key, element: Key) -> int:
+        """The largest number of nonempty elements in a fiber."""
         empty = self._empty_part(element, fiber, self.most_occupancy(fiber))
         return ceil(prod(fiber) // prod(element) * empty)

@@ -16,17 +16,14 @@ from math import ceil, floor, prod
 import numpy as np
 from numpy.typing import NDArray
 
-from hwloop.errors import SpecError
-from hwloop.simulate.combinatorics import log_factorial
-from hwloop.spec.problem import Density, Problem
-
 Key = tuple[int, ...]
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 _WRAP = 1 << 64
 _TAIL = 10.0  # standard deviations (and twice as many counts) kept of a distribution: what is left out is far below 1e-17
-_PRODUCT_STEPS = 65536  # up to here chances are formed as products, which are exact to the last bit
+_VANISHES = 800.0  # a chance of less than exp(-this) is 0 in a double
+_LONGEST_PRODUCT = 1 << 20
 
 
 class DensityModel:
@@ -82,40 +79,45 @@ class FixedStructured(DensityModel):
         self._density = density
 
     def empty(self, tile: Key) -> float:
+        """Probability that a tile of the tensor has no nonzero."""
         exact = tile[0] * self._density
         low = floor(exact)
         return 1.0 - (exact - low) if low == 0 else 0.0
 
     def empty_within(self, part: Key, tile: Key, occupancies: Ints) -> Floats:
+        """Probability that a part of a tile is empty, by the occupancy of the tile."""
         exact = part[0] * (occupancies / tile[0])
         low = np.floor(exact)
         return np.where(low == 0, 1.0 - (exact - low), 0.0)
 
     def occupancies(self, tile: Key) -> tuple[Ints, Floats]:
+        """Possible occupancies and their probabilities."""
         exact = tile[0] * self._density
         low = floor(exact)
         above = exact - low
         if above == 0.0:
             return np.array([low]), np.array([1.0])
-        if above == 1.0 - 0.0:
-            return np.array([low + 1]), np.array([1.0])
         return np.array([low, low + 1]), np.array([1.0 - above, above])
 
     def least_occupancy(self, tile: Key) -> int:
-        # Rounded as the real program does it: by way of a density, so a least occupancy of 1 can come out as 0.
+        """Rounded as the real program does it, by way of a density: a least occupancy of 1 can come out as 0."""
         return floor(floor(tile[0] * self._density) / tile[0] * tile[0])
 
     def most_occupancy(self, tile: Key) -> int:
+        """The largest possible occupancy."""
         exact = tile[0] * self._density
         above = exact - floor(exact)
         return floor(exact) if 1.0 - above >= 1.0 else ceil(exact)
 
     def fullest(self, extents: Ints) -> Ints:
+        """`most_occupancy` of many tiles."""
         exact = extents.prod(axis=0) * self._density
         above = exact - np.floor(exact)
-        return np.where(1.0 - above >= 1.0, np.floor(exact), np.ceil(exact)).astype(np.int64)
+        out: Ints = np.where(1.0 - above >= 1.0, np.floor(exact), np.ceil(exact)).astype(np.int64)
+        return out
 
     def value_density(self) -> float:
+        """Expected density of a single value."""
         return self._density
 
 
@@ -132,24 +134,26 @@ class Hypergeometric(DensityModel):
         self.nonzeros = ceil(density * size)
 
     def empty(self, tile: Key) -> float:
-        return _none_drawn(self.size, self.nonzeros, tile[0])
+        """Probability that a tile of the tensor has no nonzero."""
+        return none_drawn(self.size, self.nonzeros, tile[0])
 
     def empty_within(self, part: Key, tile: Key, occupancies: Ints) -> Floats:
+        """Probability that a part of a tile is empty, by the occupancy of the tile."""
         size, drawn = tile[0], part[0]
         if drawn == 1:
-            return (size - occupancies) / size
-        if drawn > size:
+            single: Floats = (size - occupancies) / size
+            return single
+        least, most = int(occupancies[0]), int(occupancies[-1])
+        if drawn > size or drawn * least / size > _VANISHES:
             return np.zeros(occupancies.shape)
-        if len(occupancies) == 1:
-            return np.array([_none_drawn(size, int(occupancies[0]), drawn)])
-        most = int(occupancies[-1])
-        if most <= _PRODUCT_STEPS:  # each nonzero in turn falls outside the part
-            steps = np.arange(min(most, size - 1) + 1, dtype=np.longdouble)
-            chances = np.cumprod(np.maximum(size - drawn - steps, 0) / (size - steps))
-            return np.concatenate([[1.0], chances])[occupancies].astype(np.float64)
-        return np.array([_none_drawn(size, int(n), drawn) for n in occupancies])
+        if len(occupancies) < 3 or most > _LONGEST_PRODUCT:
+            return np.array([none_drawn(size, int(n), drawn) for n in occupancies])
+        steps = np.arange(min(most, size), dtype=np.longdouble)  # each nonzero in turn falls outside the part
+        chances = np.cumprod(np.maximum(size - drawn - steps, 0) / (size - steps))
+        return np.concatenate([[1.0], chances])[occupancies].astype(np.float64)
 
     def occupancies(self, tile: Key) -> tuple[Ints, Floats]:
+        """Possible occupancies and their probabilities."""
         total, marked, drawn = self.size, self.nonzeros, tile[0]
         low, high = max(0, drawn + marked - total), min(drawn, marked)
         if low == high:
@@ -183,18 +187,22 @@ class Hypergeometric(DensityModel):
         return least if least < _WRAP else 0
 
     def most_occupancy(self, tile: Key) -> int:
+        """The largest possible occupancy."""
         return min(tile[0], self.nonzeros)
 
     def fullest(self, extents: Ints) -> Ints:
-        return np.minimum(extents.prod(axis=0), self.nonzeros)
+        """`most_occupancy` of many tiles."""
+        out: Ints = np.minimum(extents.prod(axis=0), self.nonzeros)
+        return out
 
     def value_density(self) -> float:
+        """Expected density of a single value."""
         return self.nonzeros / self.size
 
 
 @lru_cache(maxsize=1 << 18)
-def _none_drawn(total: int, marked: int, drawn: int) -> float:
-    """Probability that none of `drawn` out of `total` values is among the `marked` ones: C(total - marked, drawn) / C(total, drawn)."""
+def none_drawn(total: int, marked: int, drawn: int) -> float:
+    """Probability that `drawn` out of `total` values miss all the `marked` ones: C(total - marked, drawn) / C(total, drawn)."""
     if drawn + marked > total and marked > 0:
         return 0.0
     few, many = min(drawn, marked), max(drawn, marked)
@@ -202,34 +210,7 @@ def _none_drawn(total: int, marked: int, drawn: int) -> float:
         return 1.0
     if few == 1:
         return (total - many) / total
-    if few <= _PRODUCT_STEPS:
-        steps = np.arange(few, dtype=np.longdouble)
-        return float(np.prod(((total - many) - steps) / (total - steps)))
-    left = total - drawn
-    logs = log_factorial(left) + log_factorial(total - marked) - log_factorial(left - marked) - log_factorial(total)
-    return float(np.exp(logs))
-
-
-def density_model(problem: Problem, data_space: str) -> DensityModel:
-    """The model of a data space's density.
-
-    Raises:
-        SpecError: a model that this analysis has no numbers for, or a banded tensor that is not a square matrix.
-    """
-    from hwloop.simulate.banded import Banded
-
-    density: Density = problem.density(data_space)
-    where = f"instance.densities.{data_space}.distribution"
-    if density.distribution == "hypergeometric":
-        return Hypergeometric(density.density, density.workload_tensor_size or problem.tensor_size(data_space))
-    if density.distribution == "banded":
-        extents = problem.rank_sizes(data_space)
-        if len(extents) != 2 or extents[0] != extents[1]:
-            raise SpecError("problem", where, "a square matrix (two ranks of equal size) under `banded`", extents)
-        return Banded(density.band_width, extents[0])
-    if density.distribution == "actual_data":
-        raise SpecError(
-            "problem", where, "fixed_structured, hypergeometric or banded", density.distribution,
-            "measure the data's density and give it as hypergeometric: the real program refuses actual_data too",
-        )  # fmt: skip
-    return FixedStructured(density.density)
+    if few * many / total > _VANISHES:
+        return 0.0
+    steps = np.arange(few, dtype=np.longdouble)
+    return float(np.prod(((total - many) - steps) / (total - steps)))

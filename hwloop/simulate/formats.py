@@ -74,7 +74,9 @@ def rank_words(kind: str, most_fibers: int, shape: int, fibers_empty: Floats, co
     return present * fibers, present * fibers
 
 
-def tile_words(ranks: tuple[Rank, ...], shapes: tuple[int, ...], empty: list[Floats], top_kept: bool) -> list[tuple[Floats, Floats]]:
+def tile_words(
+    ranks: tuple[Rank, ...], shapes: tuple[int, ...], empty: list[Floats], top_kept: bool
+) -> list[tuple[Floats, Floats]]:
     """Words of all ranks of a tile.
 
     Args:

@@ -8,7 +8,7 @@ from hwloop.simulate.activity import Activity, ComputeActivity, MetadataTraffic,
 from hwloop.simulate.nest import Nest
 from hwloop.simulate.numeric import Number, ceil, ceil_div
 from hwloop.simulate.sparse.computes import computes
-from hwloop.simulate.sparse.context import SparseContext
+from hwloop.simulate.sparse.context import SparseContext, resized
 from hwloop.simulate.sparse.holdings import Held, hold
 from hwloop.simulate.sparse.nesting import nesting_of_batch, nesting_of_mapping
 from hwloop.simulate.sparse.occupancy import Format
@@ -37,6 +37,8 @@ def sparse_activity(context: SparseContext, nest: Nest, mapping: Mapping | None 
     else:
         names = tuple(level.name for level in compiled.levels)
         nesting = nesting_of_mapping(context.layout, mapping, names, compiled.dimensions, compiled.bounds)
+        if nest.imperfect:
+            context = resized(context, tuple(nesting.molds[-1, :, 0].tolist()))
     refusals = Refusals(mapping is not None, nesting.batch)
     held = hold(context, nest, nesting, refusals)
     saved = savings(context, nest, nesting, held, refusals)

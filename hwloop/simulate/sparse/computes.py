@@ -22,9 +22,7 @@ class Computes:
     skipped: Number
 
 
-def computes(
-    context: SparseContext, nest: Nest, total: Number, operands: dict[int, Number], refusals: Refusals
-) -> Computes:
+def computes(context: SparseContext, nest: Nest, total: Number, operands: dict[int, Number], refusals: Refusals) -> Computes:
     """Splits the computes that reach the units.
 
     Each operand is a value, a zero, or (when its innermost level has metadata) not there at all.

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from hwloop.errors import SpecError
-from hwloop.simulate.compiled import Compiled
-from hwloop.simulate.density import density_model
+from hwloop.simulate.compiled import Compiled, CompiledSpace
 from hwloop.simulate.formats import COMPRESSED, Rank
 from hwloop.simulate.sparse.nesting import Layout
 from hwloop.simulate.sparse.occupancy import Format, Lookup
-from hwloop.simulate.sparse.spaces import Space
+from hwloop.simulate.sparse.spaces import Space, density_model
 from hwloop.spec.levels import Level
 from hwloop.spec.sparsity import RankFormat, RepresentationFormat
 
@@ -92,10 +91,7 @@ def prepare(compiled: Compiled) -> SparseContext:
     """
     problem, architecture = compiled.problem, compiled.architecture
     count = len(compiled.dimensions)
-    spaces = tuple(
-        Space(s.name, s.ranks, np.array([d in s.dimensions for d in range(count)]), s.read_write, density_model(problem, s.name))
-        for s in compiled.spaces
-    )
+    spaces = tuple(_space(compiled, s, problem.bounds) for s in compiled.spaces)
     names = [space.name for space in spaces]
     if sum(not space.read_write for space in spaces) != 2:
         operands = [space.name for space in spaces if not space.read_write]
@@ -127,6 +123,19 @@ def prepare(compiled: Compiled) -> SparseContext:
         decompresses=tuple(bool(level.values.get("decompression_supported", False)) for level in storage),
         compresses=tuple(bool(level.values.get("compression_supported", False)) for level in storage),
     )
+
+
+def resized(context: SparseContext, bounds: tuple[int, ...]) -> SparseContext:
+    """The context for a mapping whose imperfect factors cover more than the problem: its tensors are that much larger."""
+    spaces = tuple(_space(context.compiled, s, bounds) for s in context.compiled.spaces)
+    return replace(context, spaces=spaces, lookup=Lookup())
+
+
+def _space(compiled: Compiled, space: CompiledSpace, bounds: tuple[int, ...]) -> Space:
+    extents = tuple(1 + sum(c * (bounds[d] - 1) for d, c in rank) for rank in space.ranks)
+    model = density_model(compiled.problem, space.name, extents)
+    relevant = np.array([d in space.dimensions for d in range(len(bounds))])
+    return Space(space.name, space.ranks, relevant, space.read_write, model)
 
 
 def _index(level: Level, field_name: str, data_space: str, names: list[str]) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from math import prod
@@ -83,7 +84,7 @@ def _check_changes(
     context: SparseContext, space: Space, kept: list[int], forms: dict[int, Format | None], refusals: Refusals
 ) -> None:
     """Where a data space changes between compressed and uncompressed, the level must be able to do it."""
-    for above, level in zip(kept, kept[1:], strict=False):
+    for above, level in itertools.pairwise(kept):
         upper, lower = forms[above], forms[level]
         name = context.compiled.levels[level].name
         if upper is None or not upper.compressed:
@@ -124,7 +125,7 @@ def _trees(
             if inherit.any() and not _aligned(form, forms[child]):
                 names = [context.compiled.levels[i].name for i in (level, child)]
                 refusals.add(
-                    inherit, f"the ranks of {space.name} here do not line up with those in {names[1]}: its innermost ranks must be "
+                    inherit, f"the ranks of {space.name} do not line up with those in {names[1]}: the innermost must be "
                     f"{names[1]}'s, and one for what that level cuts up further", names[0], space.name,
                 )  # fmt: skip
                 inherit = np.zeros(nesting.batch, np.bool_)
@@ -202,7 +203,9 @@ def _one(space: Space, form: Format | None, row: Key, wide: int, parent_knows: b
     return (holding.occupancy, density, holding.held, model.most_occupancy(tile), bits, ratio, *flat)
 
 
-def by_distinct(columns: list[Ints], cache: dict[Key, Any], function: Callable[[Key], tuple[float, ...]], single: bool) -> list[Any]:
+def by_distinct(
+    columns: list[Ints], cache: dict[Key, Any], function: Callable[[Key], tuple[float, ...]], single: bool
+) -> list[Any]:
     """`function` of every row of the columns, evaluated once for each distinct row and remembered in `cache`.
 
     Returns:

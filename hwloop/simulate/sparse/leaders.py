@@ -73,7 +73,7 @@ def follower(space: Space, nesting: Nesting, start: int, stop: int, innermost: b
     above = (index > position) & (index < stop) & (nesting.bounds > 1)
     joined = above & layout.spatial[:, None]
     if not innermost:
-        # A tile that is spread in space stays until a temporal loop changes it; so do the leader's values under the loops between.
+        # A tile spread in space stays until a temporal loop changes it; so do the leader's values under the loops between.
         moves = above & changing & ~layout.spatial[:, None]
         until = np.where(moves.any(axis=0), np.argmax(moves, axis=0), layout.count)
         joined |= above & ~layout.spatial[:, None] & spatial & (index < until)

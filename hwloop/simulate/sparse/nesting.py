@@ -42,7 +42,8 @@ class Layout:
     @classmethod
     def of(cls, dimensions: int, fanned: tuple[bool, ...]) -> Layout:
         """The layout for this many dimensions and these levels."""
-        start, spatial = [0] * len(fanned), []
+        start: list[int] = [0] * len(fanned)
+        spatial: list[bool] = []
         for level in range(len(fanned) - 1, -1, -1):
             start[level] = len(spatial)
             spatial += [True] * (dimensions if fanned[level] else 0) + [False] * dimensions
@@ -74,11 +75,12 @@ class Nesting:
     @property
     def batch(self) -> int:
         """Number of mappings."""
-        return self.dims.shape[1]
+        return int(self.dims.shape[1])
 
     def mold_at(self, position: Ints) -> Ints:
         """`(dimension, batch)`: iterations inside and including the loop at `position` `(batch,)`; -1 is one iteration."""
-        return np.take_along_axis(self.molds, (position + 1)[None, None, :], axis=0)[0]
+        out: Ints = np.take_along_axis(self.molds, (position + 1)[None, None, :], axis=0)[0]
+        return out
 
 
 def molds_of(dims: Ints, bounds: Ints, dimensions: int) -> Ints:
@@ -104,7 +106,9 @@ def _order(permutation: tuple[str, ...], dimensions: tuple[str, ...]) -> tuple[s
     return complete_permutation(permutation, dimensions)
 
 
-def nesting_of_mapping(layout: Layout, mapping: Mapping, levels: tuple[str, ...], dimensions: tuple[str, ...], sizes: tuple[int, ...]) -> Nesting:
+def nesting_of_mapping(
+    layout: Layout, mapping: Mapping, levels: tuple[str, ...], dimensions: tuple[str, ...], sizes: tuple[int, ...]
+) -> Nesting:
     """The complete nest of one mapping, as a batch of one.
 
     Args:

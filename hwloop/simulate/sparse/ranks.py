@@ -95,27 +95,25 @@ class _Loops:
 
     def left(self) -> Bools:
         """Where nontrivial loops are left."""
-        out: Bools = (self.active & self.rest).any(axis=0)
-        return out
+        return np.asarray((self.active & self.rest).any(axis=0))
 
     def next(self, inwards: bool) -> tuple[Ints, Bools]:
         """Position of the next loop that is left (from the outside or the inside), and whether there is one."""
         mask = self.active & self.rest
-        if inwards:
-            at = self.count - 1 - np.argmax(mask[::-1], axis=0)
-        else:
-            at = np.argmax(mask, axis=0)
-        return at, mask.any(axis=0)
+        at = self.count - 1 - np.argmax(mask[::-1], axis=0) if inwards else np.argmax(mask, axis=0)
+        return at, np.asarray(mask.any(axis=0))
 
     def allowed(self, rank: Rank, at: Ints) -> tuple[Bools, Bools | None]:
         """Whether a rank may take the loop at a position, and which loops it may flatten with it (None: no other)."""
         if not rank.groups:
             return np.ones(at.shape, np.bool_), None
+        if any(all(d in group for d in np.flatnonzero(self.space.relevant)) for group in rank.groups[:1]):
+            return np.ones(at.shape, np.bool_), self.active  # every loop of the data space will do
         dim = np.take_along_axis(self.dims, at[None], axis=0)[0]
         members = np.array([[d in group for d in range(self.nesting.layout.dimensions)] for group in rank.groups])
         inside = members[:, dim]
         chosen = np.argmax(inside, axis=0)
-        return inside.any(axis=0), members[chosen[None], self.dims]
+        return np.asarray(inside.any(axis=0)), members[chosen[None], self.dims]
 
     def shape(self, low: Ints, high: Ints) -> Ints:
         """Size of a fiber over the loops at positions low .. high (inclusive)."""

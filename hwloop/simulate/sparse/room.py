@@ -42,7 +42,9 @@ def data_fits(context: SparseContext, bounds: Sequence[Sequence[Number]], keep: 
 
 def fits_activity(compiled: Compiled, activity: Activity) -> Bools:
     """Where the compute units' mesh, every level's mesh, its words and its metadata bits are not exceeded."""
-    good: Bools = _mesh(activity.compute.x_expansion, activity.compute.y_expansion, compiled.compute_mesh, compiled.compute_instances)
+    good: Bools = _mesh(
+        activity.compute.x_expansion, activity.compute.y_expansion, compiled.compute_mesh, compiled.compute_instances
+    )
     for level, tiles in zip(compiled.levels, activity.tiles, strict=True):
         for tile in tiles:
             good = good & _mesh(tile.x_expansion, tile.y_expansion, (level.mesh_x, level.mesh_y), level.instances)

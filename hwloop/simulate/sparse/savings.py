@@ -77,18 +77,14 @@ def _probability(context: SparseContext, nest: Nest, nesting: Nesting, option: O
     for index in option.leaders:
         leader = context.spaces[index]
         extents, nothing = leader_tile(found, space, leader, nesting, block)
-        model = leader.model
-        (empty,) = by_distinct(
-            leader.keys(extents), context.lookup.cache("empty", index), lambda row, model=model: (model.empty(row),), single
-        )
+        cache = context.lookup.cache("empty", index)
+        (empty,) = by_distinct(leader.keys(extents), cache, leader.empty, single)
         useless = bool(nothing[0]) if single else nothing
         needed = where(useless, needed, needed * (1.0 - empty))
     return 1.0 - needed
 
 
-def _benefit(
-    context: SparseContext, nest: Nest, held: list[list[Held]], target: int, source: int, chance: Number
-) -> Number:
+def _benefit(context: SparseContext, nest: Nest, held: list[list[Held]], target: int, source: int, chance: Number) -> Number:
     """What an option saves, for comparison: energy of a tile's values and metadata, times the chance."""
     level = context.compiled.levels[source]
     child = nest.tiles[source][target].child

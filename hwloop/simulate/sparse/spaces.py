@@ -1,4 +1,4 @@
-"""A data space as the sparse analysis sees it."""
+"""A data space as the sparse analysis sees it, with its density model."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from hwloop.simulate.density import DensityModel, Key
+from hwloop.errors import SpecError
+from hwloop.simulate.banded import Banded
+from hwloop.simulate.density import DensityModel, FixedStructured, Hypergeometric, Key
+from hwloop.spec.problem import Problem
 
 Ints = NDArray[np.int64]
 
@@ -39,10 +42,38 @@ class Space:
         out: Ints = self.extents(mold).prod(axis=0)
         return out
 
+    def empty(self, tile: Key) -> tuple[float]:
+        """Probability that a tile is empty, as the one value of a row."""
+        return (self.model.empty(tile),)
+
     def keys(self, extents: Ints) -> list[Ints]:
         """The columns that tell one tile from another to the density model: sizes, or extents."""
         return [extents.prod(axis=0)] if self.model.by_size else list(extents)
 
-    def key(self, extents: tuple[int, ...]) -> Key:
-        """One tile's key."""
-        return extents
+
+def density_model(problem: Problem, data_space: str, extents: tuple[int, ...]) -> DensityModel:
+    """The model of a data space's density.
+
+    Args:
+        problem: the layer.
+        data_space: its name.
+        extents: of the tensor, by rank. They are the mapping's, which with imperfect factors exceed the problem's; a
+            `workload_tensor_size` in the spec is put aside, as the real program does.
+
+    Raises:
+        SpecError: a model that this analysis has no numbers for, or a banded tensor that is not a square matrix.
+    """
+    density = problem.density(data_space)
+    where = f"instance.densities.{data_space}.distribution"
+    if density.distribution == "hypergeometric":
+        return Hypergeometric(density.density, int(np.prod(extents)))
+    if density.distribution == "banded":
+        if len(extents) != 2 or extents[0] != extents[1]:
+            raise SpecError("problem", where, "a square matrix (two ranks of equal size) under `banded`", extents)
+        return Banded(density.band_width, extents[0])
+    if density.distribution == "actual_data":
+        raise SpecError(
+            "problem", where, "fixed_structured, hypergeometric or banded", density.distribution,
+            "measure the data's density and give it as hypergeometric: the real program refuses actual_data too",
+        )  # fmt: skip
+    return FixedStructured(density.density)

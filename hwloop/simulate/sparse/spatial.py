@@ -1,7 +1,7 @@
 """Spatial skipping: instances below a level that would get an empty tile are given the next one that is not empty.
 
-The level's spatial loops then need fewer instances: at most as many as a fiber has nonempty elements, and on average in proportion to
-the chance that an element is not empty. What one level leaves out is carried inwards to the next level with spatial skipping.
+The level's spatial loops then need fewer instances: at most as many as a fiber has nonempty elements, and on average in
+proportion to the chance that an element is not empty. What one level leaves out is carried inwards to the next level with spatial skipping.
 """
 
 from __future__ import annotations
@@ -45,7 +45,9 @@ def spatial_skipping(
         ]
         return Spreads(tiles, (nest.compute_instances, nest.compute_x, nest.compute_y), {})
     # below[m]: the instances that level m feeds, so those of level m + 1 or, last, the compute units
-    wide = [[[nest.x_expansion[m], nest.y_expansion[m]] for m in range(count)] + [[nest.compute_x, nest.compute_y]] for _ in spaces]
+    wide = [
+        [[nest.x_expansion[m], nest.y_expansion[m]] for m in range(count)] + [[nest.compute_x, nest.compute_y]] for _ in spaces
+    ]
     ratio: list[list[Number]] = [[1.0] * (count + 1) for _ in spaces]
     _by_metadata(context, nest, nesting, wide, ratio, held, refusals)
     before = [[tuple(extents) for extents in row] for row in wide]
@@ -129,7 +131,7 @@ def _elements(
     for d in range(len(mold)):
         whole[d] *= np.where(dims == d, bounds, 1)
     refusals.add(
-        used & (space.size(whole) % space.size(mold) != 0), f"spatial skipping needs tiles of {space.name} that do not overlap", level,
+        used & (space.size(whole) % space.size(mold) != 0), f"skipping_spatial needs tiles of {space.name} that do not overlap", level,
         space.name,
     )  # fmt: skip
     element, fiber = space.keys(space.extents(mold)), space.keys(space.extents(whole))

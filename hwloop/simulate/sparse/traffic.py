@@ -1,8 +1,8 @@
 """What remains of the algorithmic accesses: after compression, after gating and skipping here and further out.
 
 MICRO 2022 section 5.4: accesses are first cut to what the format keeps, then each level's optimisations take their share, and
-what an outer level has saved never reaches the inner ones. Counts are whole numbers; a share that is saved is rounded down (up for
-results that are read), as the real program does it.
+what an outer level has saved never reaches the inner ones. Counts are whole numbers; a share that is saved is rounded down (up
+for results that are read), as the real program does it.
 """
 
 from __future__ import annotations
@@ -77,7 +77,9 @@ def traffic(
                     [where(below_another, u, r) for r, u in zip(reads, updates, strict=True)]
                     for reads, updates in zip(here["read"], here["update"], strict=True)
                 ]
-                _save(column[level], tiles[level], held, level, s, where(active, own, 0.0), saved[level, s].gated, space.read_write)
+                _save(
+                    column[level], tiles[level], held, level, s, where(active, own, 0.0), saved[level, s].gated, space.read_write
+                )
             outer = where(active, share, outer)
             single = where(active, len(held[level][s].words) == 1, single)
             for m in range(level + 1, inner + 1):
