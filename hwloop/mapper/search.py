@@ -48,9 +48,9 @@ class Effort:
 
 
 EFFORTS = {
-    "quick": Effort(10_000, 1024, 4, 8, 8, 16, 0, 300),
-    "normal": Effort(40_000, 4096, 10, 30, 12, 48, 1, 600),
-    "thorough": Effort(1_000_000, 32_768, 64, 100, 24, 256, 6, 3000),
+    "quick": Effort(10_000, 1536, 6, 12, 8, 16, 1, 300),
+    "normal": Effort(40_000, 4096, 10, 30, 12, 48, 4, 600),
+    "thorough": Effort(1_000_000, 32_768, 48, 100, 20, 256, 6, 3000),
 }
 
 
@@ -175,6 +175,7 @@ class TilingSearch:
         self.rng = np.random.default_rng(seed)
         self.tables = model.tables
         self.genes = Genes(space, model.tables)
+        self._groups = [_spatial_groups(t, model) for t in self.tables]
         width = len(self.genes.sizes)
         self.archive = Archive(effort.shortlist, np.zeros((0, width), np.int64), np.zeros(0), np.zeros((0, model.n_levels), np.int64))
 
@@ -192,13 +193,18 @@ class TilingSearch:
             return self.archive
         points = np.concatenate([starts, self._starts(self.effort.starts)])
         score, _ = self._score(points)
-        best = np.argsort(score, kind="stable")[: 4 * self.effort.climbers]
-        _, first = np.unique(points[best], axis=0, return_index=True)
-        best = best[np.sort(first)][: self.effort.climbers]
+        best = self._different(points, np.argsort(score, kind="stable"))
         self._climb(_Climbers(points[best], score[best]), self.effort.rounds)
         for _ in range(self.effort.restarts):
             self._climb(self._shaken(), self.effort.rounds)
         return self.archive
+
+    def _different(self, points: Ints, ranked: Ints) -> Ints:
+        """The best points, one for each way to use the array and to keep data: the others would climb to the same place."""
+        columns = [group[points[ranked, d]] for d, (_, _, group) in enumerate(self._groups)]
+        kinds = np.stack([*columns, *points[ranked, len(self.tables) :].T], axis=1)
+        _, first = np.unique(kinds, axis=0, return_index=True)
+        return ranked[np.sort(first)[: self.effort.climbers]]
 
     def _score(self, points: Ints) -> tuple[Array, Array]:
         """Estimated objective and overflow; what does not fit is punished by how much, and enters no archive."""
@@ -211,7 +217,7 @@ class TilingSearch:
 
     def _starts(self, n: int) -> Ints:
         """Points to begin with: most with spatial loops that fill the array best, the rest at random."""
-        groups = [_spatial_groups(t, self.model) for t in self.tables]
+        groups = self._groups
         combos = self._spatial_combos([g[0] for g in groups])
         out = np.empty((n, len(self.genes.sizes)), np.int64)
         random_part = n // 4
@@ -318,20 +324,23 @@ class TilingSearch:
         return _Climbers(points[leaders[better]], score[leaders[better]])
 
 
-def _spatial_groups(
-    table: FactorTable, model: CostModel
-) -> tuple[Array, tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]]:
+def _spatial_groups(table: FactorTable, model: CostModel) -> tuple[Array, tuple[Ints, Ints, Ints], Ints]:
     """A table's rows grouped by their spatial loops.
 
     Returns:
-        `(group, axis)` spread along each axis of each fan-out, and (rows by group, where each group starts, its size).
+        `(group, axis)` spread along each axis of each fan-out; (rows by group, those with the smallest tiles first, where each
+        group starts, its size); and the group of each row.
     """
+    n = len(table)
     columns = []
     for slot in model.spatial.values():
         columns += [np.where(table.on_y[:, slot], 1, table.bounds[:, slot]), np.where(table.on_y[:, slot], table.bounds[:, slot], 1)]
     if not columns:
-        n = len(table)
-        return np.ones((1, 0)), (np.arange(n), np.zeros(1, np.int64), np.array([n]))
-    uses, inverse, counts = np.unique(np.stack(columns, axis=1), axis=0, return_inverse=True, return_counts=True)
-    members = np.lexsort((np.log(table.extents).sum(1), inverse.ravel()))
-    return uses.astype(np.float64), (members, np.concatenate([[0], np.cumsum(counts)[:-1]]), counts)
+        return np.ones((1, 0)), (np.arange(n), np.zeros(1, np.int64), np.array([n])), np.zeros(n, np.int64)
+    key = np.zeros(n, np.int64)
+    for column in columns:
+        key = key * (int(column.max()) + 1) + column
+    _, first, inverse, counts = np.unique(key, return_index=True, return_inverse=True, return_counts=True)
+    uses = np.stack([column[first] for column in columns], axis=1).astype(np.float64)
+    members = np.lexsort((np.log(table.extents).sum(1), inverse))
+    return uses, (members, np.concatenate([[0], np.cumsum(counts)[:-1]]), counts), inverse
