@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import ceil, log2
 
-from hwloop.energy import literature
+from hwloop.energy.literature import NODE_NM, SOURCE, add_pj, add_um2, multiply_pj, multiply_um2
 from hwloop.energy.primitives import Estimator, Figures, node_nm
 from hwloop.errors import EnergyTableError
 from hwloop.spec.energy_table import ComponentEnergy
@@ -122,14 +122,14 @@ def _mac(bill: _Bill, bits: Mapping[str, int], horowitz: bool) -> None:
     add_bits = adder * (weight + activation) / (2 * full)
     multiplier, add = bill.logic("multiplier", full * full), bill.logic("adder", adder)
     if horowitz:
-        built = bill.estimator.logic("multiplier", literature.NODE_NM)
-        energy_pj = literature.multiply_pj(weight, activation) + literature.add_pj(add_bits)
+        built = bill.estimator.logic("multiplier", NODE_NM)
+        energy_pj = multiply_pj(weight, activation) + add_pj(add_bits)
         energy_pj *= multiplier.read_pj / built.read_pj
-        area_um2 = literature.multiply_um2(full, full) + literature.add_um2(adder)
+        area_um2 = multiply_um2(full, full) + add_um2(adder)
         area_um2 *= multiplier.area_um2 / built.area_um2
         leak_w = sum(f.leak_w * count for f, count in bill.parts)
         note = (
-            f"{literature.SOURCE}; scaled from {literature.NODE_NM:g} to {bill.node:g} nm and leakage after {multiplier.source}"
+            f"{SOURCE}; scaled from {NODE_NM:g} to {bill.node:g} nm and leakage after {multiplier.source}"
         )
         bill.parts = [(Figures(energy_pj, energy_pj, leak_w, area_um2, note), 1)]
     else:

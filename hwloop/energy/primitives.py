@@ -33,7 +33,9 @@ class Figures:
 class Estimator(Protocol):
     """Where figures come from. Every method raises `EnergyTableError` for what it cannot estimate; none ever guesses."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """The source's name, as `--energy` knows it."""
 
     def sram(self, node_nm: float, depth: int, width_bits: int, banks: int) -> Figures:
         """A memory of `depth` rows of `width_bits` in `banks` banks: energy of a row, leakage and area of the whole."""
