@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 
@@ -82,9 +82,11 @@ class Case:
     mapping: Mapping
 
 
-def draw_case(seed: int, imperfect: bool = False, depth: int = 10**5) -> Case:
-    """A random case. Factors multiply to the dimensions; with `imperfect` some are cut short in the last pass."""
+def draw_case(seed: int, imperfect: bool = False, depth: int = 10**5, like: Case | None = None) -> Case:
+    """A random case, or `like` with another mapping. `imperfect` cuts some factors short in the last pass."""
     rng = random.Random(seed)
+    if like is not None:
+        return replace(like, mapping=_mapping(rng, like.problem, like.architecture, imperfect))
     problem = _problem(rng)
     architecture = _load(rng.choice(_architectures(depth)))
     table = {level.name: _actions(rng) for level in architecture.storage if level.kind != "spatial"}
@@ -158,5 +160,5 @@ def _mapping(rng: random.Random, problem: Problem, architecture: Architecture, i
 
 @pytest.fixture(scope="session")
 def random_case() -> Callable[..., Case]:
-    """`random_case(seed, imperfect=False, depth=...)`."""
+    """`random_case(seed, imperfect=False, depth=..., like=None)`."""
     return draw_case

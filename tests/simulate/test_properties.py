@@ -41,10 +41,9 @@ def test_the_closed_form_equals_the_walk(random_case: Callable[..., Any], seed: 
     loops, keep = mapping_loops(compiled, case.mapping)
     try:
         expected = analyse_imperfect(compiled, loops, keep)
-    except InfeasibleMappingError as error:
+    except InfeasibleMappingError:
         with pytest.raises(InfeasibleMappingError, match=r"the real program stops here"):
             analyse(compiled, loops, keep)
-        assert "stops here" in str(error)
         return
     found = analyse(compiled, loops, keep)
     assert found.tiles == expected.tiles
@@ -55,10 +54,7 @@ def test_the_closed_form_equals_the_walk(random_case: Callable[..., Any], seed: 
 @given(SEEDS, st.booleans())
 def test_a_batch_gives_the_numbers_of_single_runs(random_case: Callable[..., Any], seed: int, imperfect: bool) -> None:
     case = random_case(seed, imperfect=imperfect, depth=40 if seed % 3 == 0 else 10**5)
-    others = [random_case(s, imperfect=imperfect) for s in range(seed, seed + 40)]
-    mappings = [case.mapping] + [
-        o.mapping for o in others if o.problem == case.problem and o.architecture is case.architecture
-    ]  # fmt: skip
+    mappings = [case.mapping, *(random_case(seed + i, imperfect=imperfect, like=case).mapping for i in range(1, 12))]
     simulator = BatchSimulator(case.problem, case.architecture, case.energy_table)
     batch = MappingBatch.from_mappings(mappings, case.problem.shape, case.problem.bounds, case.architecture)
     found = simulator.run(batch)
