@@ -76,11 +76,11 @@ def any_true(condition: Number) -> bool:
 
 
 def unsigned(x: Number) -> Number:
-    """What a negative count becomes in the real program's unsigned counters: 2**64 more.
+    """What a negative count becomes in the real program's unsigned counters: 2**64 more, to the precision of a double.
 
     An inner gating or skipping that saves less than an outer one already has "saves" a negative number of accesses there; the
     mapping is priced out of any search in both programs.
     """
     if isinstance(x, np.ndarray):
         return np.where(x < 0, x + 2.0**64, x) if (x < 0).any() else x
-    return x + (1 << 64) if x < 0 else x
+    return int(x + 2.0**64) if x < 0 else x
