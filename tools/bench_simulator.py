@@ -7,18 +7,22 @@ from __future__ import annotations
 
 import argparse
 import resource
+import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
-import hwloop
-from hwloop.simulate import BatchSimulator
-from hwloop.spec.architecture import Architecture
-from hwloop.spec.batch import SPATIAL_X, SPATIAL_Y, TEMPORAL, MappingBatch
-from hwloop.spec.problem import Problem, conv2d_shape, make_problem
-
 ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+import hwloop  # noqa: E402
+from hwloop.simulate import BatchSimulator  # noqa: E402
+from hwloop.spec.architecture import Architecture  # noqa: E402
+from hwloop.spec.batch import SPATIAL_X, SPATIAL_Y, TEMPORAL, MappingBatch  # noqa: E402
+from hwloop.spec.problem import Problem, conv2d_shape, make_problem  # noqa: E402
+
 REAL_SECONDS = 0.25  # one run of the real timeloop-model with a ready energy table (see the design)
 
 
@@ -58,6 +62,28 @@ def _keeps(architecture: Architecture, level: int, data_space: str) -> bool:
     return constraint is None or data_space not in constraint.bypass
 
 
+def feasible_batch(simulator: BatchSimulator, architecture: Architecture, problem: Problem, size: int) -> MappingBatch:
+    """Random mappings that fit, repeated to `size`."""
+    parts = []
+    for seed in range(1, 13):
+        drawn = random_batch(problem, architecture, 16384, seed)
+        parts.append(drawn[np.flatnonzero(simulator.run(drawn).feasible)])
+    found = MappingBatch.concatenate(parts)
+    return found[np.arange(size) % len(found)]
+
+
+def _seconds(call: Callable[[], object], enough: float) -> float:
+    """Processor time of one call [s], the best of three series."""
+    best = float("inf")
+    for _ in range(3):
+        start, done = time.process_time(), 0
+        while time.process_time() - start < enough / 3:
+            call()
+            done += 1
+        best = min(best, (time.process_time() - start) / done)
+    return best
+
+
 def _primes(n: int) -> list[int]:
     out, p = [], 2
     while n > 1:
@@ -80,27 +106,22 @@ def main() -> None:
     table = hwloop.load_energy_table(args.energy_table or args.architecture.replace(".yaml", ".ert.yaml"))
     problem = conv3_2(args.sparse)
     simulator = BatchSimulator(problem, architecture, table)
-    batch = random_batch(problem, architecture, 16384, seed=1)
-    cost = simulator.run(batch)
-    print(f"{len(batch)} random mappings of conv3_2 on {Path(args.architecture).stem}, {cost.feasible.mean():.0%} feasible")
-    good = np.flatnonzero(cost.feasible)[:64]
-    mappings = [batch.to_mapping(int(row), problem.shape, architecture) for row in good]
-    start, done = time.process_time(), 0
-    while time.process_time() - start < args.seconds:
-        for mapping in mappings:
-            simulator.scalar.run(mapping)
-        done += len(mappings)
-    each = (time.process_time() - start) / done
+    batch = random_batch(problem, architecture, 16384, seed=0)
+    share = simulator.run(batch).feasible.mean()
+    fitting = feasible_batch(simulator, architecture, problem, 16384)
+    print(f"conv3_2 on {Path(args.architecture).stem}; rates by processor time, one core")
+    mappings = [fitting.to_mapping(row, problem.shape, architecture) for row in range(64)]
+    each = _seconds(lambda: [simulator.scalar.run(mapping) for mapping in mappings], args.seconds) / len(mappings)
     print(f"simulate: {each * 1e3:.3f} ms a mapping, {REAL_SECONDS / each:,.0f} times the real program's rate")
-    for size in (64, 1024, 16384):
-        part = batch[slice(0, size)]
-        start, done = time.process_time(), 0
-        while time.process_time() - start < args.seconds:
-            simulator.run(part)
-            done += 1
-        each = (time.process_time() - start) / done
-        rate = size / each
-        print(f"simulate_batch, {size:6d} at once: {each * 1e3:8.3f} ms, {rate:10,.0f} mappings/s, {rate * REAL_SECONDS:,.0f} x")
+    for name, found in (("all of which fit", fitting), (f"{share:.1%} of which fit", batch)):
+        for size in (64, 1024, 16384):
+            part = found[slice(0, size)]
+            each = _seconds(lambda: simulator.run(part), args.seconds)  # noqa: B023
+            rate = size / each
+            print(
+                f"simulate_batch, {size:6d} random mappings, {name}: {each * 1e3:8.3f} ms, {rate:10,.0f} mappings/s, "
+                f"{rate * REAL_SECONDS:,.0f} times the real program's rate"
+            )
     print(f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:,.0f} MiB")
 
 
