@@ -101,7 +101,7 @@ class BatchSimulator:
     def _room(self, foot: Footprint, keep: Keep) -> Bools:
         """Where there is room for the data, before the traffic is looked at."""
         sparse = self.scalar.sparse
-        return self.analysis.fits(foot, keep) if sparse is None else data_fits(sparse, foot.bounds, keep)
+        return self.analysis.fits(foot, keep) if sparse is None else data_fits(sparse, list(foot.bounds), keep)
 
     def _store(self, nest: Nest, activity: Activity, valid: Bools, rows: Ints, out: BatchCost) -> None:
         cost = evaluate(self.compiled, nest, activity)

@@ -10,12 +10,12 @@ from hwloop.simulate.activity import Activity, dense_activity
 from hwloop.simulate.analysis import analyse
 from hwloop.simulate.compiled import Compiled, compile_simulation
 from hwloop.simulate.cost import Cost, evaluate, needed_capacity
+from hwloop.simulate.imperfect import analyse_imperfect
 from hwloop.simulate.loops import mapping_loops
 from hwloop.simulate.nest import Nest
 from hwloop.simulate.numeric import unsigned
 from hwloop.simulate.result import ComponentCost, DataSpaceCost, LayerCost
 from hwloop.simulate.sparse import prepare, sparse_activity, sparse_needed
-from hwloop.simulate.walk import analyse_imperfect
 from hwloop.spec.architecture import Architecture, load_architecture
 from hwloop.spec.energy_table import EnergyTable, load_energy_table
 from hwloop.spec.mapping import Mapping, load_mapping

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from hwloop import InfeasibleMappingError
 from hwloop.simulate import BatchSimulator, LayerCost, Simulator
 from hwloop.simulate.analysis import analyse
+from hwloop.simulate.imperfect import analyse_imperfect
 from hwloop.simulate.loops import mapping_loops
-from hwloop.simulate.walk import analyse_imperfect
 from hwloop.spec.batch import MappingBatch
 from hwloop.spec.energy_table import ComponentEnergy, EnergyTable
 from hwloop.spec.mapping import Loops, Mapping
