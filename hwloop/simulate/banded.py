@@ -95,10 +95,9 @@ class Banded(DensityModel):
         pairs = [(k, p) for k, p in self._distribution(*tile).items() if p != 0]
         return np.array([k for k, _ in pairs]), np.array([p for _, p in pairs])
 
-    def least_occupancy(self, tile: Key) -> int:
-        """The least occupancy of any tile."""
-        size = prod(tile)
-        return floor(next(iter(self._distribution(*tile))) / size * size)
+    def least_occupancy(self, tile: Key, size: int) -> int:
+        """The least occupancy of any tile, by way of its density."""
+        return floor(next(iter(self._distribution(*tile))) / prod(tile) * size)
 
     def most_occupancy(self, tile: Key) -> int:
         """The largest possible occupancy."""

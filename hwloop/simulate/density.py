@@ -49,8 +49,8 @@ class DensityModel:
         """The tile's possible occupancies, ascending, with their nonzero probabilities."""
         raise NotImplementedError
 
-    def least_occupancy(self, tile: Key) -> int:
-        """The least occupancy that the real program looks at."""
+    def least_occupancy(self, tile: Key, size: int) -> int:
+        """The least occupancy that the real program looks at: the least density of the tile times `size`, its number of values."""
         raise NotImplementedError
 
     def most_occupancy(self, tile: Key) -> int:
@@ -99,9 +99,9 @@ class FixedStructured(DensityModel):
             return np.array([low]), np.array([1.0])
         return np.array([low, low + 1]), np.array([1.0 - above, above])
 
-    def least_occupancy(self, tile: Key) -> int:
+    def least_occupancy(self, tile: Key, size: int) -> int:
         """Rounded as the real program does it, by way of a density: a least occupancy of 1 can come out as 0."""
-        return floor(floor(tile[0] * self._density) / tile[0] * tile[0])
+        return floor(floor(tile[0] * self._density) / tile[0] * size)
 
     def most_occupancy(self, tile: Key) -> int:
         """The largest possible occupancy."""
@@ -140,7 +140,7 @@ class Hypergeometric(DensityModel):
     def empty_within(self, part: Key, tile: Key, occupancies: Ints) -> Floats:
         """Probability that a part of a tile is empty, by the occupancy of the tile."""
         size, drawn = tile[0], part[0]
-        if drawn == 1:
+        if drawn == 1 or not len(occupancies):
             single: Floats = (size - occupancies) / size
             return single
         least, most = int(occupancies[0]), int(occupancies[-1])
@@ -174,15 +174,15 @@ class Hypergeometric(DensityModel):
             return np.concatenate([[low], counts]), np.concatenate([[0.0], probabilities])
         return counts, probabilities
 
-    def least_occupancy(self, tile: Key) -> int:
+    def least_occupancy(self, tile: Key, size: int) -> int:
         """The real program's arithmetic: the difference of two sizes wraps below 0, so that nearly every tile starts from 0.
 
         Where the wrapped number comes out just below 2**64, no occupancy is left at all.
         """
-        size = tile[0]
-        if size <= self.size - self.nonzeros:
+        drawn = tile[0]
+        if drawn <= self.size - self.nonzeros:
             return 0
-        density = (float((size - self.size) % _WRAP) + self.nonzeros) / size
+        density = (float((drawn - self.size) % _WRAP) + self.nonzeros) / drawn
         least = floor(density * size)
         return least if least < _WRAP else 0
 

@@ -173,8 +173,11 @@ def _held(
             columns += space.keys(part)
     block = context.compiled.levels[level].row_words[s]
 
+    fixed = nest.tiles[level][s].size if nest.imperfect else None
+
     def function(row: Key) -> tuple[float, ...]:
-        return _one(space, form, row, wide, parent_knows, block)
+        size = prod(row[:wide]) if fixed is None else fixed
+        return _one(space, form, row, wide, size, parent_knows, block)
 
     values = by_distinct(columns, context.lookup.cache(level, s, parent_knows), function, single)
     held = Held(form, *values[:6])
@@ -184,20 +187,19 @@ def _held(
     return held
 
 
-def _one(space: Space, form: Format | None, row: Key, wide: int, parent_knows: bool, block: int) -> tuple[float, ...]:
+def _one(space: Space, form: Format | None, row: Key, wide: int, size: int, parent_knows: bool, block: int) -> tuple[float, ...]:
     """The numbers of one tile: `row` is its key, then its tree's shapes, then the keys of its parts."""
     model, tile = space.model, row[:wide]
     if form is None:
-        holding = expected_holding(model, tile, None, None, parent_knows)
-        size = prod(tile)
+        holding = expected_holding(model, tile, size, None, None, parent_knows)
         return (holding.occupancy, holding.occupancy / size, holding.held, size, 0, 1.0)
     count = len(form.ranks)
     shapes, rest = row[wide : wide + count], row[wide + count :]
     tree = Tree(shapes, tuple(rest[i : i + wide] for i in range(0, len(rest), wide)))
-    holding = expected_holding(model, tile, form, tree, parent_knows)
-    largest = largest_metadata(model, tile, form, tree)
-    density = holding.occupancy / prod(tile)
-    ratio = vector_ratio(model, tile, density, block) if form.compressed else 1.0
+    holding = expected_holding(model, tile, size, form, tree, parent_knows)
+    largest = largest_metadata(model, tile, size, form, tree)
+    density = holding.occupancy / size
+    ratio = vector_ratio(model, tile, size, density, block) if form.compressed else 1.0
     flat = [x for pair in (*holding.words, *largest) for x in pair]
     bits = metadata_bits(form, largest)
     return (holding.occupancy, density, holding.held, model.most_occupancy(tile), bits, ratio, *flat)

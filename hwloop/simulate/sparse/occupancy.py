@@ -6,7 +6,7 @@ Everything here is a function of one tile; `Lookup` keeps their answers.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import ceil, prod
+from math import ceil
 from typing import Any
 
 import numpy as np
@@ -68,19 +68,22 @@ class Holding:
     words: Words
 
 
-def expected_holding(model: DensityModel, tile: Key, form: Format | None, tree: Tree | None, parent_knows: bool) -> Holding:
+def expected_holding(
+    model: DensityModel, tile: Key, size: int, form: Format | None, tree: Tree | None, parent_knows: bool
+) -> Holding:
     """The expected occupancy and metadata of a tile.
 
     Args:
         model: density of the tensor.
-        tile: the tile.
+        tile: the tile, as its loops have it.
+        size: its values; fewer than the loops cover when factors are imperfect.
         form: its format, None when it has none.
         tree: its tree of fibers, with a format.
         parent_knows: whether the level above has metadata, so that empty tiles are never sent. The real program then drops the
             first possible occupancy whenever the least one is 0, also where that occupancy is not 0 itself; so does this.
     """
     counts, probabilities = model.occupancies(tile)
-    least = model.least_occupancy(tile)
+    least = model.least_occupancy(tile, size)
     counts, probabilities = counts[counts >= least], probabilities[counts >= least]
     held = 1.0
     if parent_knows and least == 0:
@@ -91,7 +94,7 @@ def expected_holding(model: DensityModel, tile: Key, form: Format | None, tree: 
         probabilities[0] = 0.0
     words: Words = ()
     if form is not None and tree is not None:
-        by_rank = _words(model, tile, form, tree, counts)
+        by_rank = _words(model, tile, size, form, tree, counts)
         words = tuple((_sum(metadata * probabilities), _sum(payload * probabilities)) for metadata, payload in by_rank)
     return Holding(_sum(counts * probabilities), held, words)
 
@@ -101,15 +104,15 @@ def _sum(terms: Any) -> float:
     return float(np.cumsum(terms)[-1]) if len(terms) else 0.0
 
 
-def largest_metadata(model: DensityModel, tile: Key, form: Format, tree: Tree) -> Words:
+def largest_metadata(model: DensityModel, tile: Key, size: int, form: Format, tree: Tree) -> Words:
     """(metadata, payload) words by rank, innermost first, of the fullest tile there can be."""
-    by_rank = _words(model, tile, form, tree, np.array([model.most_occupancy(tile)]))
+    by_rank = _words(model, tile, size, form, tree, np.array([model.most_occupancy(tile)]))
     return tuple((float(metadata[0]), float(payload[0])) for metadata, payload in by_rank)
 
 
-def _words(model: DensityModel, tile: Key, form: Format, tree: Tree, counts: Any) -> list[tuple[Any, Any]]:
-    empty = [model.empty_within(part, tile, counts) for part in tree.parts]
-    empty.append(model.empty_within(tile, tile, counts))
+def _words(model: DensityModel, tile: Key, size: int, form: Format, tree: Tree, counts: Any) -> list[tuple[Any, Any]]:
+    known = (size,) if model.by_size else tile
+    empty = [model.empty_within(part, known, counts) for part in (*tree.parts, tile)]
     return tile_words(form.ranks, tree.shapes, empty, form.outer_to_inner)
 
 
@@ -118,9 +121,8 @@ def metadata_bits(form: Format, words: Words) -> int:
     return ceil(sum(md * r.metadata_bits + pl * r.payload_bits for (md, pl), r in zip(words, form.ranks, strict=True)))
 
 
-def vector_ratio(model: DensityModel, tile: Key, density: float, block_size: int) -> float:
+def vector_ratio(model: DensityModel, tile: Key, size: int, density: float, block_size: int) -> float:
     """Vector accesses of a compressed tile relative to its words / block size: small tiles leave their last vector part empty."""
-    size = prod(tile)
     if block_size <= 1 or not density < 1.0 or size == 0 or block_size not in _EVEN_FROM:
         return 1.0
     column = int(density / 0.1) - 1 if density >= 0.1 else 0

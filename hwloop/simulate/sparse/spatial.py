@@ -1,7 +1,8 @@
 """Spatial skipping: instances below a level that would get an empty tile are given the next one that is not empty.
 
 The level's spatial loops then need fewer instances: at most as many as a fiber has nonempty elements, and on average in
-proportion to the chance that an element is not empty. What one level leaves out is carried inwards to the next level with spatial skipping.
+proportion to the chance that an element is not empty. What one level leaves out is carried inwards to the next level with
+spatial skipping.
 """
 
 from __future__ import annotations
@@ -60,6 +61,7 @@ def spatial_skipping(
     tiles = [[(0, 1, 1)] * len(context.spaces) for _ in range(count)]
     compute: Spread = (0, 0, 0)
     for s in spaces:
+        _check_used(context, s, wide[s], refusals)
         for m in range(count + 1):
             share = ratio[s][m]
             x, y = wide[s][m]
@@ -68,6 +70,7 @@ def spatial_skipping(
             if m < count:
                 tiles[m][s] = (nest.instances[m] * share, x, y)
                 _carry(wide[s], ratio[s], m, before[s][m], {i for i, t in skipped if t == s})
+                _check_used(context, s, wide[s], refusals)
             else:
                 instances = nest.compute_instances * share
                 compute = tuple(maximum(a, b) for a, b in zip(compute, (instances, x, y), strict=True))  # type: ignore[assignment]
@@ -95,6 +98,15 @@ def _carry(wide: list[list[Number]], ratio: list[Number], level: int, before: tu
         if carried:
             ratio[m] = ratio[m] * where(changed, ratio[level], 1.0)
         wide[m] = [_whole(where(changed, extent * s, extent), single) for extent, s in zip(wide[m], scale, strict=True)]
+
+
+def _check_used(context: SparseContext, s: int, wide: list[list[Number]], refusals: Refusals) -> None:
+    """Refuses mappings of which rounding down leaves no instance of a storage level (the real program divides by that number)."""
+    for level, extents in zip(context.compiled.levels, wide[:-1], strict=True):
+        for axis, extent in enumerate(extents):
+            name = context.spaces[s].name
+            refusals.add(extent < 1, f"skipping_spatial leaves no instance along {'XY'[axis]} for {name}", level.name, name)
+            extents[axis] = maximum(extent, 1)
 
 
 def _check_fanout(context: SparseContext, wide: list[list[Number]], refusals: Refusals) -> None:
@@ -131,7 +143,7 @@ def _elements(
     for d in range(len(mold)):
         whole[d] *= np.where(dims == d, bounds, 1)
     refusals.add(
-        used & (space.size(whole) % space.size(mold) != 0), f"skipping_spatial needs tiles of {space.name} that do not overlap", level,
+        used & (space.size(whole) % space.size(mold) != 0), f"skipping_spatial needs tiles of {space.name} without overlap", level,
         space.name,
     )  # fmt: skip
     element, fiber = space.keys(space.extents(mold)), space.keys(space.extents(whole))
@@ -171,6 +183,7 @@ def _by_metadata(
         original = [(nest.x_expansion[m], nest.y_expansion[m]) for m in range(count)]
         reduced = {m - 1 for m in range(1, count + 1) if np.any(np.asarray(ratio[s][m]) != 1.0)}
         for level in range(count):
+            _check_used(context, s, wide[s], refusals)
             _carry(wide[s], ratio[s], level, original[level], reduced)
 
 
