@@ -38,6 +38,7 @@ class TileActivity:
         instances: instances used on average.
         x_expansion: spread of the used instances along X.
         y_expansion: likewise along Y.
+        even: whether every instance within that spread is always in use, as in a dense nest with perfect factors.
         reads: words read (the actual ones), and so on for fills and updates.
         gated_reads: words whose read was gated, and so on.
         skipped_reads: words whose read was skipped, and so on.
@@ -56,6 +57,7 @@ class TileActivity:
     instances: Number = 0
     x_expansion: Number = 1
     y_expansion: Number = 1
+    even: bool = False
     reads: Number = 0
     fills: Number = 0
     updates: Number = 0
@@ -117,6 +119,7 @@ def dense_activity(nest: Nest) -> Activity:
                 instances=nest.instances[level],
                 x_expansion=nest.x_expansion[level],
                 y_expansion=nest.y_expansion[level],
+                even=not nest.imperfect,
                 reads=tile.reads,
                 fills=tile.fills,
                 updates=tile.updates,

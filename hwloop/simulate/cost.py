@@ -111,16 +111,22 @@ def _access_energy(compiled: Compiled, level: CompiledLevel, s: int, tile: TileA
         (("skipped", "update"), tile.skipped_updates),
     ):
         if not _is_zero(words) and level.energy_pj[state, kind]:
-            energy = energy + _rows(level, s, unsigned(words)) * tile.vector_ratio * level.energy_pj[state, kind]
+            vectors = _rows(level, s, unsigned(words))
+            if not (isinstance(tile.vector_ratio, float) and tile.vector_ratio == 1.0):
+                vectors = vectors * tile.vector_ratio
+            energy = energy + vectors * level.energy_pj[state, kind]
     for key, traffic in tile.metadata.items():
         energy = energy + traffic.vectors * level.metadata_pj[key]
     if not _is_zero(tile.decompressions):
         energy = energy + tile.decompressions * level.decompression_pj
     if not _is_zero(tile.compressions):
         energy = energy + tile.compressions * level.compression_pj
-    spread = tile.x_expansion * tile.y_expansion
-    clusters = minimum(spread, level.clusters)
-    total = energy * tile.instances if level.clusters == level.instances else energy * clusters / spread * tile.instances
+    total = energy * tile.instances
+    clusters: Number = 1
+    if level.clusters != level.instances or level.address_pj:
+        spread = tile.x_expansion * tile.y_expansion
+        clusters = minimum(spread, level.clusters)
+        total = total if level.clusters == level.instances else energy * clusters / spread * tile.instances
     if level.address_pj:
         generations = tile.fills + tile.gated_fills
         if compiled.spaces[s].read_write:
@@ -140,27 +146,30 @@ def _level_cycles(level: CompiledLevel, nest: Nest, index: int, tiles: list[Tile
     for s, tile in enumerate(tiles):
         if not nest.tiles[index][s].kept:
             continue
-        words_read = tile.reads + tile.gated_reads
-        words_written = tile.fills + tile.gated_fills + tile.updates + tile.gated_updates
+        words_read = tile.reads if _is_zero(tile.gated_reads) else tile.reads + tile.gated_reads
+        words_written = tile.fills
+        for more in (tile.gated_fills, tile.updates, tile.gated_updates):
+            words_written = words_written if _is_zero(more) else words_written + more
         if tile.metadata:
             words_read = words_read + _metadata_words(level, tile, ("read",))
             words_written = words_written + _metadata_words(level, tile, ("fill", "update"))
-        idle = tile.instances == 0
-        ratio = tile.x_expansion * tile.y_expansion / where(idle, 1.0, tile.instances)
-        if not (isinstance(ratio, float) and ratio == 1.0) or idle is True:
+        if not tile.even:
+            idle = tile.instances == 0
+            ratio = tile.x_expansion * tile.y_expansion / where(idle, 1.0, tile.instances)
             words_read = where(idle, 0, ceil(words_read / ratio))
             words_written = where(idle, 0, ceil(words_written / ratio))
-        read = read + as_float(words_read) / compute_cycles * level.bandwidth_scale[s]
-        write = write + as_float(words_written) / compute_cycles * level.bandwidth_scale[s]
+        scale = level.bandwidth_scale[s]
+        read_rate, write_rate = words_read / compute_cycles, words_written / compute_cycles
+        read = read + (read_rate if scale == 1.0 else read_rate * scale)
+        write = write + (write_rate if scale == 1.0 else write_rate * scale)
     slowdown: Number = 1.0
-    for have, need in (
-        (level.read_bandwidth, read),
-        (level.write_bandwidth, write),
-        (level.shared_bandwidth, write + read),
-    ):
+    for have, need in ((level.read_bandwidth, read), (level.write_bandwidth, write)):
         if have is not None:
-            throttled = have < need
-            slowdown = where(throttled, minimum(slowdown, have / where(throttled, need, 1.0)), slowdown)
+            slowdown = minimum(slowdown, have / maximum(need, have))
+    if level.shared_bandwidth is not None:
+        slowdown = minimum(slowdown, level.shared_bandwidth / maximum(write + read, level.shared_bandwidth))
+    if level.by_rows:  # shares of a row are fractions: what is a whole number of cycles must not round up
+        slowdown = minimum(1.0, slowdown * (1 + 1e-12))
     return ceil(compute_cycles / slowdown)
 
 
@@ -185,6 +194,8 @@ def _leakage(compiled: Compiled, activity: Activity, index: int, cycles: Number)
 
 def _used(tiles: list[TileActivity]) -> Number:
     used: Number = 1
+    last: Number = None
     for tile in tiles:
-        used = maximum(used, tile.instances)
+        if tile.instances is not last:  # the data spaces of a dense level share one array
+            used, last = maximum(used, tile.instances), tile.instances
     return used
