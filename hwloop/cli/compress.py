@@ -65,6 +65,7 @@ def add_parser(commands: Subparsers) -> None:
         "--coding", default=default.coding, choices=settings.CODINGS, help="of the stored model (default: %(default)s)"
     )
     search.add_argument("--validation-images", type=int, metavar="N", help="score on this many validation images (default: all)")
+    search.add_argument("--train-images", type=int, metavar="N", help="use this many training images, validation included")
     search.add_argument("--seed", type=int, default=0, help="(default: %(default)s)")
     library = parser.add_argument_group("library of pruned models")
     library.add_argument("--library", metavar="DIR", help="where it lies, or will (default: OUT/library); shared between runs")
@@ -167,6 +168,7 @@ def _settings(args: argparse.Namespace) -> settings.Settings:
         library_epochs=args.library_epochs,
         library_learning_rate=args.library_rate,
         epochs=args.epochs,
+        train_images=args.train_images,
         validation_images=args.validation_images,
         mapper_effort=args.effort,
         energy=args.energy,

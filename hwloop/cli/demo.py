@@ -10,7 +10,7 @@ from hwloop.cli.common import Subparsers, add_command, add_output, print_json, p
 from hwloop.cli.compress import print_result
 from hwloop.run.settings import Settings
 
-ARCH = "flexible_gating"
+ARCH = "flexible_skipping"
 DATAFLOWS = ("row_stationary", "weight_stationary", "output_stationary")
 SETTINGS = Settings(
     objectives=("accuracy", "energy"),
@@ -18,7 +18,7 @@ SETTINGS = Settings(
     generations=20,
     weight_bits=(2, 12),
     fractions=(0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95),
-    epochs=12,
+    epochs=30,
     library_epochs=3,
     mapper_effort="quick",
 )

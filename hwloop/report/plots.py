@@ -14,6 +14,7 @@ from hwloop.report.tables import energy_text, percent, size_text
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 _MARKERS = ("o", "s", "^", "D", "v", "P")
 _INK, _GREY = "#222222", "#8a8a8a"
+_BELOW_KNEE = 4.0  # points of accuracy shown below the lowest knee
 _AXES = {
     "accuracy": ("validation accuracy [%]", 100.0),
     "energy_pj": ("energy per image [uJ]", 1e-6),
@@ -140,9 +141,10 @@ def _finish(axis: Any, fronts: Sequence[Front], x: str, y: str) -> None:
         axis.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
         axis.xaxis.set_minor_formatter(NullFormatter())
     heights = [m.metrics[y] * _AXES[y][1] for m in shown]
-    if y == "accuracy":  # the far end of the cloud is of no interest
+    if y == "accuracy":  # far below the knees there is nothing of interest
         top = max(heights)
-        floor = max(min(heights), top - 60)
+        bends = [bend.metrics[y] * _AXES[y][1] for front in fronts if (bend := front.knee()) is not None]
+        floor = max(min(heights), min(bends, default=top) - _BELOW_KNEE)
         axis.set_ylim(floor - 0.08 * (top - floor + 1), top + 0.06 * (top - floor + 1))
 
 

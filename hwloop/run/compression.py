@@ -135,7 +135,14 @@ def compress(
     table = None if memo is None else Memo(memo)
     try:
         with timings.of("data and training"):
-            splits = load_data(data, data_root, seed=settings.seed, image_size=image_size, normalisation=normalisation)
+            splits = load_data(
+                data,
+                data_root,
+                seed=settings.seed,
+                image_size=image_size,
+                normalisation=normalisation,
+                limit=settings.train_images,
+            )
             use_threads(workload_of(seeded_model(model, splits, settings.seed), splits, model))
             trained = _train(model, splits, Path(library_dir), settings, weights, progress)
             workload = workload_of(trained.model, splits, model)

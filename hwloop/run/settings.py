@@ -33,6 +33,7 @@ class Settings:
         epochs: of training, when no weights are given.
         batch_size: of training and retraining.
         learning_rate: of training.
+        train_images: training images used, validation included, in the classes' proportions; all when None.
         validation_images: of the validation split that the search scores on; all when None.
         granularity: of the weights' steps: `channel` or `tensor`.
         mapper_objective: what the mapper minimises; follows the objectives when empty.
@@ -61,6 +62,7 @@ class Settings:
     epochs: int = 10
     batch_size: int = 64
     learning_rate: float = 0.05
+    train_images: int | None = None
     validation_images: int | None = None
     granularity: str = "channel"
     mapper_objective: str = ""
