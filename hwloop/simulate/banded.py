@@ -1,6 +1,6 @@
 """The banded density model: nonzeros within a band around the diagonal of a square matrix (MICRO 2022 table 4).
 
-Occupancies are counted tile by tile. The real program's counts have two blind spots, kept here because its numbers are the
+Occupancies are counted tile by tile. The real program's counts have two simplifications, kept here because its numbers are the
 measure: parts of a tile are counted in the first tile that has the occupancy asked for, and the blocks of the matrix are
 counted by row groups of three kinds (first, middle, last).
 """

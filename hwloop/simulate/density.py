@@ -50,7 +50,7 @@ class DensityModel:
         raise NotImplementedError
 
     def least_occupancy(self, tile: Key, size: int) -> int:
-        """The least occupancy that the real program looks at: the least density of the tile times `size`, its number of values."""
+        """The least occupancy that the real program looks at: the least density of the tile times `size`, its values."""
         raise NotImplementedError
 
     def most_occupancy(self, tile: Key) -> int:

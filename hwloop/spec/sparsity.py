@@ -205,9 +205,8 @@ def _read_format(entry: Fields) -> RepresentationFormat | None:
             raise rank.error(
                 "format", f"one of {FORMATS}", written, "leave the data space out when it is stored uncompressed, or use UB"
             )
-        word = rank.take("word_bits", int, None)
-        metadata = rank.take("metadata_word_bits", int, word)
-        payload = rank.take("payload_word_bits", int, word)
+        metadata = rank.take("metadata_word_bits", int, None)
+        payload = rank.take("payload_word_bits", int, None)
         groups = rank.raw("flattened_rankIDs", None) or rank.raw("flattened_rank_ids", None) or []
         if not isinstance(groups, list) or not all(isinstance(group, (list, tuple)) for group in groups):
             raise rank.error("flattened_rankIDs", "a list of lists of dimensions", groups)

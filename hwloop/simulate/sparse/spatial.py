@@ -143,7 +143,7 @@ def _elements(
     for d in range(len(mold)):
         whole[d] *= np.where(dims == d, bounds, 1)
     refusals.add(
-        used & (space.size(whole) % space.size(mold) != 0), f"skipping_spatial needs tiles of {space.name} without overlap", level,
+        used & (space.size(whole) % space.size(mold) != 0), f"skipping_spatial: tiles of {space.name} overlap", level,
         space.name,
     )  # fmt: skip
     element, fiber = space.keys(space.extents(mold)), space.keys(space.extents(whole))
