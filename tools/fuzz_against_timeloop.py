@@ -21,6 +21,7 @@ from typing import Any
 from fuzz_cases import random_case
 
 from hwloop.errors import HwloopError, InfeasibleMappingError, SimulatorError
+from hwloop.external.compare import compare_costs
 from hwloop.external.stats import compare, parse_stats
 from hwloop.external.timeloop import Timeloop
 from hwloop.external.timeloop_input import model_input
@@ -42,6 +43,8 @@ def check(case: dict[str, Any], timeloop: Timeloop) -> tuple[str, list[str]]:
     mapping, table = load_mapping(case["mapping"]), load_energy_table(dict(case["ert"]))
     batch = MappingBatch.from_mappings([mapping], problem.shape, problem.bounds, architecture)
     document = model_input(problem, architecture, batch.to_mapping(0, problem.shape, architecture), table)
+    if case.get("bits"):
+        return _check_bits(case, timeloop)
     stats: dict[str, Any] | None = None
     refusal = ""
     try:
@@ -63,6 +66,27 @@ def check(case: dict[str, Any], timeloop: Timeloop) -> tuple[str, list[str]]:
     return ("differ" if wrong else "equal"), [f"{d.quantity} {d.where}: Timeloop {d.expected}, hwloop {d.found}" for d in wrong]
 
 
+def _check_bits(case: dict[str, Any], timeloop: Timeloop) -> tuple[str, list[str]]:
+    """Mixed precision: the real program on split levels."""
+    problem, architecture = load_problem(case["problem"]), load_architecture(case["arch"])
+    mapping, table, bits = load_mapping(case["mapping"]), load_energy_table(dict(case["ert"])), case["bits"]
+    refusals = []
+    costs = []
+    for run in (timeloop.simulate, simulate):
+        try:
+            costs.append(run(problem, architecture, mapping, table, bits))
+        except InfeasibleMappingError as error:
+            refusals.append(f"{'hwloop' if run is simulate else 'Timeloop'} refuses: {error.reason}")
+        except SimulatorError as error:
+            return "crash", [str(error).splitlines()[-1]]
+    if len(refusals) == 2:
+        return _refused(refusals[0]), []
+    if refusals:
+        return "differ", refusals
+    wrong = [d for equal, d in compare_costs(costs[1], costs[0]) if not equal]
+    return ("differ" if wrong else "equal"), [f"{d.quantity} {d.where}: Timeloop {d.expected}, hwloop {d.found}" for d in wrong]
+
+
 def _refused(reason: str) -> str:
     kinds = {"ranks": "compression ranks", "capacity": "capacity", "utilization": "utilization"}
     return "both refuse, " + next((kind for kind, words in kinds.items() if words in reason), "other")
@@ -73,6 +97,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--cases", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0, help="of the first case; case i has seed + i")
     parser.add_argument("--sparse", action="store_true")
+    parser.add_argument("--bits", action="store_true", help="bits of their own for some data spaces")
     parser.add_argument("--imperfect", action="store_true", help="factors with remainders")
     parser.add_argument("--keep", type=Path, help="folder for the cases that differ")
     parser.add_argument("--replay", type=Path, nargs="+", help="cases that were kept")
@@ -81,9 +106,9 @@ def main(arguments: list[str]) -> int:
     if args.replay:
         cases = [(path.stem, json.loads(path.read_text())) for path in args.replay]
     else:
-        kind = ("sparse" if args.sparse else "dense") + ("-imperfect" if args.imperfect else "")
+        kind = ("sparse" if args.sparse else "dense") + ("-imperfect" if args.imperfect else "") + ("-bits" if args.bits else "")
         names = [f"{kind}-{seed}" for seed in range(args.seed, args.seed + args.cases)]
-        cases = [(name, random_case(Random(name), args.sparse, args.imperfect)) for name in names]
+        cases = [(name, random_case(Random(name), args.sparse, args.imperfect, args.bits)) for name in names]
     verdicts: Counter[str] = Counter()
     start = time.perf_counter()
     for name, case in cases:

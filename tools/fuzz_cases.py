@@ -1,4 +1,4 @@
-"""Random cases for `fuzz_against_timeloop.py`: problem x accelerator x mapping x sparsity, in the format of the reference corpora.
+"""Random cases for `fuzz_against_timeloop.py`: problem x accelerator x mapping x sparsity, in the reference corpora's format.
 
 Everything is drawn from one `random.Random`, so a seed names a case for ever.
 """
@@ -71,13 +71,14 @@ class LevelDraft:
     only: list[str] = field(default_factory=list)  # the data spaces it may keep, all when empty
 
 
-def random_case(rng: Random, sparse: bool, imperfect: bool = False) -> dict[str, Any]:
+def random_case(rng: Random, sparse: bool, imperfect: bool = False, bits: bool = False) -> dict[str, Any]:
     """One case: `arch` (v0.4 nodes text), `problem`, `mapping`, `ert`."""
     kind = rng.choice([name for name in SHAPES if not sparse or name not in DENSE_ONLY])
     problem = random_problem(rng, kind, sparse)
     spaces = [d["name"] for d in problem["shape"]["data_spaces"]]
     arch, levels = random_architecture(rng, problem, spaces, sparse)
     mapping = random_mapping(rng, problem, levels, spaces, imperfect)
+    widths = {s: rng.choice((1, 2, 3, 4, 5, 7, 8, 12, 16, 20, 32, 40)) for s in spaces if rng.random() < 0.7} if bits else {}
     return {
         "shape": kind,
         "arch_name": "random",
@@ -85,6 +86,7 @@ def random_case(rng: Random, sparse: bool, imperfect: bool = False) -> dict[str,
         "problem": problem,
         "mapping": mapping,
         "ert": random_table(rng, levels, sparse),
+        "bits": widths,
     }
 
 
@@ -215,7 +217,7 @@ def _component(
         attributes["addr_gen_energy"] = 0.5
     if rng.random() < 0.08:
         attributes["has_power_gating"] = True
-    lines = [f"- !Component", f"  name: {name}", f"  class: {'DRAM' if i == 0 else 'SRAM'}"]
+    lines = ["- !Component", f"  name: {name}", f"  class: {'DRAM' if i == 0 else 'SRAM'}"]
     extra = ""
     if formatted is not None:
         if rng.random() < 0.99:

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from hwloop.external.stats import ENERGIES, parse_stats
+from hwloop.external.stats import ENERGIES, metadata_words, parse_stats
 from hwloop.simulate import ComponentCost, DataSpaceCost, LayerCost
 from hwloop.spec.levels import Architecture
 from hwloop.spec.problem import Problem
-
-_RANK = re.compile(r"(Actual|Gated|Skipped) scalar format (read|fill|update)s \(per-instance\) Rank (\d+)")
-_PAIR = re.compile(r"\(\s*([\d.]+)\s*,\s*([\d.]+)\s*\)")
 
 
 def cost_from_stats(text: str, architecture: Architecture, problem: Problem) -> LayerCost:
@@ -67,19 +63,9 @@ def _data_space(values: Mapping[str, Any]) -> DataSpaceCost:
         instances=int(_number(values, "Utilized instances (max)")),
         temporal_reductions=int(_number(values, "Temporal reductions (per-instance)")),
         energy_pj=sum(_number(values, label) for label in ENERGIES),
-        metadata=_metadata(values),
+        metadata=metadata_words(values),
         **counts,
     )
-
-
-def _metadata(values: Mapping[str, Any]) -> dict[str, tuple[tuple[float, float], ...]]:
-    ranks: dict[str, dict[int, tuple[float, float]]] = {}
-    for label, text in values.items():
-        match, pair = _RANK.match(label), _PAIR.search(str(text))
-        if match and pair:
-            kind = match[2] if match[1] == "Actual" else f"{match[1].lower()}_{match[2]}"
-            ranks.setdefault(kind, {})[int(match[3])] = (float(pair[1]), float(pair[2]))
-    return {kind: tuple(by_rank[i] for i in sorted(by_rank, reverse=True)) for kind, by_rank in ranks.items()}
 
 
 def _number(values: Mapping[str, Any], label: str) -> float:

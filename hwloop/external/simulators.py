@@ -24,18 +24,17 @@ SIMULATORS = {
 
 
 class Simulator(Protocol):
-    """Costs one mapping.
-
-    Attributes:
-        name: one of `SIMULATORS`.
-        version: what identifies the program that answers; part of the memo key.
-    """
+    """Costs one mapping."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """One of `SIMULATORS`."""
+        ...
 
     @property
-    def version(self) -> str: ...
+    def version(self) -> str:
+        """Identifies the program."""
+        ...
 
     def simulate(
         self,

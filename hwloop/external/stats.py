@@ -5,6 +5,7 @@ Timeloop prints two decimals, so an energy is equal when it rounds to what is pr
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ _SUMMARY = (
     ("per_compute_unit", re.compile(r"^(fJ|pJ)/(?:Actual-)?Compute$"), str),
 )  # fmt: skip
 ENERGIES = ("Energy (total)", "Temporal Reduction Energy (total)", "Address Generation Energy (total)")
+_EXACT_IN_DOUBLE = 2**53  # above it a recorded count may have passed through a double (an unsigned count that went below zero)
 _RANKED = ("storage capacity", "(per-instance)")  # headings that are followed by one line a rank
 
 
@@ -127,7 +129,8 @@ _COUNTS: tuple[tuple[str, str, str], ...] = (
     *((f"gated {kind}", f"gated_{kind}", f"Gated scalar {kind} (per-instance)") for kind in ("reads", "fills", "updates")),
     *((f"skipped {kind}", f"skipped_{kind}", f"Skipped scalar {kind} (per-instance)") for kind in ("reads", "fills", "updates")),
 )
-_METADATA = re.compile(r"^(Actual|Gated|Skipped) (?:format|metadata) (read|fill|update)s? .*Rank (\d+)$", re.IGNORECASE)
+_RANK = re.compile(r"(Actual|Gated|Skipped) scalar format (read|fill|update)s \(per-instance\) Rank (\d+)")
+_PAIR = re.compile(r"\(\s*([\d.]+)\s*,\s*([\d.]+)\s*\)")
 
 
 def compare(
@@ -187,13 +190,32 @@ def _compare_space(
     for quantity, attribute, label in _COUNTS:
         if label in values:
             yield _exact(quantity, where, values[label], getattr(found, attribute), slack)
+    for kind, ranks in metadata_words(values).items():
+        own = found.metadata.get(kind, ((0.0, 0.0),) * len(ranks))
+        for i, (theirs, ours) in enumerate(zip(ranks, own, strict=True)):
+            for expected, counted in zip(theirs, ours, strict=True):
+                yield _exact(
+                    f"metadata {kind.replace('_', ' ')}s", f"{where} rank {len(ranks) - 1 - i}", expected, counted, slack
+                )
     energies = [values.get(label, 0.0) for label in ENERGIES]
     if "Energy (total)" in values and all(isinstance(e, (int, float)) for e in energies):
         yield _printed("data space energy", where, sum(energies), found.energy_pj, relative)
 
 
+def metadata_words(values: Mapping[str, Any]) -> dict[str, tuple[tuple[float, float], ...]]:
+    """Words of metadata of one data space, as in `DataSpaceCost.metadata`: (metadata, payload) a rank, outermost first."""
+    ranks: dict[str, dict[int, tuple[float, float]]] = {}
+    for label, text in values.items():
+        match, pair = _RANK.match(label), _PAIR.search(str(text))
+        if match and pair:
+            kind = match[2] if match[1] == "Actual" else f"{match[1].lower()}_{match[2]}"
+            ranks.setdefault(kind, {})[int(match[3])] = (float(pair[1]), float(pair[2]))
+    return {kind: tuple(by_rank[i] for i in sorted(by_rank, reverse=True)) for kind, by_rank in ranks.items()}
+
+
 def _exact(quantity: str, where: str, expected: float, found: float, slack: int) -> tuple[bool, Difference]:
-    return abs(expected - found) <= slack, Difference(quantity, where, expected, found)
+    near = abs(expected - found) <= slack or (abs(expected) > _EXACT_IN_DOUBLE and math.isclose(expected, found, rel_tol=1e-15))
+    return near, Difference(quantity, where, expected, found)
 
 
 def _printed(quantity: str, where: str, expected: float, found: float, relative: float) -> tuple[bool, Difference]:

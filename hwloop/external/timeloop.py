@@ -19,7 +19,7 @@ from typing import Any
 from hwloop.errors import InfeasibleMappingError, SimulatorError
 from hwloop.external.process import find_program, run_program, tail
 from hwloop.external.read_back import cost_from_stats, merge_split_levels
-from hwloop.external.split import split_levels
+from hwloop.external.split import check_fit, share_bandwidth, split_levels
 from hwloop.external.timeloop_input import letters, mapper_input, model_input
 from hwloop.simulate import LayerCost
 from hwloop.spec.batch import MappingBatch
@@ -91,10 +91,16 @@ class Timeloop:
         """
         batch = MappingBatch.from_mappings([mapping], problem.shape, problem.bounds, architecture)
         whole = batch.to_mapping(0, problem.shape, architecture)
-        system = split_levels(architecture, whole, table, bits or {})
-        stats = self.run_model(model_input(problem, system.architecture, system.mapping, system.table))
-        cost = cost_from_stats(stats, system.architecture, problem)
-        return merge_split_levels(cost, system.origin)
+        if not bits:
+            return cost_from_stats(self.run_model(model_input(problem, architecture, whole, table)), architecture, problem)
+        system = split_levels(problem, architecture, whole, table, bits)
+        split = system.architecture
+        stats = self.run_model(model_input(problem, split, system.mapping, system.table))
+        if system.throttled:
+            split = share_bandwidth(system, architecture, cost_from_stats(stats, split, problem))
+            stats = self.run_model(model_input(problem, split, system.mapping, system.table))
+        cost = merge_split_levels(cost_from_stats(stats, split, problem), system.origin)
+        return check_fit(architecture, cost, bits)
 
     def run_model(self, document: Mapping[str, Any]) -> str:
         """What `timeloop-model` prints into `stats.txt` for one document that holds everything it reads.
