@@ -51,6 +51,7 @@ DRAM_FROM = {
     "HBM3": "vendors' data",
     "HBM4": "vendors' data, 20% below HBM3",
 }
+ACCELERGY_DRAM = {"GDDR5": 14.0, "HMC": 4.2}  # pJ/bit of accelergy-cacti-plug-in (HMC: doi 10.1145/3093336.3037702)
 CHECKS = 200  # random sizes at which the interpolation is measured
 Point = tuple[int, int, int, int]  # node [nm], banks, width [bits], rows
 
@@ -191,10 +192,11 @@ def make_logic() -> None:
         figures = [estimator.logic(kind, node) for node in LOGIC_NODES_NM]
         table[kind] = [[float(f"{v:.6g}") for v in (f.read_pj, f.write_pj, f.leak_w, f.area_um2)] for f in figures]
     write("logic", table)
+    package = f"hwcomponents-cacti {version('hwcomponents-cacti')} DRAM"
     write("dram", {
-        "source": f"hwcomponents-cacti {version('hwcomponents-cacti')} DRAM",
-        "pj_per_bit": {kind: round(estimator.dram(kind).read_pj, 6) for kind in DRAM_WIDTHS},
-        "from": DRAM_FROM,
+        "source": {kind: f"{package} ({where})" for kind, where in DRAM_FROM.items()}
+        | dict.fromkeys(ACCELERGY_DRAM, "accelergy-cacti-plug-in 0.1 DRAM"),
+        "pj_per_bit": {kind: round(estimator.dram(kind).read_pj, 6) for kind in DRAM_WIDTHS} | ACCELERGY_DRAM,
     })  # fmt: skip
 
 

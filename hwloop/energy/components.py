@@ -8,7 +8,7 @@ Gated and skipped operations switch nothing: they cost 0 beyond the leakage, whi
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import ceil, log2
 
 from hwloop.energy.literature import NODE_NM, SOURCE, add_pj, add_um2, multiply_pj, multiply_um2
@@ -22,10 +22,12 @@ from hwloop.units import PJ_PER_J
 DRAM = frozenset({"dram"})
 SRAM = frozenset({"sram"})
 SMART_SRAM = frozenset({"smartbuffer_sram", "smartbuffer", "smartbuffer_metadata"})
-REGISTERS = frozenset({"regfile", "reg", "register_file"})
+REGISTER = frozenset({"reg", "aladdin_register"})  # a single row unless they name a depth
+REGISTERS = frozenset({"regfile", "register_file"}) | REGISTER
 SMART_REGISTERS = frozenset({"smartbuffer_rf", "regfile_metadata"})
 MAC = frozenset({"intmac", "mac"})
 HOROWITZ_MAC = frozenset({"intmac_horowitz"})
+DRAM_DEFAULT = "LPDDR4"  # what Accelergy's plug-in takes where a DRAM names no `type`
 KNOWN = DRAM | SRAM | SMART_SRAM | REGISTERS | SMART_REGISTERS | MAC | HOROWITZ_MAC
 
 
@@ -80,7 +82,7 @@ def component_energy(
     elif kind in MAC | HOROWITZ_MAC:
         _mac(bill, bits or {}, kind in HOROWITZ_MAC)
     else:
-        _storage(bill, kind in SRAM | SMART_SRAM, kind in SMART_SRAM | SMART_REGISTERS)
+        _storage(bill, kind)
     bill.actions["leak"] = sum(f.leak_w * count for f, count in bill.parts) * cycle_s * PJ_PER_J
     area_um2 = sum(f.area_um2 * count for f, count in bill.parts)
     sources = "; ".join(dict.fromkeys(f.source for f, _ in bill.parts))
@@ -99,12 +101,14 @@ def _class_of(level: Level) -> str:
 
 
 def _dram(bill: _Bill) -> None:
-    kind = bill.level.values.get("type")
+    kind = bill.level.values.get("type", DRAM_DEFAULT)
     if not isinstance(kind, str):
         raise EnergyTableError(
             f"component {bill.level.name!r}: attribute `type`: expected the kind of DRAM such as '\"LPDDR4\"', found {kind!r}"
         )
     bit = bill.estimator.dram(kind)
+    if "type" not in bill.level.values:
+        bit = replace(bit, source=f"{bit.source}; no `type` given, so {kind} as in Accelergy")
     width = bill.whole("width")
     bill.parts.append((bit, width))
     bill.actions |= {"read": bit.read_pj * width, "write": bit.write_pj * width, "update": bit.write_pj * width}
@@ -128,19 +132,20 @@ def _mac(bill: _Bill, bits: Mapping[str, int], horowitz: bool) -> None:
         area_um2 = multiply_um2(full, full) + add_um2(adder)
         area_um2 *= multiplier.area_um2 / built.area_um2
         leak_w = sum(f.leak_w * count for f, count in bill.parts)
-        note = (
-            f"{SOURCE}; scaled from {NODE_NM:g} to {bill.node:g} nm and leakage after {multiplier.source}"
-        )
+        note = f"{SOURCE}; scaled from {NODE_NM:g} to {bill.node:g} nm and leakage after {multiplier.source}"
         bill.parts = [(Figures(energy_pj, energy_pj, leak_w, area_um2, note), 1)]
     else:
         energy_pj = multiplier.read_pj * weight * activation + add.read_pj * add_bits
     bill.actions |= {"compute": energy_pj, "compute_gated": 0.0, "compute_skipped": 0.0}
 
 
-def _storage(bill: _Bill, sram: bool, smart: bool) -> None:
-    depth, width = bill.whole("depth"), bill.whole("width")
+def _storage(bill: _Bill, kind: str) -> None:
+    level, sram = bill.level, kind in SRAM | SMART_SRAM
+    width = bill.whole("width", level.word_bits * level.block_size)
+    rows = None if level.entries is None else ceil(level.entries / level.block_size)
+    depth = bill.whole("depth", 1 if rows is None and kind in REGISTER else rows)
     read_pj, write_pj = _array(bill, sram, depth, width, bill.whole("n_banks", 1))
-    if smart:
+    if kind in SMART_SRAM | SMART_REGISTERS:
         address_bits = max(ceil(log2(depth)), 1)
         address_pj = bill.logic("adder", 2 * address_bits).read_pj * address_bits
         read_pj, write_pj = read_pj + address_pj, write_pj + address_pj

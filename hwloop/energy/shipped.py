@@ -71,7 +71,7 @@ class ShippedEstimator:
             known = ", ".join(sorted(data["pj_per_bit"]))
             raise EnergyTableError(f"energy source 'shipped': no DRAM {kind!r}; it has {known}; or give a table of your own")
         bit = float(data["pj_per_bit"][kind])
-        return Figures(bit, bit, 0.0, 0.0, f"{data['source']} {kind}, {bit:g} pJ/bit ({data['from'][kind]})")
+        return Figures(bit, bit, 0.0, 0.0, f"{data['source'][kind]}, {kind}, {bit:g} pJ/bit")
 
 
 class SramGrid:

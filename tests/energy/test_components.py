@@ -59,6 +59,10 @@ def test_register_file_pays_for_the_row_and_for_selecting_it() -> None:
     assert banked["read"] == pytest.approx(16 * 1.0 + 4 * 2 * 0.1)  # one bank of 4 rows is searched
 
 
+def test_a_single_register_needs_no_depth() -> None:
+    assert energies("aladdin_register", width=8)["read"] == pytest.approx(8 * 1.0 + 0.1)
+
+
 def test_subclass_names_the_class_that_counts() -> None:
     assert energies("storage", "smartbuffer_RF", depth=2, width=8) == energies("smartbuffer_RF", depth=2, width=8)
 
@@ -66,6 +70,17 @@ def test_subclass_names_the_class_that_counts() -> None:
 def test_dram_is_priced_by_the_bit_and_does_not_leak() -> None:
     found = energies("DRAM", type="LPDDR4", width=64, metadata_storage_width=10)
     assert found == {"read": 512, "write": 576, "update": 576, "metadata_read": 80, "metadata_write": 90, "leak": 0}
+
+
+def test_dram_without_a_type_is_what_accelergy_takes_and_says_so() -> None:
+    found = component_energy(level("DRAM", width=64), FakeEstimator(), CYCLE_S)
+    assert found.energies_pj["read"] == 512
+    assert found.source == "fake LPDDR4; no `type` given, so LPDDR4 as in Accelergy"
+
+
+def test_capacity_in_entries_is_as_good_as_in_rows() -> None:
+    rows = energies("SRAM", depth=100, width=64, datawidth=16)
+    assert energies("SRAM", entries=400, block_size=4, datawidth=16) == pytest.approx(rows)
 
 
 def test_metadata_has_a_memory_and_a_counter_of_its_own() -> None:
@@ -109,8 +124,8 @@ def test_literature_gives_the_published_points() -> None:
     [
         ("crossbar", {}, "no estimator knows the class 'crossbar'.*give its energies in a table"),
         ("SRAM", {"width": 64}, "attribute `depth`: expected a whole number of at least 1, found None"),
-        ("SRAM", {"depth": 64}, "attribute `width`"),
-        ("DRAM", {"width": 64}, "attribute `type`: expected the kind of DRAM"),
+        ("regfile", {"datawidth": 16}, "attribute `depth`"),
+        ("DRAM", {"width": 64, "type": 4}, "attribute `type`: expected the kind of DRAM"),
         ("SRAM", {"depth": 64, "width": 64, "technology": None}, "attribute `technology`: expected a node such as"),
         ("SRAM", {"depth": 64, "width": 64, "technology": "small"}, "found 'small'"),
         ("SRAM", {"depth": 64, "width": 64, "metadata_storage_width": 8}, "attribute `metadata_storage_depth`"),
