@@ -68,7 +68,8 @@ def factor_tables(space: Mapspace, imperfect: bool, limit: int) -> tuple[FactorT
         perfect = _spread(size, keys, 0)
         rows = perfect
         if (imperfect and size > 3) or not perfect:
-            extra = tuple(row for row in _spread(size, keys, 1) if row not in set(perfect))
+            known = set(perfect)
+            extra = tuple(row for row in _spread(size, keys, 1) if row not in known)
             rows = perfect + _thin(extra, limit - min(len(perfect), limit // 2))
         for budget in range(2, len(keys)):  # constraints may force several incomplete passes
             if rows:

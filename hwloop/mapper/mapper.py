@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping as MappingABC
 from collections.abc import Sequence
+from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
 
@@ -20,14 +21,18 @@ from hwloop.mapper.model import CostModel
 from hwloop.mapper.objective import Objective, objective_values
 from hwloop.mapper.refine import Best, Refiner
 from hwloop.mapper.result import MapResult, find_ceiling, find_padding
-from hwloop.mapper.search import EFFORTS, TilingSearch
+from hwloop.mapper.search import EFFORTS, Effort, TilingSearch
 from hwloop.mapper.simulation import BatchSimulation
+from hwloop.simulate.result import LayerCost
 from hwloop.spec.architecture import Architecture, load_architecture
 from hwloop.spec.batch import MappingBatch
 from hwloop.spec.constraints import Constraints
 from hwloop.spec.energy_table import EnergyTable, load_energy_table
 from hwloop.spec.mapping import Mapping
 from hwloop.spec.problem import Problem, load_problem
+
+WORTH_IT = 0.97  # incomplete passes must promise at least this part of the objective: they are slow to cost and clumsy to build
+WALK_BUDGET = 20_000  # steps that the simulator may walk to cost them
 
 
 def map_problem(
@@ -67,8 +72,7 @@ def map_problem(
     problem, architecture, table = load_problem(problem), load_architecture(arch), load_energy_table(ert)
     architecture = architecture.with_constraints(constraints)
     run = _Run(problem, architecture, BatchSimulation(problem, architecture, table, bits), objective, seed, effort)
-    mapping = run.best(tuple(start or ()))
-    cost = run.simulation.one(mapping)
+    mapping, cost = run.best(tuple(start or ()))
     value, _ = objective_values(objective, _One(cost.energy_pj, cost.cycles, cost.utilization))
     return MapResult(
         mapping=mapping,
@@ -92,6 +96,17 @@ class _One:
         self.utilization = np.array([utilization])
 
 
+@dataclass(frozen=True)
+class _Found:
+    """A mapping and what it scores, or why there is none."""
+
+    mapping: Mapping | None
+    value: float
+    tie: float
+    why: InfeasibleMappingError | None = None
+    cost: LayerCost | None = None
+
+
 class _Run:
     """One search: the mapspace, its model, and counts of what was costed."""
 
@@ -109,16 +124,23 @@ class _Run:
         self.space: Mapspace = build_mapspace(problem, architecture)
         self.evaluated = self.simulated = 0
 
-    def best(self, start: tuple[Mapping, ...]) -> Mapping:
-        """The best mapping of the mapspace, or of `start`."""
+    def best(self, start: tuple[Mapping, ...]) -> tuple[Mapping, LayerCost]:
+        """The best mapping of the mapspace, or of `start`, and its cost."""
         known = [m for m in start if not check(m, self.problem, self.architecture)]
         batch = MappingBatch.from_mappings(known, self.problem.shape, self.problem.bounds, self.architecture) if known else None
-        found = self._search(False, batch)
-        if batch is None:
-            return found[0]
-        value, tie = self._values(batch)
-        at = int(np.lexsort((tie, value))[0])
-        return found[0] if (found[1], found[2]) <= (value[at], tie[at]) else known[at]
+        found = self._perfect(batch)
+        if batch is not None:
+            value, tie = self._values(batch)
+            at = int(np.lexsort((tie, value))[0])
+            if (value[at], tie[at]) < (found.value, found.tie):
+                found = _Found(known[at], float(value[at]), float(tie[at]))
+        if self.effort.imperfect:
+            better = self._imperfect(found.value)
+            if better is not None and (better.value, better.tie) < (found.value, found.tie):
+                found = better
+        if found.mapping is None:
+            raise found.why or InfeasibleMappingError("no mapping satisfies all constraints and capacities together")
+        return found.mapping, found.cost or self.simulation.one(found.mapping)
 
     def _values(self, batch: MappingBatch) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         self.simulated += len(batch)
@@ -127,12 +149,15 @@ class _Run:
             value, tie = objective_values(self.objective, cost)
         return np.where(cost.feasible, value, np.inf), np.where(cost.feasible, tie, np.inf)
 
-    def _search(self, imperfect: bool, start: MappingBatch | None) -> tuple[Mapping, float, float]:
-        tables = factor_tables(self.space, imperfect, self.effort.table)
+    def _tools(self, imperfect: bool, effort: Effort) -> tuple[CostModel, Layout, TilingSearch]:
+        tables = factor_tables(self.space, imperfect, effort.table)
         compiled = self.simulation.compiled
         model = CostModel(self.space, tables, compiled, self.simulation.shrink)
-        layout = Layout(self.space, tables, compiled)
-        search = TilingSearch(self.space, model, self.objective, self.effort, self.seed)
+        return model, Layout(self.space, tables, compiled), TilingSearch(self.space, model, self.objective, effort, self.seed)
+
+    def _perfect(self, start: MappingBatch | None) -> _Found:
+        """The best mapping whose factors divide."""
+        model, layout, search = self._tools(False, self.effort)
         rows, from_start = np.zeros((0, len(search.genes.sizes)), np.int64), None
         if start is not None:
             points, exact = layout.points(start)
@@ -150,9 +175,46 @@ class _Run:
         self.evaluated += archive.evaluated + refiner.evaluated
         self.simulated += refiner.evaluated
         if not len(best.points):
-            raise explain(self.space, tables, model, self._refusal(layout, short))
+            return _Found(None, np.inf, np.inf, explain(self.space, model.tables, model, self._refusal(layout, short)))
         mapping = layout.batch(best.points).to_mapping(0, self.problem.shape, self.architecture)
-        return mapping, best.value, best.tie
+        return _Found(mapping, best.value, best.tie)
+
+    def _imperfect(self, to_beat: float) -> _Found | None:
+        """The best mapping with incomplete last passes, where the model promises a gain; costing these takes the simulator long."""
+        model, layout, search = self._tools(True, EFFORTS["quick"])
+        archive = search.run(np.zeros((0, len(search.genes.sizes)), np.int64))
+        self.evaluated += archive.evaluated
+        refiner = Refiner(layout, model, self.simulation.batch, self.objective)
+        short = refiner.shortlist(archive, search.genes)
+        uneven = np.array([t.imperfect[short.rows[:, d]] for d, t in enumerate(model.tables)]).any(0)
+        promising = np.flatnonzero(uneven & (archive.score < WORTH_IT * to_beat))
+        visits = np.cumsum([self._visits(model, row) for row in short.rows[promising]])
+        promising = promising[: max(1, int(np.searchsorted(visits, WALK_BUDGET)))]
+        best: _Found | None = None
+        for row in promising[: self.effort.imperfect]:
+            batch = layout.batch(short[row : row + 1])
+            found = self._cost_one(batch.to_mapping(0, self.problem.shape, self.architecture))
+            if found is not None and (best is None or (found.value, found.tie) < (best.value, best.tie)):
+                best = found
+        return best
+
+    def _cost_one(self, mapping: Mapping) -> _Found | None:
+        """A mapping that the simulator costed in full, None where it refuses it."""
+        self.simulated += 1
+        try:
+            cost = self.simulation.one(mapping)
+        except InfeasibleMappingError:
+            return None
+        value, tie = objective_values(self.objective, _One(cost.energy_pj, cost.cycles, cost.utilization))
+        return _Found(mapping, float(value[0]), float(tie[0]), cost=cost)
+
+    def _visits(self, model: CostModel, row: NDArray[np.int64]) -> float:
+        """How many steps the simulator walks for one mapping: two a temporal loop, three where a dimension is cut short."""
+        total = 1.0
+        for d, table in enumerate(model.tables):
+            loops = sum(int(table.bounds[row[d], slot] > 1) for slot in model.temporal.values())
+            total *= (3.0 if table.imperfect[row[d]] else 2.0) ** loops
+        return total
 
     def _refusal(self, layout: Layout, short: Points) -> str:
         """What the simulator says of the model's best, where the simulator refuses all that the model allows."""

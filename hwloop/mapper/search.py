@@ -33,8 +33,9 @@ class Effort:
         rounds: steps of a climber at most.
         pairs: best single moves of a climber that are combined in pairs.
         shortlist: tilings that the simulator costs.
-        restarts: how often the best are shaken and climb again.
+        restarts: how often the best are shaken and climb again, at most; twice in vain is enough.
         table: rows of a dimension's table with imperfect factors.
+        imperfect: how many mappings with imperfect factors the simulator costs at most.
     """
 
     exhaustive: int
@@ -45,12 +46,13 @@ class Effort:
     shortlist: int
     restarts: int
     table: int
+    imperfect: int
 
 
 EFFORTS = {
-    "quick": Effort(10_000, 1536, 6, 12, 8, 16, 1, 300),
-    "normal": Effort(40_000, 4096, 10, 30, 12, 48, 4, 600),
-    "thorough": Effort(1_000_000, 32_768, 48, 100, 20, 256, 6, 3000),
+    "quick": Effort(10_000, 1536, 6, 12, 8, 16, 1, 300, 0),
+    "normal": Effort(40_000, 4096, 10, 30, 12, 48, 8, 600, 2),
+    "thorough": Effort(1_000_000, 32_768, 48, 100, 20, 256, 12, 3000, 12),
 }
 
 
@@ -195,8 +197,13 @@ class TilingSearch:
         score, _ = self._score(points)
         best = self._different(points, np.argsort(score, kind="stable"))
         self._climb(_Climbers(points[best], score[best]), self.effort.rounds)
+        vain = 0
         for _ in range(self.effort.restarts):
+            before = self.archive.score[0] if len(self.archive.score) else np.inf
             self._climb(self._shaken(), self.effort.rounds)
+            vain = vain + 1 if len(self.archive.score) and self.archive.score[0] >= before else 0
+            if vain == 2:
+                break
         return self.archive
 
     def _different(self, points: Ints, ranked: Ints) -> Ints:
