@@ -22,6 +22,7 @@ _HOME = {
     "Workload": "hwloop.spec.workload",
     "estimate_energy_table": "hwloop.energy",
     "simulate_batch": "hwloop.simulate",
+    "BatchCost": "hwloop.simulate",
     "LayerCost": "hwloop.simulate",
     "map_problem": "hwloop.mapper",
     "Memo": "hwloop.memo",
