@@ -11,6 +11,7 @@ import numpy as np
 from hwloop.pareto import hypervolume, knee
 
 ACCURACY_LOSS = 0.003  # the paper's 0.3 points
+_SEEN = 0.03
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,20 @@ class Front:
         close = [member for member in self.members if member.metrics["accuracy"] >= floor]
         return min(close, key=lambda m: m.metrics[metric]) if close else None
 
+    def best_by_test(self, loss: float = ACCURACY_LOSS, metric: str = "energy_pj") -> Member | None:
+        """Like `best_within`, chosen by the test set itself: optimistic, but how published figures are usually counted."""
+        wanted = self.reference.test_accuracy
+        if wanted is None:
+            return None
+        close = [m for m in self.members if m.test_accuracy is not None and m.test_accuracy >= wanted - loss - 1e-9]
+        return min(close, key=lambda m: m.metrics[metric]) if close else None
+
+    @property
+    def seen_validation(self) -> bool:
+        """Whether the reference scores so much better on the validation images that it was probably trained on them."""
+        test = self.reference.test_accuracy
+        return test is not None and self.reference.metrics["accuracy"] - test > _SEEN
+
     def factor(self, member: Member, metric: str = "energy_pj") -> float:
         """How many times less of `metric` a member needs than the reference."""
         return self.reference.metrics[metric] / member.metrics[metric]
@@ -123,7 +138,7 @@ def front_document(front: Front) -> dict[str, Any]:
             "test_accuracy": member.test_accuracy,
         }
 
-    best, bend = front.best_within(), front.knee()
+    best, by_test, bend = front.best_within(), front.best_by_test(), front.knee()
     return {
         "target": front.target,
         "objectives": list(front.objectives),
@@ -133,6 +148,8 @@ def front_document(front: Front) -> dict[str, Any]:
         "knee": None if bend is None else front.members.index(bend),
         "best_within_0.3_points": None if best is None else front.members.index(best),
         "energy_factor_within_0.3_points": None if best is None else front.factor(best),
+        "energy_factor_within_0.3_points_of_test": None if by_test is None else front.factor(by_test),
+        "reference_has_seen_validation": front.seen_validation,
         "evaluated": len(front.cloud),
         "hypervolumes": list(front.hypervolumes),
     }

@@ -89,6 +89,18 @@ def test_verdict_says_what_is_gained_or_that_nothing_is(front: Front) -> None:
     assert "no member" in verdict(replace(front, members=front.members[3:]))
 
 
+def test_a_reference_that_knew_the_validation_images_is_named(front: Front) -> None:
+    assert "trained on them" not in verdict(front)
+    knew = replace(front, reference=replace(front.reference, test_accuracy=0.90))
+    assert knew.seen_validation
+    assert "probably trained on them, so compare by the test set" in verdict(knew)
+    assert knew.best_by_test() is front.members[1]
+    assert front_document(knew)["reference_has_seen_validation"]
+    assert front_document(knew)["energy_factor_within_0.3_points_of_test"] == pytest.approx(5.0)
+    unread = replace(front, reference=replace(front.reference, test_accuracy=None))
+    assert unread.best_by_test() is None
+
+
 def test_plot_is_a_picture_and_a_bad_place_is_named(front: Front, tmp_path: Path) -> None:
     path = plot_fronts([front, replace(front, target="other")], tmp_path / "new" / "front.png", "toy")
     assert path.read_bytes().startswith(b"\x89PNG")
