@@ -32,7 +32,6 @@ from hwloop.spec.mapping import Mapping
 from hwloop.spec.problem import Problem, load_problem
 
 WORTH_IT = 0.97  # incomplete passes must promise at least this part of the objective: they are slow to cost and clumsy to build
-WALK_BUDGET = 20_000  # steps that the simulator may walk to cost them
 
 
 def map_problem(
@@ -189,9 +188,9 @@ class _Run:
         uneven = np.array([t.imperfect[short.rows[:, d]] for d, t in enumerate(model.tables)]).any(0)
         promising = np.flatnonzero(uneven & (archive.score < WORTH_IT * to_beat))
         visits = np.cumsum([self._visits(model, row) for row in short.rows[promising]])
-        promising = promising[: max(1, int(np.searchsorted(visits, WALK_BUDGET)))]
+        promising = promising[: max(1, int(np.searchsorted(visits, self.effort.imperfect)))]
         best: _Found | None = None
-        for row in promising[: self.effort.imperfect]:
+        for row in promising:
             batch = layout.batch(short[row : row + 1])
             found = self._cost_one(batch.to_mapping(0, self.problem.shape, self.architecture))
             if found is not None and (best is None or (found.value, found.tie) < (best.value, best.tie)):

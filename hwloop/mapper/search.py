@@ -35,7 +35,7 @@ class Effort:
         shortlist: tilings that the simulator costs.
         restarts: how often the best are shaken and climb again, at most; twice in vain is enough.
         table: rows of a dimension's table with imperfect factors.
-        imperfect: how many mappings with imperfect factors the simulator costs at most.
+        imperfect: steps that the simulator may walk to cost mappings with imperfect factors; 0 leaves them out.
     """
 
     exhaustive: int
@@ -51,8 +51,8 @@ class Effort:
 
 EFFORTS = {
     "quick": Effort(10_000, 1536, 6, 12, 8, 16, 1, 300, 0),
-    "normal": Effort(40_000, 4096, 10, 30, 12, 48, 8, 600, 2),
-    "thorough": Effort(1_000_000, 32_768, 48, 100, 20, 256, 12, 3000, 12),
+    "normal": Effort(40_000, 4096, 10, 30, 12, 48, 8, 600, 3000),
+    "thorough": Effort(1_000_000, 32_768, 48, 100, 20, 256, 12, 3000, 100_000),
 }
 
 
