@@ -110,7 +110,7 @@ def _key(figure: Any, fronts: Sequence[Front]) -> None:
     for i, front in enumerate(fronts):
         colour, marker = _COLOURS[i % len(_COLOURS)], _MARKERS[i % len(_MARKERS)]
         handles.append(Line2D([], [], color=colour, marker=marker, markersize=6, label=f"{front.target}{_knee_text(front)}"))
-    marks = {"markeredgecolor": _GREY, "color": _GREY, "linestyle": "none"}
+    marks: dict[str, Any] = {"markeredgecolor": _GREY, "color": _GREY, "linestyle": "none"}
     handles.append(
         Line2D([], [], marker="o", markerfacecolor="white", markersize=8, label="hollow: the dense reference", **marks)
     )

@@ -152,9 +152,9 @@ def _still_best(members: Sequence[Member], objectives: Sequence[Objective], budg
     """Those that the full mapping leaves feasible and not dominated, by falling accuracy, then rising energy."""
     metrics = [member.metrics for member in members]
     feasible = (to_g(metrics, budgets) <= 0).all(axis=1)
-    kept = [members[i] for i in np.flatnonzero(feasible)] or list(members)
+    kept = [members[i] for i in np.flatnonzero(feasible).tolist()] or list(members)
     mask = non_dominated(to_f([member.metrics for member in kept], objectives))
-    best = [kept[i] for i in np.flatnonzero(mask)]
+    best = [kept[i] for i in np.flatnonzero(mask).tolist()]
     return tuple(sorted(best, key=lambda m: (-m.metrics["accuracy"], m.metrics["energy_pj"])))
 
 
