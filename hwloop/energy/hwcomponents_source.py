@@ -16,7 +16,7 @@ from hwloop.energy.primitives import Figures
 from hwloop.errors import EnergyTableError
 from hwloop.units import PJ_PER_J, UM2_PER_M2
 
-PACKAGES = ("hwcomponents", "hwcomponents_cacti", "hwcomponents_library")
+PACKAGES = ("hwcomponents", "hwcomponents_cacti", "hwcomponents_library", "hwcomponents_neurosim")  # the third imports the last
 DRAM_WIDTHS = {"LPDDR4": 64, "LPDDR": 64, "DDR3": 64, "HBM2": 1024, "HBM3": 1024, "HBM4": 2048}
 _ACTIONS = {"register": "read", "comparator": "compare", "adder": "add", "multiplier": "multiply"}
 _CLASSES = {kind: f"Aladdin{kind.capitalize()}" for kind in _ACTIONS}

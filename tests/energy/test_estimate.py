@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from hwloop.energy import area_um2, check_covers, estimate_energy_table
+from hwloop.energy.hwcomponents_source import PACKAGES
 from hwloop.energy.listing import action_lines, differences
 from hwloop.errors import EnergyTableError
 from hwloop.spec.architecture import load_architecture
@@ -126,8 +127,8 @@ def test_without_hwcomponents_the_message_says_how_to_get_it() -> None:
 
 
 @pytest.mark.skipif(
-    any(find_spec(p) is None for p in ("hwcomponents", "hwcomponents_cacti", "hwcomponents_library")),
-    reason="hwcomponents, hwcomponents-cacti and hwcomponents-library are not installed",
+    any(find_spec(p) is None for p in PACKAGES),
+    reason=f"not all of {', '.join(PACKAGES)} are installed",
 )
 def test_shipped_agrees_with_hwcomponents_run_live() -> None:
     arch = open_architecture("eyeriss_168")
