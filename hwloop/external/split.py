@@ -19,7 +19,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from hwloop.errors import InfeasibleMappingError
-from hwloop.simulate import LayerCost
+from hwloop.simulate import DataSpaceCost, LayerCost
+from hwloop.simulate.sparse.context import rank_bits
 from hwloop.spec.energy_table import ComponentEnergy, EnergyTable
 from hwloop.spec.levels import Architecture, Level
 from hwloop.spec.mapping import Bypass, Loops
@@ -112,7 +113,8 @@ def split_levels(
             innermost = space == kept[-1]
             packing = Packing.of(level, bits.get(space, level.word_bits))
             origin[name] = level.name
-            levels.append(_narrow(level, name, space, bits.get(space, level.word_bits), packing, innermost))
+            targets = (space, *entry.bypass) if space == kept[0] else (space,)  # savings on data kept farther out stay on the way
+            levels.append(_narrow(level, name, targets, bits.get(space, level.word_bits), packing, innermost))
             loops += [replace(e, target=name) for e in own_loops] if innermost else []
             bypass.append(Bypass(name, (space,), tuple(s for s in spaces if s != space)))
             components.append(_component(whole, name, packing, innermost))
@@ -142,7 +144,7 @@ def share_bandwidth(system: SplitSystem, architecture: Architecture, counted: La
         have = {name: level.number(name, both / 2) for name in ("read_bandwidth", "write_bandwidth")}
         have["shared_bandwidth"] = level.number("shared_bandwidth", 0.0)
         for kind, bandwidth in have.items():
-            needs = {part: _row_share(system, level, part) * _words(counted, part, kind) for part in parts}
+            needs = {part: _row_share(system, level, part) * _words(system, counted, part, kind) for part in parts}
             total = sum(needs.values())
             for part in parts if bandwidth else ():
                 if needs[part]:
@@ -192,8 +194,8 @@ def check_fit(architecture: Architecture, cost: LayerCost, bits: Mapping[str, in
     return replace(cost, components=components)
 
 
-def _narrow(level: Level, name: str, space: str, word_bits: int, packing: Packing, innermost: bool) -> Level:
-    """The part of a level that keeps one data space; data passes its network once, however many parts there are."""
+def _narrow(level: Level, name: str, targets: tuple[str, ...], word_bits: int, packing: Packing, innermost: bool) -> Level:
+    """The part of a level that keeps `targets[0]`; data passes its network once, however many parts there are."""
     dropped = (*_SIZES, *_BANDWIDTHS, *(() if innermost else _LATENCIES))
     attributes: dict[str, object] = {k: v for k, v in level.attributes if k not in dropped}
     cluster = level.cluster_size
@@ -201,11 +203,11 @@ def _narrow(level: Level, name: str, space: str, word_bits: int, packing: Packin
     if level.entries is not None:
         attributes["entries"] = level.entries // level.block_size // packing.word_rows * packing.row_words
     sparse = SparseOptimizations(
-        tuple(r for r in level.sparse.representation if r.data_space == space),
+        tuple(r for r in level.sparse.representation if r.data_space == targets[0]),
         tuple(
             kept
             for action in level.sparse.actions
-            if (kept := replace(action, options=tuple(o for o in action.options if o.target == space))).options
+            if (kept := replace(action, options=tuple(o for o in action.options if o.target in targets))).options
         ),
     )
     return replace(level, name=name, attributes=tuple(attributes.items()), sparse=sparse)  # type: ignore[arg-type]
@@ -234,9 +236,22 @@ def _row_share(system: SplitSystem, level: Level, part: str) -> float:
     return level.block_size * packing.word_rows / packing.row_words
 
 
-def _words(counted: LayerCost, part: str, kind: str) -> float:
-    """Words that a split level moves a cycle, metadata included."""
+def _words(system: SplitSystem, counted: LayerCost, part: str, kind: str) -> float:
+    """Words that a split level moves over the whole problem, metadata included as Timeloop counts it."""
+    if part not in counted.components:  # it keeps nothing
+        return 0.0
     [space] = counted.components[part].dataspaces.values()
-    read = space.reads + space.gated_reads
-    written = space.fills + space.gated_fills + space.updates + space.gated_updates
+    level = system.architecture.level(part)
+    read = space.reads + space.gated_reads + _metadata_words(level, space, ("read", "gated_read"))
+    writes = ("fill", "gated_fill", "update", "gated_update")
+    written = space.fills + space.gated_fills + space.updates + space.gated_updates + _metadata_words(level, space, writes)
     return {"read_bandwidth": read, "write_bandwidth": written, "shared_bandwidth": read + written}[kind]
+
+
+def _metadata_words(level: Level, space: DataSpaceCost, kinds: tuple[str, ...]) -> int:
+    bits = 0.0
+    for ranks in (space.metadata[kind] for kind in kinds if kind in space.metadata):
+        for (metadata, payload), rank in zip(ranks, level.sparse.representation[0].ranks, strict=True):
+            metadata_bits, payload_bits = rank_bits(level, rank)
+            bits += metadata * metadata_bits + payload * payload_bits
+    return int(bits) // level.word_bits

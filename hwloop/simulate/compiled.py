@@ -71,6 +71,7 @@ class CompiledLevel:
         name: the level's name.
         spatial: whether it is a fan-out that stores nothing.
         word_bits: `datawidth` [bits].
+        space_bits: per data space, the width of its words [bits]: its own, else `word_bits`.
         block_size: words of `word_bits` in one vector access.
         row_words: per data space, words in a row; 1 when a word is wider than a row.
         word_rows: per data space, rows a word takes; 1 unless it is wider than a row.
@@ -95,6 +96,7 @@ class CompiledLevel:
     name: str
     spatial: bool
     word_bits: int
+    space_bits: tuple[int, ...]
     block_size: int
     row_words: tuple[int, ...]
     word_rows: tuple[int, ...]
@@ -252,6 +254,7 @@ def _compile_level(level: Level, names: list[str], energy_table: EnergyTable, wi
         name=level.name,
         spatial=spatial,
         word_bits=level.word_bits,
+        space_bits=tuple(level.word_bits if w is None else w for w in widths),
         block_size=block,
         row_words=row_words,
         word_rows=word_rows,

@@ -151,8 +151,8 @@ def _level_cycles(level: CompiledLevel, nest: Nest, index: int, tiles: list[Tile
         for more in (tile.gated_fills, tile.updates, tile.gated_updates):
             words_written = words_written if _is_zero(more) else words_written + more
         if tile.metadata:
-            words_read = words_read + _metadata_words(level, tile, ("read",))
-            words_written = words_written + _metadata_words(level, tile, ("fill", "update"))
+            words_read = words_read + _metadata_words(level.space_bits[s], tile, ("read",))
+            words_written = words_written + _metadata_words(level.space_bits[s], tile, ("fill", "update"))
         if not tile.even:
             idle = tile.instances == 0
             ratio = tile.x_expansion * tile.y_expansion / where(idle, 1.0, tile.instances)
@@ -174,12 +174,13 @@ def _level_cycles(level: CompiledLevel, nest: Nest, index: int, tiles: list[Tile
     return ceil(compute_cycles / slowdown)
 
 
-def _metadata_words(level: CompiledLevel, tile: TileActivity, kinds: tuple[str, ...]) -> Number:
+def _metadata_words(word_bits: int, tile: TileActivity, kinds: tuple[str, ...]) -> Number:
+    """Metadata moved, in words of the data space."""
     bits: Number = 0
     for (state, kind), traffic in tile.metadata.items():
         if kind in kinds and state != "skipped":
             bits = bits + traffic.bits
-    return bits // level.word_bits
+    return bits // word_bits
 
 
 def _leakage(compiled: Compiled, activity: Activity, index: int, cycles: Number) -> Number:

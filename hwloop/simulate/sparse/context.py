@@ -177,9 +177,8 @@ def _formats(level: Level, names: list[str], compiled: Compiled) -> tuple[Format
 def _format(level: Level, written: RepresentationFormat, compiled: Compiled) -> Format:
     ranks = tuple(
         Rank(
-            kind=rank.format,
-            metadata_bits=_word_bits(level, rank, rank.metadata_word_bits, default=1 if rank.format == "B" else None),
-            payload_bits=_word_bits(level, rank, rank.payload_word_bits, default=None),
+            rank.format,
+            *rank_bits(level, rank),
             groups=tuple(
                 frozenset(compiled.dimension_index[d] for d in group if d in compiled.dimension_index)
                 for group in rank.flattened_rank_ids
@@ -194,6 +193,12 @@ def _format(level: Level, written: RepresentationFormat, compiled: Compiled) -> 
             raise SpecError("architecture", where, "compressed ranks (CP, B, RLE) below uncompressed ones (UOP, UB)", rank.kind)
         plain = plain or rank.kind not in COMPRESSED
     return Format(ranks, outer_to_inner=written.rank_application_order != "inner_to_outer")
+
+
+def rank_bits(level: Level, rank: RankFormat) -> tuple[int, int]:
+    """Bits of a metadata word and of a payload word of a rank at a level."""
+    metadata = _word_bits(level, rank, rank.metadata_word_bits, default=1 if rank.format == "B" else None)
+    return metadata, _word_bits(level, rank, rank.payload_word_bits, default=None)
 
 
 def _word_bits(level: Level, rank: RankFormat, bits: int | None, default: int | None) -> int:
