@@ -32,6 +32,7 @@ from hwloop.spec.mapping import Mapping
 from hwloop.spec.problem import Problem, load_problem
 
 WORTH_IT = 0.97  # incomplete passes must promise at least this part of the objective: they are slow to cost and clumsy to build
+HONEST = 0.98  # the real program's walk can miss work of incomplete passes; a mapping that it credits for that is left out
 
 
 def map_problem(
@@ -203,6 +204,8 @@ class _Run:
         try:
             cost = self.simulation.one(mapping)
         except InfeasibleMappingError:
+            return None
+        if cost.computes < HONEST * self.problem.computes:
             return None
         value, tie = objective_values(self.objective, _One(cost.energy_pj, cost.cycles, cost.utilization))
         return _Found(mapping, float(value[0]), float(tie[0]), cost=cost)

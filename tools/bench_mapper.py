@@ -1,0 +1,169 @@
+"""Figures of the mapper: against Timeloop's random search, over whole networks, and quality over time.
+
+    python tools/bench_mapper.py reference [--shared ../shared] [--objective edp]   # every (arch, layer) Timeloop searched
+    python tools/bench_mapper.py networks [--workers 2]        # VGG-16, ResNet-18, MobileNetV2 at 224 x 224 on three dataflows
+    python tools/bench_mapper.py curve [--shared ../shared]    # objective against time by effort and seed
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import hwloop
+from hwloop.mapper import Item, MapResult, check, map_network, map_problem
+from hwloop.simulate.simulator import Simulator
+from hwloop.spec.architecture import Architecture
+from hwloop.spec.energy_table import EnergyTable
+from hwloop.spec.problem import Problem, conv2d_shape, make_problem
+
+ROOT = Path(__file__).resolve().parents[1]
+VGG16 = [
+    (3, 64, 224, 3, 1), (64, 64, 224, 3, 1), (64, 128, 112, 3, 1), (128, 128, 112, 3, 1), (128, 256, 56, 3, 1), (256, 256, 56, 3, 1),
+    (256, 256, 56, 3, 1), (256, 512, 28, 3, 1), (512, 512, 28, 3, 1), (512, 512, 28, 3, 1), (512, 512, 14, 3, 1), (512, 512, 14, 3, 1),
+    (512, 512, 14, 3, 1), (25088, 4096, 1, 1, 1), (4096, 4096, 1, 1, 1), (4096, 1000, 1, 1, 1),
+]  # fmt: skip
+RESNET18 = [
+    (3, 64, 112, 7, 2), *[(64, 64, 56, 3, 1)] * 4, (64, 128, 28, 3, 2), (64, 128, 28, 1, 2), *[(128, 128, 28, 3, 1)] * 3,
+    (128, 256, 14, 3, 2), (128, 256, 14, 1, 2), *[(256, 256, 14, 3, 1)] * 3, (256, 512, 7, 3, 2), (256, 512, 7, 1, 2),
+    *[(512, 512, 7, 3, 1)] * 3, (512, 1000, 1, 1, 1),
+]  # fmt: skip
+# MobileNetV2: expansion, channels out, blocks, stride (Sandler et al., CVPR 2018, table 2)
+INVERTED = [(1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1)]
+
+
+def _conv(c: int, m: int, p: int, r: int, stride: int) -> Problem:
+    return make_problem(conv2d_shape(), {"C": c, "M": m, "P": p, "Q": p, "R": r, "S": r, "Wstride": stride, "Hstride": stride})
+
+
+def mobilenet_v2() -> list[Problem]:
+    layers = [_conv(3, 32, 112, 3, 2)]
+    channels, plane = 32, 112
+    for expansion, out, blocks, stride in INVERTED:
+        for block in range(blocks):
+            hidden = channels * expansion
+            if expansion > 1:
+                layers.append(_conv(channels, hidden, plane, 1, 1))
+            step = stride if block == 0 else 1
+            plane //= step
+            sizes = {"C": hidden, "P": plane, "Q": plane, "R": 3, "S": 3, "Wstride": step, "Hstride": step}
+            layers.append(make_problem(conv2d_shape(depthwise=True), sizes))
+            layers.append(_conv(hidden, out, plane, 1, 1))
+            channels = out
+    return [*layers, _conv(320, 1280, 7, 1, 1), _conv(1280, 1000, 1, 1, 1)]
+
+
+NETWORKS = {
+    "VGG-16": [_conv(*x) for x in VGG16],
+    "ResNet-18": [_conv(*x) for x in RESNET18],
+    "MobileNetV2": mobilenet_v2(),
+}
+
+
+def table(head: list[str], rows: list[list[str]]) -> None:
+    widths = [max(len(r[i]) for r in [head, *rows]) for i in range(len(head))]
+    for row in [head, ["-" * w for w in widths], *rows]:
+        print("  ".join(cell.rjust(w) if i > 1 else cell.ljust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))))
+
+
+def _records(shared: Path) -> Iterator[tuple[dict, Problem, Architecture, EnergyTable]]:
+    folder = shared / "reference" / "mapper"
+    for line in (folder / "best_found.jsonl").read_text(encoding="utf-8").splitlines():
+        record = json.loads(line)
+        architecture = hwloop.load_architecture(folder / f"{record['arch']}.yaml")
+        yield record, hwloop.load_problem(record["problem"]), architecture, hwloop.load_energy_table(record["ert"])
+
+
+def reference(shared: Path, objective: str, effort: str) -> None:
+    rows, ours_s, theirs_s, worst = [], [], [], 0.0
+    for record, problem, architecture, ert in _records(shared):
+        theirs = Simulator(problem, architecture, ert).run(hwloop.load_mapping(record["mapping"]))
+        began = time.process_time()
+        ours = map_problem(problem, architecture, ert, objective=objective, effort=effort)
+        ours_s.append(time.process_time() - began)
+        theirs_s.append(record["seconds"])
+        assert check(ours.mapping, problem, architecture) == []
+        their_value = {"edp": theirs.edp, "energy": theirs.energy_pj, "cycles": float(theirs.cycles)}[objective]
+        ratio = ours.value / their_value
+        worst = max(worst, ratio)
+        padded = " ".join(f"{p.dimension}{p.size}->{p.covered}" for p in ours.padding)
+        rows.append([
+            record["arch"], record["layer"], f"{their_value:.4g}", f"{ours.value:.4g}", f"{ratio:.4f}", f"{record['seconds']:.1f}",
+            f"{ours_s[-1]:.3f}", str(ours.evaluated), padded, ours.ceiling.kind + " " + ours.ceiling.component,
+        ])  # fmt: skip
+    table(["arch", "layer", f"Timeloop's {objective}", "ours", "ours/theirs", "their s", "our CPU s", "tilings", "padding", "bound"], rows)
+    print(
+        f"\nworst ratio {worst:.4f}; Timeloop {sum(theirs_s):.0f} s (2 threads), ours {sum(ours_s):.2f} s (one core): "
+        f"1/{sum(theirs_s) / sum(ours_s):.0f}; median {statistics.median(ours_s):.3f} s, longest {max(ours_s):.3f} s"
+    )
+
+
+def networks(workers: int, effort: str) -> None:
+    specs = {
+        "row stationary": ("eyeriss_168", None), "weight stationary": ("tpu_like", None), "output stationary": ("shidiannao_like", None),
+    }  # fmt: skip
+    rows, began = [], time.perf_counter()
+    for dataflow, (name, _) in specs.items():
+        architecture = hwloop.load_architecture(ROOT / "arch_specs" / f"{name}.yaml")
+        beside = ROOT / "arch_specs" / f"{name}.ert.yaml"
+        ert = hwloop.load_energy_table(beside) if beside.exists() else hwloop.estimate_energy_table(architecture)
+        for net, problems in NETWORKS.items():
+            result = map_network([Item(f"{net} {i}", p) for i, p in enumerate(problems)], architecture, ert, workers=workers, effort=effort)
+            failed = sum(not isinstance(o, MapResult) for o in result.outcomes)
+            rows.append([
+                dataflow, net, str(len(problems)), str(result.mapped), str(failed), f"{result.energy_pj / 1e9:.3f}",
+                f"{result.cycles / 1e6:.2f}", f"{result.seconds:.1f}",
+            ])  # fmt: skip
+    table(["dataflow", "network", "layers", "distinct", "failed", "energy mJ", "Mcycles", "s"], rows)
+    print(f"\nall: {time.perf_counter() - began:.1f} s on {workers} workers")
+
+
+def curve(shared: Path, seeds: int) -> None:
+    """Objective over the best known, by time: the efforts against the time Timeloop took."""
+    best: dict[tuple[str, str], float] = {}
+    runs: dict[str, list[tuple[tuple[str, str], float, float]]] = {"Timeloop": []}
+    for record, problem, architecture, ert in _records(shared):
+        key = (record["arch"], record["layer"])
+        runs["Timeloop"].append((key, record["seconds"], record["energy_pj"] * record["cycles"]))
+        for effort in ("quick", "normal", "thorough"):
+            for seed in range(1 if effort == "thorough" else seeds):
+                began = time.process_time()
+                found = map_problem(problem, architecture, ert, effort=effort, seed=seed)
+                runs.setdefault(effort, []).append((key, time.process_time() - began, found.value))
+        best[key] = min(value for name in runs for k, _, value in runs[name] if k == key)
+    rows = []
+    for name, points in sorted(runs.items(), key=lambda r: statistics.median(p[1] for p in r[1])):
+        ratios = [value / best[key] for key, _, value in points]
+        seconds = [s for _, s, _ in points]
+        rows.append([
+            name, str(len(points)), f"{statistics.median(seconds):.3f}", f"{max(seconds):.2f}", f"{statistics.geometric_mean(ratios):.4f}",
+            f"{sorted(ratios)[int(0.9 * (len(ratios) - 1))]:.4f}", f"{max(ratios):.3f}",
+        ])  # fmt: skip
+    table(["search", "runs", "median s", "longest s", "EDP/best (mean)", "90%", "worst"], rows)
+
+
+def main(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=["reference", "networks", "curve"])
+    parser.add_argument("--shared", type=Path, default=ROOT.parent / "shared", help="folder of the reference data")
+    parser.add_argument("--objective", default="edp", choices=["edp", "energy", "cycles"])
+    parser.add_argument("--effort", default="normal", choices=["quick", "normal", "thorough"])
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--seeds", type=int, default=3)
+    options = parser.parse_args(arguments)
+    if options.what == "reference":
+        reference(options.shared, options.objective, options.effort)
+    elif options.what == "networks":
+        networks(options.workers, options.effort)
+    else:
+        curve(options.shared, options.seeds)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
