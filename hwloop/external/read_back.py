@@ -23,8 +23,8 @@ def cost_from_stats(text: str, architecture: Architecture, problem: Problem) -> 
     stats = parse_stats(text)
     blocks = stats["components"]
     computes = blocks[architecture.compute.name]
-    components = {level.name: _component(blocks[level.name]) for level in architecture.levels if level.name in blocks}
-    components = {name: c for name, c in components.items() if c.dataspaces or name == architecture.compute.name}
+    stored = [level.name for level in architecture.levels if level.kind != "spatial" and level.name in blocks]
+    components = {name: _component(blocks[name]) for name in stored}  # a level that keeps nothing still leaks
     actual = int(computes.get("Actual Computes (total)", computes.get("Computes (total)", problem.computes)))
     return LayerCost(
         energy_pj=sum(c.energy_pj for c in components.values()),
@@ -41,7 +41,7 @@ def cost_from_stats(text: str, architecture: Architecture, problem: Problem) -> 
 def _component(block: Mapping[str, Any]) -> ComponentCost:
     spaces = {name: _data_space(values) for name, values in block.get("dataspaces", {}).items()}
     leakage = _number(block, "Leakage energy (total)")
-    energy = sum(s.energy_pj for s in spaces.values()) + leakage if spaces else _number(block, "Energy (total)")
+    energy = sum(s.energy_pj for s in spaces.values()) + leakage + _number(block, "Energy (total)")
     used = max(
         (s.instances for s in spaces.values()), default=int(_first(block, "Utilized instances (max)", "Utilized instances"))
     )
