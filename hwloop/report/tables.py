@@ -102,7 +102,7 @@ def verdict(front: Front, loss: float = ACCURACY_LOSS) -> str:
     if best is None:
         lines = [f"{front.target}: no member of the front stays within {points} of the reference's validation accuracy"]
     else:
-        lines = [f"{front.target}: {_gain(front, best)}, within {points} of validation accuracy"]
+        lines = [f"{front.target}, within {points} of validation accuracy: {_gain(front, best)}"]
     if front.seen_validation:
         lines.append(
             f"  the reference scores {percent(front.reference.metrics['accuracy'])} on the validation images and "
