@@ -24,6 +24,8 @@ _WRAP = 1 << 64
 _TAIL = 10.0  # standard deviations (and twice as many counts) kept of a distribution: what is left out is far below 1e-17
 _VANISHES = 800.0  # a chance of less than exp(-this) is 0 in a double
 _LONGEST_PRODUCT = 1 << 20
+_FEW = 16
+_REMEMBERED = 512
 
 
 class DensityModel:
@@ -125,6 +127,10 @@ class Hypergeometric(DensityModel):
     """The nonzeros fall anywhere in the tensor: unstructured pruning (MICRO 2022 section 5.3.2).
 
     A tile is a draw of its size without replacement from a tensor of `size` values, `nonzeros` of which are not zero.
+
+    Probabilities are formed in long doubles and rounded once, because counts that follow are rounded up or down: the last bit
+    can decide. For tensors of more than 104,729 values the real program's own approximation is a bit or two off; a count that
+    lies on a whole number can then differ by 1.
     """
 
     name = "hypergeometric"
@@ -132,6 +138,7 @@ class Hypergeometric(DensityModel):
     def __init__(self, density: float, size: int) -> None:
         self.size = size
         self.nonzeros = ceil(density * size)
+        self._distributions: dict[int, tuple[Ints, Floats]] = {}
 
     def empty(self, tile: Key) -> float:
         """Probability that a tile of the tensor has no nonzero."""
@@ -146,15 +153,25 @@ class Hypergeometric(DensityModel):
         least, most = int(occupancies[0]), int(occupancies[-1])
         if drawn > size or drawn * least / size > _VANISHES:
             return np.zeros(occupancies.shape)
-        if len(occupancies) < 3 or most > _LONGEST_PRODUCT:
+        if len(occupancies) < 4 or most > _LONGEST_PRODUCT:
             return np.array([none_drawn(size, int(n), drawn) for n in occupancies])
-        steps = np.arange(min(most, size), dtype=np.longdouble)  # each nonzero in turn falls outside the part
-        chances = np.cumprod(np.maximum(size - drawn - steps, 0) / (size - steps))
-        return np.concatenate([[1.0], chances])[occupancies].astype(np.float64)
+        if drawn == size:
+            return np.where(occupancies == 0, 1.0, 0.0)
+        if most > int(occupancies[-2]) + 1:  # the fullest tile, far from the others
+            return np.append(self.empty_within(part, tile, occupancies[:-1]), none_drawn(size, most, drawn))
+        return _all_missed(size, drawn, occupancies)
 
     def occupancies(self, tile: Key) -> tuple[Ints, Floats]:
-        """Possible occupancies and their probabilities."""
-        total, marked, drawn = self.size, self.nonzeros, tile[0]
+        """Possible occupancies and their probabilities, remembered for the tiles asked for last."""
+        found = self._distributions.get(tile[0])
+        if found is None:
+            if len(self._distributions) >= _REMEMBERED:
+                self._distributions.clear()
+            found = self._distributions[tile[0]] = self._distribution(tile[0])
+        return found
+
+    def _distribution(self, drawn: int) -> tuple[Ints, Floats]:
+        total, marked = self.size, self.nonzeros
         low, high = max(0, drawn + marked - total), min(drawn, marked)
         if low == high:
             return np.array([low]), np.array([1.0])
@@ -198,6 +215,19 @@ class Hypergeometric(DensityModel):
     def value_density(self) -> float:
         """Expected density of a single value."""
         return self.nonzeros / self.size
+
+
+def _all_missed(size: int, drawn: int, marked: Ints) -> Floats:
+    """`none_drawn` for many numbers of marked values, ascending."""
+    if drawn < marked[0] and drawn <= _FEW:  # each value drawn in turn is none of the marked ones
+        rest = (size - marked).astype(np.longdouble)
+        chance = rest / size
+        for i in range(1, drawn):
+            chance *= np.maximum(rest - i, 0) / (size - i)
+        return chance.astype(np.float64)
+    steps = np.arange(min(int(marked[-1]), size), dtype=np.longdouble)  # each marked value in turn is not drawn
+    chances = np.cumprod(np.maximum(size - drawn - steps, 0) / (size - steps))
+    return np.concatenate([[1.0], chances])[marked].astype(np.float64)
 
 
 @lru_cache(maxsize=1 << 18)

@@ -9,6 +9,7 @@ The innermost rank's payloads are the values themselves and are not counted here
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,7 +41,7 @@ class Rank:
         return self.kind in COMPRESSED
 
 
-def rank_words(kind: str, most_fibers: int, shape: int, fibers_empty: Floats, coordinates_empty: Floats) -> tuple[Floats, Floats]:
+def rank_words(kind: str, most_fibers: int, shape: int, fibers_empty: Floats, coordinates_empty: Floats) -> tuple[Any, Any]:
     """Words of one rank of a tile.
 
     Args:
@@ -51,7 +52,7 @@ def rank_words(kind: str, most_fibers: int, shape: int, fibers_empty: Floats, co
         coordinates_empty: probability that a coordinate of it is, by case.
 
     Returns:
-        (metadata words, payload words), by case:
+        (metadata words, payload words), by case or a number for all cases:
 
         - UOP, uncompressed offset pairs: an offset a coordinate and one more (the row pointers of CSR).
         - CP, coordinate and payload: both for each nonempty coordinate (CSR's columns; COO when flattened).
@@ -60,53 +61,40 @@ def rank_words(kind: str, most_fibers: int, shape: int, fibers_empty: Floats, co
         - UB, uncompressed with a bitmask: a bit and a payload a coordinate, empty or not.
     """
     if kind == "UB":
-        every = np.full_like(fibers_empty, float(most_fibers * shape))
-        return every, every
+        return most_fibers * shape, most_fibers * shape
     fibers = most_fibers * (1.0 - fibers_empty)
     if kind == "UOP":
-        return np.zeros_like(fibers), fibers * (shape + 1)
+        return 0, fibers * (shape + 1)
     present = shape * (1.0 - coordinates_empty)
-    if kind == "RLE":
-        return present * fibers, present * fibers
-    present = np.ceil(present)
-    if kind == "B":
-        return fibers * shape, fibers * present
-    return present * fibers, present * fibers
+    if kind != "RLE":
+        present = np.ceil(present)
+    words = present * fibers
+    return (fibers * shape, words) if kind == "B" else (words, words)
 
 
-def tile_words(
-    ranks: tuple[Rank, ...], shapes: tuple[int, ...], empty: list[Floats], top_kept: bool
-) -> list[tuple[Floats, Floats]]:
+def tile_words(ranks: tuple[Rank, ...], shapes: tuple[int, ...], empty: list[Floats], top_kept: bool) -> Floats:
     """Words of all ranks of a tile.
+
+    The innermost rank that takes words has no payload: that is the values themselves.
 
     Args:
         ranks: innermost first.
         shapes: size of a fiber of each rank, innermost first.
-        empty: probability that a fiber of rank r is empty is `empty[r + 1]`, that a coordinate of it is, `empty[r]`.
+        empty: by case, the probability that a fiber of rank r is empty is `empty[r + 1]`, that a coordinate of it is, `empty[r]`.
         top_kept: a rank with fibers of 1 costs nothing, but for the outermost (True) or the innermost (False), whichever is
             assigned to loops first.
 
     Returns:
-        (metadata, payload) words by rank, innermost first.
+        `(rank, 2, case)`: metadata and payload words by rank, innermost first.
     """
-    out: list[tuple[Floats, Floats]] = []
-    zero = np.zeros_like(empty[0])
+    out = np.zeros((len(ranks), 2, len(empty[0])))
     fibers = 1
-    kept = len(ranks) - 1 if top_kept else 0
+    first = len(ranks) - 1 if top_kept else 0
+    innermost = next((r for r, shape in enumerate(shapes) if shape != 1 or r == first), 0)
     for r in range(len(ranks) - 1, -1, -1):
-        if shapes[r] == 1 and r != kept:
-            out.insert(0, (zero, zero))
-        else:
-            out.insert(0, rank_words(ranks[r].kind, fibers, shapes[r], empty[r + 1], empty[r]))
+        if shapes[r] != 1 or r == first:
+            out[r, 0], payload = rank_words(ranks[r].kind, fibers, shapes[r], empty[r + 1], empty[r])
+            if r != innermost:
+                out[r, 1] = payload
         fibers *= shapes[r]
-    return _without_values(out)
-
-
-def _without_values(words: list[tuple[Floats, Floats]]) -> list[tuple[Floats, Floats]]:
-    """Takes out the payloads of the innermost rank that is not empty: they are the values themselves."""
-    done = np.zeros(words[0][0].shape, bool)
-    for r, (metadata, payload) in enumerate(words):
-        here = ((metadata != 0) | (payload != 0)) & ~done
-        words[r] = (metadata, np.where(here, 0.0, payload))
-        done |= here
-    return words
+    return out

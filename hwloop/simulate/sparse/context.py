@@ -48,7 +48,7 @@ class SparseContext:
         spatial_savings: spatial skipping.
         gate_compute: whether a compute with a zero operand is gated.
         skip_compute: whether one with an operand that is not there is skipped.
-        metadata_words: per level, whether metadata words count as data words when two options are weighed.
+        metadata_word_bits: per level, the width of a metadata word unless a rank says otherwise [bits].
         decompresses: per level, whether it may hold uncompressed what the level above holds compressed.
         compresses: per level, whether it may send compressed what it holds uncompressed.
         lookup: what is known of tiles seen before.
@@ -62,7 +62,7 @@ class SparseContext:
     spatial_savings: tuple[Saving, ...]
     gate_compute: bool
     skip_compute: bool
-    metadata_words: tuple[int, ...]
+    metadata_word_bits: tuple[int, ...]
     decompresses: tuple[bool, ...]
     compresses: tuple[bool, ...]
     lookup: Lookup = field(default_factory=Lookup, compare=False)
@@ -119,7 +119,7 @@ def prepare(compiled: Compiled) -> SparseContext:
         spatial_savings=tuple(_savings(storage, "skipping_spatial", names)),
         gate_compute="gating" in compute.compute,
         skip_compute="skipping" in compute.compute,
-        metadata_words=tuple(int(level.number("metadata_datawidth", 0)) // level.word_bits for level in storage),
+        metadata_word_bits=tuple(int(level.number("metadata_datawidth", 0)) for level in storage),
         decompresses=tuple(bool(level.values.get("decompression_supported", False)) for level in storage),
         compresses=tuple(bool(level.values.get("compression_supported", False)) for level in storage),
     )

@@ -16,7 +16,7 @@ from hwloop.simulate.nest import Nest
 from hwloop.simulate.numeric import Number
 from hwloop.simulate.sparse.context import SparseContext
 from hwloop.simulate.sparse.nesting import Nesting
-from hwloop.simulate.sparse.occupancy import Format, Tree, expected_holding, largest_metadata, metadata_bits, vector_ratio
+from hwloop.simulate.sparse.occupancy import Format, Tree, expected_holding, metadata_bits, vector_ratio
 from hwloop.simulate.sparse.ranks import Trees, format_trees, plain_tree
 from hwloop.simulate.sparse.refusals import Refusals
 from hwloop.simulate.sparse.spaces import Space
@@ -197,12 +197,11 @@ def _one(space: Space, form: Format | None, row: Key, wide: int, size: int, pare
     shapes, rest = row[wide : wide + count], row[wide + count :]
     tree = Tree(shapes, tuple(rest[i : i + wide] for i in range(0, len(rest), wide)))
     holding = expected_holding(model, tile, size, form, tree, parent_knows)
-    largest = largest_metadata(model, tile, size, form, tree)
     density = holding.occupancy / size
     ratio = vector_ratio(model, tile, size, density, block) if form.compressed else 1.0
-    flat = [x for pair in (*holding.words, *largest) for x in pair]
-    bits = metadata_bits(form, largest)
-    return (holding.occupancy, density, holding.held, model.most_occupancy(tile), bits, ratio, *flat)
+    bits = metadata_bits(form, holding.largest)
+    most = model.most_occupancy(tile)
+    return (holding.occupancy, density, holding.held, most, bits, ratio, *holding.words, *holding.largest)
 
 
 def by_distinct(

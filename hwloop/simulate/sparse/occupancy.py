@@ -14,7 +14,7 @@ import numpy as np
 from hwloop.simulate.density import DensityModel, Key
 from hwloop.simulate.formats import Rank, tile_words
 
-Words = tuple[tuple[float, float], ...]
+Words = tuple[float, ...]  # metadata and payload words of each rank in turn, innermost first
 
 # Tiles of fewer vectors than this fill their vectors unevenly: by words in a vector, for densities of 0.1, 0.2, ... 1.0 (values
 # of the real program).
@@ -60,12 +60,14 @@ class Holding:
     Attributes:
         occupancy: expected nonzeros, of the tiles that are held at all.
         held: fraction of tiles that are held: those not empty, when the level above can tell.
-        words: expected (metadata, payload) words by rank, innermost first; empty without a format.
+        words: expected metadata and payload words, rank by rank, innermost first; empty without a format.
+        largest: likewise of the fullest tile there can be.
     """
 
     occupancy: float
     held: float
-    words: Words
+    words: Words = ()
+    largest: Words = ()
 
 
 def expected_holding(
@@ -92,33 +94,26 @@ def expected_holding(
             probabilities = probabilities / held
         probabilities = probabilities.copy()
         probabilities[0] = 0.0
-    words: Words = ()
-    if form is not None and tree is not None:
-        by_rank = _words(model, tile, size, form, tree, counts)
-        words = tuple((_sum(metadata * probabilities), _sum(payload * probabilities)) for metadata, payload in by_rank)
-    return Holding(_sum(counts * probabilities), held, words)
-
-
-def _sum(terms: Any) -> float:
-    """The sum in order, as the real program forms it: rounding up follows, so the last bit counts."""
-    return float(np.cumsum(terms)[-1]) if len(terms) else 0.0
-
-
-def largest_metadata(model: DensityModel, tile: Key, size: int, form: Format, tree: Tree) -> Words:
-    """(metadata, payload) words by rank, innermost first, of the fullest tile there can be."""
-    by_rank = _words(model, tile, size, form, tree, np.array([model.most_occupancy(tile)]))
-    return tuple((float(metadata[0]), float(payload[0])) for metadata, payload in by_rank)
-
-
-def _words(model: DensityModel, tile: Key, size: int, form: Format, tree: Tree, counts: Any) -> list[tuple[Any, Any]]:
+    occupancy = _sums(counts * probabilities)
+    if form is None or tree is None:
+        return Holding(float(occupancy), held)
+    cases = np.append(counts, model.most_occupancy(tile))  # the fullest tile comes last
     known = (size,) if model.by_size else tile
-    empty = [model.empty_within(part, known, counts) for part in (*tree.parts, tile)]
-    return tile_words(form.ranks, tree.shapes, empty, form.outer_to_inner)
+    empty = [model.empty_within(part, known, cases) for part in (*tree.parts, tile)]
+    by_case = tile_words(form.ranks, tree.shapes, empty, form.outer_to_inner).reshape(-1, len(cases))
+    words = _sums(by_case[:, :-1] * probabilities)
+    return Holding(float(occupancy), held, tuple(words.tolist()), tuple(by_case[:, -1].tolist()))
+
+
+def _sums(terms: Any) -> Any:
+    """Sums along the last axis, term by term as the real program forms them: rounding up follows, so the last bit counts."""
+    return np.cumsum(terms, axis=-1)[..., -1] if terms.shape[-1] else np.zeros(terms.shape[:-1])
 
 
 def metadata_bits(form: Format, words: Words) -> int:
     """Bits that these words take, rounded up."""
-    return ceil(sum(md * r.metadata_bits + pl * r.payload_bits for (md, pl), r in zip(words, form.ranks, strict=True)))
+    bits = [b for rank in form.ranks for b in (rank.metadata_bits, rank.payload_bits)]
+    return ceil(sum(count * b for count, b in zip(words, bits, strict=True)))
 
 
 def vector_ratio(model: DensityModel, tile: Key, size: int, density: float, block_size: int) -> float:
@@ -129,7 +124,7 @@ def vector_ratio(model: DensityModel, tile: Key, size: int, density: float, bloc
     if _EVEN_FROM[block_size][column] <= size // block_size or density <= 0.0:
         return 1.0
     counts, probabilities = model.occupancies(tile)
-    return _sum(np.ceil(counts / block_size) * probabilities) / (size * density / block_size)
+    return float(_sums(np.ceil(counts / block_size) * probabilities)) / (size * density / block_size)
 
 
 class Lookup:

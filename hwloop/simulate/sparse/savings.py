@@ -92,5 +92,6 @@ def _benefit(context: SparseContext, nest: Nest, held: list[list[Held]], target:
     metadata: Number = 0.0
     for words, payloads in sent.words:
         metadata = metadata + words + payloads
-    occupancy = held[source][target].occupancy + metadata * context.metadata_words[source]
+    data_words = context.metadata_word_bits[source] // level.space_bits[target]  # whole ones, as the real program has it
+    occupancy = held[source][target].occupancy + metadata * data_words
     return level.energy_pj["random", "read"] / level.row_words[target] * occupancy * chance
