@@ -1,8 +1,8 @@
 """Figures of the mapper: against Timeloop's random search, over whole networks, and quality over time.
 
-    python tools/bench_mapper.py reference [--shared ../shared] [--objective edp]   # every (arch, layer) Timeloop searched
-    python tools/bench_mapper.py networks [--workers 2]        # VGG-16, ResNet-18, MobileNetV2 at 224 x 224 on three dataflows
-    python tools/bench_mapper.py curve [--shared ../shared]    # objective against time by effort and seed
+python tools/bench_mapper.py reference [--shared ../shared] [--objective edp]   # every (arch, layer) Timeloop searched
+python tools/bench_mapper.py networks [--workers 2]        # VGG-16, ResNet-18, MobileNetV2 at 224 x 224 on three dataflows
+python tools/bench_mapper.py curve [--shared ../shared]    # objective against time by effort and seed
 """
 
 from __future__ import annotations
@@ -96,7 +96,21 @@ def reference(shared: Path, objective: str, effort: str) -> None:
             record["arch"], record["layer"], f"{their_value:.4g}", f"{ours.value:.4g}", f"{ratio:.4f}", f"{record['seconds']:.1f}",
             f"{ours_s[-1]:.3f}", str(ours.evaluated), padded, ours.ceiling.kind + " " + ours.ceiling.component,
         ])  # fmt: skip
-    table(["arch", "layer", f"Timeloop's {objective}", "ours", "ours/theirs", "their s", "our CPU s", "tilings", "padding", "bound"], rows)
+    table(
+        [
+            "arch",
+            "layer",
+            f"Timeloop's {objective}",
+            "ours",
+            "ours/theirs",
+            "their s",
+            "our CPU s",
+            "tilings",
+            "padding",
+            "bound",
+        ],
+        rows,
+    )
     print(
         f"\nworst ratio {worst:.4f}; Timeloop {sum(theirs_s):.0f} s (2 threads), ours {sum(ours_s):.2f} s (one core): "
         f"1/{sum(theirs_s) / sum(ours_s):.0f}; median {statistics.median(ours_s):.3f} s, longest {max(ours_s):.3f} s"
@@ -113,7 +127,9 @@ def networks(workers: int, effort: str) -> None:
         beside = ROOT / "arch_specs" / f"{name}.ert.yaml"
         ert = hwloop.load_energy_table(beside) if beside.exists() else hwloop.estimate_energy_table(architecture)
         for net, problems in NETWORKS.items():
-            result = map_network([Item(f"{net} {i}", p) for i, p in enumerate(problems)], architecture, ert, workers=workers, effort=effort)
+            result = map_network(
+                [Item(f"{net} {i}", p) for i, p in enumerate(problems)], architecture, ert, workers=workers, effort=effort
+            )
             failed = sum(not isinstance(o, MapResult) for o in result.outcomes)
             rows.append([
                 dataflow, net, str(len(problems)), str(result.mapped), str(failed), f"{result.energy_pj / 1e9:.3f}",

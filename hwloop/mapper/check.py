@@ -37,7 +37,9 @@ def check(mapping: Mapping, problem: Problem, architecture: Architecture, constr
     used = prod(b for loops in mapping.loops if loops.kind == "spatial" for b in _used(loops, problem).values())
     have = architecture.compute.instances
     if used < architecture.constraints.min_utilization * have:
-        found.append(f"{used} of {have} compute units are used, min_utilization asks for {architecture.constraints.min_utilization:g}")
+        found.append(
+            f"{used} of {have} compute units are used, min_utilization asks for {architecture.constraints.min_utilization:g}"
+        )
     return found
 
 

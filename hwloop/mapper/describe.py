@@ -57,7 +57,9 @@ def level_table(cost: LayerCost, architecture: Architecture) -> tuple[LevelRow, 
             )  # fmt: skip
     compute = cost.components[architecture.compute.name]
     share = compute.energy_pj / max(cost.energy_pj, 1e-300)
-    rows.append(LevelRow(architecture.compute.name, "", 0, None, compute.instances, 0, 0, 0, compute.energy_pj, share, compute.cycles))
+    rows.append(
+        LevelRow(architecture.compute.name, "", 0, None, compute.instances, 0, 0, 0, compute.energy_pj, share, compute.cycles)
+    )
     return tuple(rows)
 
 
@@ -127,7 +129,9 @@ def describe(result: MapResult, problem: Problem, architecture: Architecture) ->
     """The loop nest, the ceiling that binds, and what does not divide."""
     cost = result.cost
     lines = [loop_nest(result.mapping, problem, architecture, cost), ""]
-    lines.append(f"energy {cost.energy_pj:.6g} pJ, {cost.cycles} cycles, utilization {100 * cost.utilization:.1f}%, EDP {cost.edp:.6g} pJ cycles")
+    lines.append(
+        f"energy {cost.energy_pj:.6g} pJ, {cost.cycles} cycles, utilization {100 * cost.utilization:.1f}%, EDP {cost.edp:.6g} pJ cycles"
+    )
     lines.append(f"bound by {result.ceiling}")
     for p in result.padding:
         lines.append(f"{p.dimension}={p.size} is covered by factors of {p.covered}: the last passes are incomplete")

@@ -39,7 +39,9 @@ def _fan_out(space: Mapspace, tables: tuple[FactorTable, ...]) -> InfeasibleMapp
         held = _held(space, least)
         for axis, need, room in (("X", x, slot.room[0]), ("Y", y, slot.room[1])):
             if need > room:
-                return InfeasibleMappingError(f"{name} must spread {held} along {axis} (constraint), it has room for {room}", name)
+                return InfeasibleMappingError(
+                    f"{name} must spread {held} along {axis} (constraint), it has room for {room}", name
+                )
         if prod(least) > slot.room[0] * slot.room[1]:
             reason = f"{name} must spread {held} (constraint), it has room for {slot.room[0]} x {slot.room[1]}"
             return InfeasibleMappingError(reason, name)

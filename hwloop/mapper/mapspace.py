@@ -117,9 +117,7 @@ def build_mapspace(problem: Problem, architecture: Architecture) -> Mapspace:
     return Mapspace(problem, architecture, tuple(slots), tuple(rules), tuple(orders), _keep(problem, architecture))
 
 
-def _bounds(
-    problem: Problem, constraint: LoopConstraint | None, default: int | None
-) -> tuple[tuple[int, ...], tuple[int, ...]]:
+def _bounds(problem: Problem, constraint: LoopConstraint | None, default: int | None) -> tuple[tuple[int, ...], tuple[int, ...]]:
     low = [1] * len(problem.bounds)
     high = [default or bound for bound in problem.bounds]
     if constraint is None:
@@ -244,4 +242,6 @@ def _check_products(problem: Problem, architecture: Architecture, slots: list[Sl
         least = prod(slot.low[d] for slot in slots)
         bound = [f"{architecture.storage[s.level].name}>={s.low[d]}" for s in reversed(slots) if s.low[d] > 1]
         if least > size and len(bound) > 1:
-            raise InfeasibleMappingError(f"{name} is {size}, but its constraints multiply to {least} at least ({', '.join(bound)})")
+            raise InfeasibleMappingError(
+                f"{name} is {size}, but its constraints multiply to {least} at least ({', '.join(bound)})"
+            )

@@ -86,7 +86,9 @@ class CostModel:
         }
         self.spatial = {s.level: i for i, s in enumerate(slots) if s.spatial}
         self._dims = range(len(tables))
-        self._last_slot = [max((i for i, s in enumerate(slots) if s.level >= level), default=-1) for level in range(self.n_levels)]
+        self._last_slot = [
+            max((i for i, s in enumerate(slots) if s.level >= level), default=-1) for level in range(self.n_levels)
+        ]
         self._packed = [self._pack(d) for d in self._dims]
         self.choices = order_choices(space, compiled)
         self._ruled = {level for level, rule in enumerate(space.orders) if rule.first or rule.last}
@@ -97,7 +99,10 @@ class CostModel:
         table = self.tables[d]
         rows = [table.effective[:, slot] for slot in self.temporal.values()]
         for slot in self.spatial.values():
-            rows += [np.where(table.on_y[:, slot], 1.0, table.bounds[:, slot]), np.where(table.on_y[:, slot], table.bounds[:, slot], 1.0)]
+            rows += [
+                np.where(table.on_y[:, slot], 1.0, table.bounds[:, slot]),
+                np.where(table.on_y[:, slot], table.bounds[:, slot], 1.0),
+            ]
             rows.append(table.effective[:, slot])
         ones = np.ones(len(table))
         rows += [table.extents[:, slot] if slot >= 0 else ones for slot in self._last_slot]

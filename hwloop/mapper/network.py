@@ -64,12 +64,18 @@ class NetworkResult:
     @property
     def energy_pj(self) -> float:
         """Energy of all layers, repeats counted [pJ]; infinite when a layer has no mapping."""
-        return float(sum(_cost(o).energy_pj * i.count if _cost(o) else float("inf") for o, i in zip(self.outcomes, self.items, strict=True)))
+        return float(
+            sum(
+                _cost(o).energy_pj * i.count if _cost(o) else float("inf") for o, i in zip(self.outcomes, self.items, strict=True)
+            )
+        )
 
     @property
     def cycles(self) -> float:
         """Cycles of all layers one after the other, repeats counted; infinite when a layer has no mapping."""
-        return float(sum(_cost(o).cycles * i.count if _cost(o) else float("inf") for o, i in zip(self.outcomes, self.items, strict=True)))
+        return float(
+            sum(_cost(o).cycles * i.count if _cost(o) else float("inf") for o, i in zip(self.outcomes, self.items, strict=True))
+        )
 
 
 def _cost(outcome: Outcome) -> Any:

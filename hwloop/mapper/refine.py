@@ -97,7 +97,9 @@ class Refiner:
 
     def shortlist(self, archive: Archive, genes: Genes) -> Points:
         """The archive's tilings with the orders that the model chose."""
-        keep = np.broadcast_to(genes.keep(archive.points), (len(archive.points), self.model.n_levels, len(self.model.compiled.spaces)))
+        keep = np.broadcast_to(
+            genes.keep(archive.points), (len(archive.points), self.model.n_levels, len(self.model.compiled.spaces))
+        )
         return Points(genes.rows(archive.points), keep.copy(), archive.orders)
 
     def climb(self, best: Best, rounds: int, width: int) -> Best:
@@ -127,7 +129,9 @@ class Refiner:
                 changes.append(((level, k),))
         for i, a in enumerate(self._movable):
             for b in self._movable[i + 1 :]:
-                changes += [((a, j), (b, k)) for j in range(len(self.model.choices[a])) for k in range(len(self.model.choices[b]))]
+                changes += [
+                    ((a, j), (b, k)) for j in range(len(self.model.choices[a])) for k in range(len(self.model.choices[b]))
+                ]
         repeated = point[np.zeros(len(changes), np.int64)]
         for i, change in enumerate(changes):
             for level, k in change:

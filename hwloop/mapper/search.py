@@ -179,7 +179,9 @@ class TilingSearch:
         self.genes = Genes(space, model.tables)
         self._groups = [_spatial_groups(t, model) for t in self.tables]
         width = len(self.genes.sizes)
-        self.archive = Archive(effort.shortlist, np.zeros((0, width), np.int64), np.zeros(0), np.zeros((0, model.n_levels), np.int64))
+        self.archive = Archive(
+            effort.shortlist, np.zeros((0, width), np.int64), np.zeros(0), np.zeros((0, model.n_levels), np.int64)
+        )
 
     def run(self, starts: Ints) -> Archive:
         """Searches the mapspace.
@@ -323,7 +325,11 @@ class TilingSearch:
         both[np.arange(len(b)), genes[b]] = values[b]
         if len(both):
             more, _ = self._score(both)
-            points, owner, score = np.concatenate([points, both]), np.concatenate([owner, owner[a]]), np.concatenate([score, more])
+            points, owner, score = (
+                np.concatenate([points, both]),
+                np.concatenate([owner, owner[a]]),
+                np.concatenate([score, more]),
+            )
         order = np.lexsort((score, owner))
         _, leaders = np.unique(owner[order], return_index=True)
         leaders = order[leaders]
@@ -341,7 +347,10 @@ def _spatial_groups(table: FactorTable, model: CostModel) -> tuple[Array, tuple[
     n = len(table)
     columns = []
     for slot in model.spatial.values():
-        columns += [np.where(table.on_y[:, slot], 1, table.bounds[:, slot]), np.where(table.on_y[:, slot], table.bounds[:, slot], 1)]
+        columns += [
+            np.where(table.on_y[:, slot], 1, table.bounds[:, slot]),
+            np.where(table.on_y[:, slot], table.bounds[:, slot], 1),
+        ]
     if not columns:
         return np.ones((1, 0)), (np.arange(n), np.zeros(1, np.int64), np.array([n])), np.zeros(n, np.int64)
     key = np.zeros(n, np.int64)

@@ -121,8 +121,7 @@ def _orders(
             options = [Loops(level, kind, bounds, (*rest, *order)) for order in itertools.permutations(used)]
         else:
             options = [
-                Loops(level, kind, bounds, (*rest, *used[:at], *used[at:]), len(rest) + at)
-                for at in range(len(used) + 1)
+                Loops(level, kind, bounds, (*rest, *used[:at], *used[at:]), len(rest) + at) for at in range(len(used) + 1)
             ] + [Loops(level, kind, bounds, (*rest, *reversed(used)), len(rest) + at) for at in range(1, len(used))]
         per_place.append(options)
     spaces = [s.name for s in problem.shape.data_spaces]

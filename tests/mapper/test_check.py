@@ -51,7 +51,10 @@ def test_a_free_mapping_passes() -> None:
         ({"target": "glb", "type": "temporal", "permutation": ["M", "C"]}, "loops are .* from the innermost"),
         ({"target": "glb", "type": "temporal", "permutation": ["*", "C"]}, "loops are .* from the innermost"),
         ({"target": "inter_PE_spatial", "type": "spatial", "permutation": ["M", "C"], "split": 6}, "the constraint orders"),
-        ({"target": "glb", "type": "dataspace", "keep": [], "bypass": ["Weights"]}, "Weights is kept, the constraint bypasses it"),
+        (
+            {"target": "glb", "type": "dataspace", "keep": [], "bypass": ["Weights"]},
+            "Weights is kept, the constraint bypasses it",
+        ),
         ({"type": "utilization", "min": 1.5 / 1.5, "target": "reg"}, None),
     ],
 )

@@ -35,7 +35,10 @@ def test_small_spaces_give_the_optimum(dataflow: str, energies: EnergyTable) -> 
 
 
 def test_result_is_what_the_simulator_says(energies: EnergyTable) -> None:
-    problem, architecture = make_problem(conv2d_shape(), {"C": 16, "M": 32, "P": 8, "Q": 8, "R": 3, "S": 3}), make_dataflow("weight_stationary", 512)
+    problem, architecture = (
+        make_problem(conv2d_shape(), {"C": 16, "M": 32, "P": 8, "Q": 8, "R": 3, "S": 3}),
+        make_dataflow("weight_stationary", 512),
+    )
     found = map_problem(problem, architecture, energies)
     again = Simulator(problem, architecture, energies).run(found.mapping)
     assert again == found.cost
@@ -45,13 +48,19 @@ def test_result_is_what_the_simulator_says(energies: EnergyTable) -> None:
 
 @pytest.mark.parametrize("dataflow", sorted(DATAFLOWS))
 def test_same_arguments_same_mapping(dataflow: str, energies: EnergyTable) -> None:
-    problem, architecture = make_problem(conv2d_shape(), {"C": 24, "M": 36, "P": 14, "Q": 14, "R": 3, "S": 3}), make_dataflow(dataflow, 512)
+    problem, architecture = (
+        make_problem(conv2d_shape(), {"C": 24, "M": 36, "P": 14, "Q": 14, "R": 3, "S": 3}),
+        make_dataflow(dataflow, 512),
+    )
     a, b = (map_problem(problem, architecture, energies, seed=3, effort="quick") for _ in range(2))
     assert (a.mapping, a.value, a.evaluated) == (b.mapping, b.value, b.evaluated)
 
 
 def test_start_is_never_lost(energies: EnergyTable) -> None:
-    problem, architecture = make_problem(conv2d_shape(), {"C": 32, "M": 48, "P": 16, "Q": 12, "R": 3, "S": 3}), make_dataflow("row_stationary", 512)
+    problem, architecture = (
+        make_problem(conv2d_shape(), {"C": 32, "M": 48, "P": 16, "Q": 12, "R": 3, "S": 3}),
+        make_dataflow("row_stationary", 512),
+    )
     good = map_problem(problem, architecture, energies, effort="normal")
     again = map_problem(problem, architecture, energies, effort="quick", seed=7, start=[good.mapping])
     assert again.value <= good.value
@@ -93,14 +102,18 @@ def test_objective_of_the_wrong_shape(energies: EnergyTable) -> None:
 def test_a_capacity_that_a_constraint_overflows_is_named(energies: EnergyTable) -> None:
     problem = make_problem(conv2d_shape(), {"C": 4, "M": 4, "R": 11})
     architecture = make_dataflow("weight_stationary", temporal="factors: [R=11, C=1, M=1]")
-    with pytest.raises(InfeasibleMappingError, match=r"reg must hold R=11 \(constraint\) of Weights: needs 11 words .*, 8 fit") as raised:
+    with pytest.raises(
+        InfeasibleMappingError, match=r"reg must hold R=11 \(constraint\) of Weights: needs 11 words .*, 8 fit"
+    ) as raised:
         map_problem(problem, architecture, energies)
     assert (raised.value.level, raised.value.data_space) == ("reg", "Weights")
 
 
 def test_a_fan_out_that_a_constraint_overflows_is_named(energies: EnergyTable) -> None:
     architecture = make_dataflow("weight_stationary", spatial="permutation: [C, N, P, Q, R, S, M], factors: [C=8], split: 6")
-    with pytest.raises(InfeasibleMappingError, match=r"inter_PE_spatial must hold C=8 \(constraint\), its fan-out has room for 4"):
+    with pytest.raises(
+        InfeasibleMappingError, match=r"inter_PE_spatial must hold C=8 \(constraint\), its fan-out has room for 4"
+    ):
         map_problem(make_problem(conv2d_shape(), {"C": 16, "M": 4}), architecture, energies)
 
 
@@ -132,7 +145,8 @@ def test_awkward_sizes_do_not_fall_off_a_cliff(
     architecture = make_dataflow("weight_stationary", 4096, bandwidth=16)
     plane = {"P": 4, "Q": 4}
     found, padded = (
-        map_problem(make_problem(conv2d_shape(), {**n, **plane}), architecture, energies, objective=objective) for n in (size, even)
+        map_problem(make_problem(conv2d_shape(), {**n, **plane}), architecture, energies, objective=objective)
+        for n in (size, even)
     )
     assert found.value <= padded.value * 1.15
     assert check(found.mapping, make_problem(conv2d_shape(), {**size, **plane}), architecture) == []
@@ -143,7 +157,9 @@ def test_awkward_sizes_do_not_fall_off_a_cliff(
 
 def test_free_bypass_is_searched(energies: EnergyTable) -> None:
     problem = make_problem(conv2d_shape(), {"C": 8, "M": 8, "P": 4, "Q": 4, "R": 3, "S": 3})
-    free = make_dataflow("weight_stationary", 64, glb="keep: []", reg="keep: []", temporal="permutation: []", spatial="factors: []")
+    free = make_dataflow(
+        "weight_stationary", 64, glb="keep: []", reg="keep: []", temporal="permutation: []", spatial="factors: []"
+    )
     fixed = make_dataflow("weight_stationary", 64)
     found = map_problem(problem, free, energies)
     assert found.value <= map_problem(problem, fixed, energies).value
