@@ -280,6 +280,12 @@ def test_optimizations_that_no_level_can_have_are_refused(dram: str, message: st
         hwloop.simulate(MATMUL, accelerator, MAPPING, TABLE)
 
 
+def test_overbooking_is_refused_rather_than_ignored() -> None:
+    text = ARCHITECTURE.replace("depth: 512,", "depth: 512, allow_overbooking: true,") % (compressed("UOP", "CP"), compressed("CP"))
+    with pytest.raises(SpecError, match=r"glb\.attributes\.allow_overbooking: expected false at a level with a format"):
+        hwloop.simulate(MATMUL, hwloop.load_architecture(text), MAPPING, TABLE)
+
+
 def test_actual_data_is_refused_with_the_way_out() -> None:
     problem = hwloop.load_problem(MATMUL).with_densities({"A": Density("actual_data", 0.5, filename="a.txt")})
     accelerator = hwloop.load_architecture(ARCHITECTURE % (skipping("B", "A"), "{}"))

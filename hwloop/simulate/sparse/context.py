@@ -168,6 +168,9 @@ def _savings(storage: tuple[Level, ...], kind: str, names: list[str]) -> list[Sa
 
 def _formats(level: Level, names: list[str], compiled: Compiled) -> tuple[Format | None, ...]:
     out: list[Format | None] = [None] * len(names)
+    if level.sparse.representation and level.entries is not None and level.values.get("allow_overbooking"):
+        where = f"{level.name}.attributes.allow_overbooking"
+        raise SpecError("architecture", where, "false at a level with a format", True, "tiles are held at their fullest here")
     for written in level.sparse.representation:
         space = _index(level, "representation_format", written.data_space, names)
         out[space] = _format(level, written, compiled)
