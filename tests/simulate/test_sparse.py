@@ -281,7 +281,8 @@ def test_optimizations_that_no_level_can_have_are_refused(dram: str, message: st
 
 
 def test_overbooking_is_refused_rather_than_ignored() -> None:
-    text = ARCHITECTURE.replace("depth: 512,", "depth: 512, allow_overbooking: true,") % (compressed("UOP", "CP"), compressed("CP"))
+    text = ARCHITECTURE.replace("depth: 512,", "depth: 512, allow_overbooking: true,")
+    text = text % (compressed("UOP", "CP"), compressed("CP"))
     with pytest.raises(SpecError, match=r"glb\.attributes\.allow_overbooking: expected false at a level with a format"):
         hwloop.simulate(MATMUL, hwloop.load_architecture(text), MAPPING, TABLE)
 
