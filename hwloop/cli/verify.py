@@ -1,0 +1,190 @@
+"""`hwloop verify`: the simulator against recorded Timeloop runs, the real Timeloop, or the Eyeriss chip."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from hwloop.cli.common import Subparsers, add_command, add_output, print_json, progress_of
+from hwloop.energy import estimate_energy_table
+from hwloop.errors import SpecError
+from hwloop.external import silicon
+from hwloop.external.against import LiveCase, LiveReport, make_cases, run_against
+from hwloop.external.layers import distinct, network_layers
+from hwloop.external.simulators import find_simulator
+from hwloop.external.verify import Report, find_cases, lines_of, verify
+from hwloop.mapper.mapper import map_problem
+from hwloop.report.progress import Progress
+from hwloop.report.tables import table
+from hwloop.spec.energy_table import EnergyTable
+from hwloop.spec.mapping import Mapping
+from hwloop.spec.problem import Problem
+from hwloop.spec.resources import open_architecture
+
+_EXAMPLE = """hwloop verify corpus.jsonl.gz runs/
+  hwloop verify --against timeloop --arch eyeriss_168 --layers mobilenet --densities 1,0.5 --bits 16,8
+  hwloop verify --silicon"""
+_DESCRIPTION = """Holds hwloop's simulator against Timeloop and prints the agreement per quantity. A PATH is a corpus (JSON
+lines, .gz or not) or a folder with Timeloop runs in it (input.yaml, mapping.yaml, ERT.yaml, stats.txt each). --against runs
+the real Timeloop on PATH; --silicon compares with the Eyeriss chip's published figures. Exit code 1 when something differs."""
+_ARCHITECTURES = (
+    "eyeriss_168", "eyeriss_168_skipping", "tpu_like", "tpu_like_compressed", "shidiannao_like", "shidiannao_like_skipping",
+)  # fmt: skip
+_BUILT_IN = "built in"
+
+
+def add_parser(commands: Subparsers) -> None:
+    """Declares the arguments."""
+    parser = add_command(commands, "verify", "compare the simulator with the real Timeloop", _EXAMPLE, _DESCRIPTION)
+    parser.add_argument("paths", nargs="*", metavar="PATH", type=Path, help="corpora and folders of Timeloop runs")
+    parser.add_argument(
+        "--exact", action="store_true", help="let no difference of sparse runs pass as rounding (counts by 1, energy by 0.01%%)"
+    )
+    live = parser.add_argument_group("against the real Timeloop")
+    live.add_argument("--against", choices=("timeloop",), help="run it, on the mappings that hwloop's mapper finds")
+    live.add_argument("--arch", default=",".join(_ARCHITECTURES), metavar="A,B,...", help="(default: %(default)s)")
+    live.add_argument(
+        "--layers", default="vgg16,mobilenet", metavar="NET,...", help="alexnet, vgg16, mobilenet (default: %(default)s)"
+    )
+    live.add_argument("--densities", default="1,0.5,0.1", metavar="D,...", help="of weights and inputs (default: %(default)s)")
+    live.add_argument("--bits", default="16,8,4", metavar="N,...", help="of weights and inputs (default: %(default)s)")
+    live.add_argument(
+        "--effort", default="quick", choices=("quick", "normal", "thorough"), help="of the mapper (default: %(default)s)"
+    )
+    live.add_argument("--most", type=int, metavar="N", help="at most N distinct layers a network")
+    live.add_argument("--timeout", type=float, default=120.0, metavar="S", help="of one Timeloop run (default: %(default)s)")
+    chip = parser.add_argument_group("against the chip")
+    chip.add_argument(
+        "--silicon",
+        nargs="?",
+        const=_BUILT_IN,
+        metavar="FILE",
+        help="compare with Eyeriss' measured layers (JSSC 2017), or FILE's",
+    )
+    add_output(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Compares and prints."""
+    modes = [bool(args.paths), args.against is not None, args.silicon is not None]
+    if sum(modes) != 1:
+        raise SpecError("<arguments>", "verify", "PATHs, --against timeloop or --silicon", "none or several of them")
+    if args.paths:
+        return _recorded(args)
+    return _live(args) if args.against else _silicon(args)
+
+
+def _recorded(args: argparse.Namespace) -> int:
+    progress = progress_of(args)
+    reports: dict[str, Report] = {}
+    for path in args.paths:
+        readers = find_cases(path)
+        with progress.task(f"verify {path}", len(readers)) as task:
+            reports[str(path)] = verify(readers, args.exact, task.advance)
+    if args.json:
+        print_json({path: report.to_dict() for path, report in reports.items()})
+    else:
+        for path, report in reports.items():
+            print(f"{path}: {'agrees' if report.agrees else 'DIFFERS'}", *lines_of(report), sep="\n")
+    return 0 if all(report.agrees for report in reports.values()) else 1
+
+
+def _live(args: argparse.Namespace) -> int:
+    outside = find_simulator(args.against, args.timeout)
+    progress = progress_of(args)
+    groups: dict[str, list[LiveCase]] = {}
+    for name in args.arch.split(","):
+        groups[Path(name).stem] = _cases(name, args, progress)
+    with progress.task(f"run {outside.name} {outside.version}", sum(map(len, groups.values()))) as task:
+        report = run_against(outside, groups, task.advance)
+    if args.json:
+        print_json(_live_document(report))
+    else:
+        _print_live(report)
+    return 0 if report.agrees else 1
+
+
+def _cases(name: str, args: argparse.Namespace, progress: Progress) -> list[LiveCase]:
+    architecture = open_architecture(name)
+    layers = [layer for network in args.layers.split(",") for layer in distinct(network_layers(network))[: args.most]]
+    densities, bits = _numbers(args.densities, "densities", 1), [int(n) for n in _numbers(args.bits, "bits", 64)]
+    tables: dict[tuple[int, ...], EnergyTable] = {}
+
+    def energies(widths: Any) -> EnergyTable:
+        return tables.setdefault(tuple(widths.values()), estimate_energy_table(architecture, "shipped", widths))
+
+    with progress.task(f"map {len(layers)} layers on {name}", len(layers) * len(bits)) as task:
+
+        def find(problem: Problem, widths: dict[str, int]) -> Mapping:
+            best = map_problem(problem, architecture, energies(widths), bits=widths, effort=args.effort)
+            task.advance(problem.name)
+            return best.mapping
+
+        return make_cases(Path(name).stem, architecture, layers, densities, bits, energies, find)
+
+
+def _numbers(text: str, what: str, most: float) -> list[float]:
+    try:
+        values = [float(part) for part in text.split(",")]
+    except ValueError:
+        values = []
+    if not values or not all(0 < value <= most for value in values):
+        raise SpecError("<arguments>", what, f"numbers above 0 up to {most:g}, with commas between", text)
+    return values
+
+
+def _print_live(report: LiveReport) -> None:
+    rows = []
+    for name, group in report.groups.items():
+        counted = [a for q, a in group.quantities.items() if q not in ("feasibility", "energy", "data space energy", "leakage")]
+        compared, equal = sum(a.compared for a in counted), sum(a.equal for a in counted)
+        gap = f"{report.energy_gap[name]:.1e}"
+        rows.append([name, str(group.cases), str(group.refused), f"{equal}/{compared}", gap, "yes" if group.agrees else "NO"])
+    print(table(rows, ["accelerator", "runs", "both refuse", "counts and cycles equal", "largest energy gap", "agrees"]))
+    for group in report.groups.values():
+        for line in lines_of(group):
+            if line.startswith(("differs", "failed", "rounding")):
+                print(line)
+    for case, why in report.unanswered.items():
+        print(f"no answer: {case}: {why}")
+    print("time: " + ", ".join(f"{name} {seconds:.2f} s" for name, seconds in report.seconds.items()))
+
+
+def _live_document(report: LiveReport) -> dict[str, Any]:
+    return {
+        "agrees": report.agrees,
+        "groups": {name: group.to_dict() | {"energy_gap": report.energy_gap[name]} for name, group in report.groups.items()},
+        "no_answer": report.unanswered,
+        "seconds": report.seconds,
+    }
+
+
+def _silicon(args: argparse.Namespace) -> int:
+    chip = silicon.measured(None if args.silicon == _BUILT_IN else Path(args.silicon))
+    architectures = [open_architecture(name) for name in ("eyeriss_168", "eyeriss_168_gating")]
+    dense, gating = (silicon.Machine(a, estimate_energy_table(a)) for a in architectures)
+    progress = progress_of(args)
+
+    def find(problem: Problem) -> Mapping:
+        return map_problem(problem, dense.architecture, dense.table, effort=args.effort).mapping
+
+    model = []
+    with progress.task("model the chip's layers", len(chip)) as task:
+        for row in silicon.modelled(chip, dense, gating, find):
+            model.append(row)
+            task.advance(row.layer)
+    gaps = silicon.gaps(chip, tuple(model))
+    if args.json:
+        print_json({"layers": gaps, "causes": list(silicon.CAUSES)})
+        return 0
+    cells = [
+        [f"{g['network']} {g['layer']}", *(f"{g[q]['measured']:.4g} / {g[q]['modelled']:.4g}" for q in silicon.QUANTITIES)]
+        for g in gaps
+    ]
+    print("measured on the chip / modelled, whole batch\n")
+    print(table(cells, ["layer", *silicon.QUANTITIES]))
+    print("\nwhere the gaps come from:")
+    for cause in silicon.CAUSES:
+        print(f"- {cause}")
+    return 0
