@@ -36,6 +36,7 @@ ALLOWED: dict[str, set[str]] = {
     "report": COMPOSED,
     "run": COMPOSED | {"search", "report"},
     "cli": COMPOSED | {"search", "report", "run"},
+    "__main__": {"cli"},
 }
 # The only rooms that may import these libraries.
 HOMES = {
