@@ -24,9 +24,9 @@ from hwloop.spec.problem import Problem, conv2d_shape, make_problem
 
 ROOT = Path(__file__).resolve().parents[1]
 VGG16 = [
-    (3, 64, 224, 3, 1), (64, 64, 224, 3, 1), (64, 128, 112, 3, 1), (128, 128, 112, 3, 1), (128, 256, 56, 3, 1), (256, 256, 56, 3, 1),
-    (256, 256, 56, 3, 1), (256, 512, 28, 3, 1), (512, 512, 28, 3, 1), (512, 512, 28, 3, 1), (512, 512, 14, 3, 1), (512, 512, 14, 3, 1),
-    (512, 512, 14, 3, 1), (25088, 4096, 1, 1, 1), (4096, 4096, 1, 1, 1), (4096, 1000, 1, 1, 1),
+    (3, 64, 224, 3, 1), (64, 64, 224, 3, 1), (64, 128, 112, 3, 1), (128, 128, 112, 3, 1), (128, 256, 56, 3, 1),
+    *[(256, 256, 56, 3, 1)] * 2, (256, 512, 28, 3, 1), *[(512, 512, 28, 3, 1)] * 2, *[(512, 512, 14, 3, 1)] * 3,
+    (25088, 4096, 1, 1, 1), (4096, 4096, 1, 1, 1), (4096, 1000, 1, 1, 1),
 ]  # fmt: skip
 RESNET18 = [
     (3, 64, 112, 7, 2), *[(64, 64, 56, 3, 1)] * 4, (64, 128, 28, 3, 2), (64, 128, 28, 1, 2), *[(128, 128, 28, 3, 1)] * 3,
@@ -93,8 +93,9 @@ def reference(shared: Path, objective: str, effort: str) -> None:
         worst = max(worst, ratio)
         padded = " ".join(f"{p.dimension}{p.size}->{p.covered}" for p in ours.padding)
         rows.append([
-            record["arch"], record["layer"], f"{their_value:.4g}", f"{ours.value:.4g}", f"{ratio:.4f}", f"{record['seconds']:.1f}",
-            f"{ours_s[-1]:.3f}", str(ours.evaluated), padded, ours.ceiling.kind + " " + ours.ceiling.component,
+            record["arch"], record["layer"], f"{their_value:.4g}", f"{ours.value:.4g}", f"{ratio:.4f}",
+            f"{record['seconds']:.1f}", f"{ours_s[-1]:.3f}", str(ours.evaluated),
+            padded, ours.ceiling.kind + " " + ours.ceiling.component,
         ])  # fmt: skip
     table(
         [
@@ -118,11 +119,9 @@ def reference(shared: Path, objective: str, effort: str) -> None:
 
 
 def networks(workers: int, effort: str) -> None:
-    specs = {
-        "row stationary": ("eyeriss_168", None), "weight stationary": ("tpu_like", None), "output stationary": ("shidiannao_like", None),
-    }  # fmt: skip
+    specs = {"row stationary": "eyeriss_168", "weight stationary": "tpu_like", "output stationary": "shidiannao_like"}
     rows, began = [], time.perf_counter()
-    for dataflow, (name, _) in specs.items():
+    for dataflow, name in specs.items():
         architecture = hwloop.load_architecture(ROOT / "arch_specs" / f"{name}.yaml")
         beside = ROOT / "arch_specs" / f"{name}.ert.yaml"
         ert = hwloop.load_energy_table(beside) if beside.exists() else hwloop.estimate_energy_table(architecture)
@@ -157,7 +156,8 @@ def curve(shared: Path, seeds: int) -> None:
         ratios = [value / best[key] for key, _, value in points]
         seconds = [s for _, s, _ in points]
         rows.append([
-            name, str(len(points)), f"{statistics.median(seconds):.3f}", f"{max(seconds):.2f}", f"{statistics.geometric_mean(ratios):.4f}",
+            name, str(len(points)), f"{statistics.median(seconds):.3f}", f"{max(seconds):.2f}",
+            f"{statistics.geometric_mean(ratios):.4f}",
             f"{sorted(ratios)[int(0.9 * (len(ratios) - 1))]:.4f}", f"{max(ratios):.3f}",
         ])  # fmt: skip
     table(["search", "runs", "median s", "longest s", "EDP/best (mean)", "90%", "worst"], rows)

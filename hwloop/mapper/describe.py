@@ -129,9 +129,7 @@ def describe(result: MapResult, problem: Problem, architecture: Architecture) ->
     """The loop nest, the ceiling that binds, and what does not divide."""
     cost = result.cost
     lines = [loop_nest(result.mapping, problem, architecture, cost), ""]
-    lines.append(
-        f"energy {cost.energy_pj:.6g} pJ, {cost.cycles} cycles, utilization {100 * cost.utilization:.1f}%, EDP {cost.edp:.6g} pJ cycles"
-    )
+    lines.append(f"energy {cost.energy_pj:.6g} pJ, {cost.cycles} cycles, utilization {cost.utilization:.1%}, EDP {cost.edp:.6g}")
     lines.append(f"bound by {result.ceiling}")
     for p in result.padding:
         lines.append(f"{p.dimension}={p.size} is covered by factors of {p.covered}: the last passes are incomplete")

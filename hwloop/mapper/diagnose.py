@@ -81,7 +81,8 @@ def _capacity(space: Mapspace, tables: tuple[FactorTable, ...], model: CostModel
 
 def _need(model: CostModel, index: int, s: int, extents: list[int]) -> float:
     level, space = model.compiled.levels[index], model.compiled.spaces[s]
-    words = prod(1 + sum(c * (extents[d] - 1) for d, c in rank) for rank in space.ranks) * float(model.shrink[index, s])
+    tile = np.array([float(prod(1 + sum(c * (extents[d] - 1) for d, c in rank) for rank in space.ranks))])
+    words = float(model.prices.stored(index, s, tile)[0])
     if level.by_rows:
         return float(np.ceil(words / level.row_words[s]) * level.word_rows[s])
     return float(np.ceil(words))

@@ -115,7 +115,7 @@ class Layout:
         return MappingBatch(factors, order, points.keep, rests, spatial)
 
     def points(self, batch: MappingBatch) -> tuple[Points, NDArray[np.bool_]]:
-        """The points nearest to mappings: the same tilings and keeps, and the first candidate order with the same innermost loops.
+        """The points nearest to mappings: the same tilings and keeps, and the candidate orders with the same innermost loops.
 
         Returns:
             the points, and whether each mapping's tiling is in the factor tables (where not, the row means nothing).

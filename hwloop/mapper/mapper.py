@@ -32,7 +32,7 @@ from hwloop.spec.mapping import Mapping
 from hwloop.spec.problem import Problem, load_problem
 
 WORTH_IT = 0.97  # incomplete passes must promise at least this part of the objective: they are slow to cost and clumsy to build
-HONEST = 0.98  # the real program's walk can miss work of incomplete passes; a mapping that it credits for that is left out
+HONEST = 0.9  # the real program's walk misses some work of incomplete passes; a mapping that it credits for more is left out
 
 
 def map_problem(
@@ -53,8 +53,8 @@ def map_problem(
         arch: an `Architecture`, or what `load_architecture` takes.
         ert: an `EnergyTable`, or what `load_energy_table` takes; never rescaled.
         constraints: what a mapping may do, in place of the accelerator's own on the same level and kind.
-        objective: `edp`, `energy`, `cycles`, or a function of costs (`energy_pj`, `cycles`, `utilization`, arrays `(batch,)`) that
-            returns an array, minimised.
+        objective: `edp`, `energy`, `cycles`, or a function of costs (`energy_pj`, `cycles`, `utilization`, arrays `(batch,)`)
+            that returns an array, minimised.
         bits: width of the values of a data space [bits], as in `simulate`.
         start: known good mappings, e.g. of the same layer at another density; those the constraints allow are starting points,
             and the result is at least as good as the best of them.
@@ -152,7 +152,7 @@ class _Run:
     def _tools(self, imperfect: bool, effort: Effort) -> tuple[CostModel, Layout, TilingSearch]:
         tables = factor_tables(self.space, imperfect, effort.table)
         compiled = self.simulation.compiled
-        model = CostModel(self.space, tables, compiled, self.simulation.shrink)
+        model = CostModel(self.space, tables, compiled, self.simulation.prices)
         return model, Layout(self.space, tables, compiled), TilingSearch(self.space, model, self.objective, effort, self.seed)
 
     def _perfect(self, start: MappingBatch | None) -> _Found:
@@ -171,6 +171,8 @@ class _Run:
             best = refiner.best_of(short, best)
         if from_start is not None and len(from_start):
             best = refiner.best_of(from_start, best)
+        if self.simulation.sparse:
+            best = self._sparse_starts(search, refiner, best)
         best = refiner.climb(best, self.effort.rounds, self.effort.shortlist * 2)
         self.evaluated += archive.evaluated + refiner.evaluated
         self.simulated += refiner.evaluated
@@ -179,8 +181,21 @@ class _Run:
         mapping = layout.batch(best.points).to_mapping(0, self.problem.shape, self.architecture)
         return _Found(mapping, best.value, best.tie)
 
+    def _sparse_starts(self, search: TilingSearch, refiner: Refiner, best: Best) -> Best:
+        """Climbs by the simulator alone from where it finds most saved: the model ignores what is skipped."""
+        points = refiner.feasible(search, self.effort.starts // 4)
+        if not len(points):
+            return best
+        value, tie = refiner.cost(points)
+        for i in np.lexsort((tie, value))[: self.effort.climbers // 2]:
+            if np.isfinite(value[i]):
+                start = Best(points[np.array([i])], float(value[i]), float(tie[i]))
+                end = refiner.climb(start, self.effort.rounds, 8 * self.effort.shortlist)
+                best = end if (end.value, end.tie) < (best.value, best.tie) else best
+        return best
+
     def _imperfect(self, to_beat: float) -> _Found | None:
-        """The best mapping with incomplete last passes, where the model promises a gain; costing these takes the simulator long."""
+        """The best mapping with incomplete last passes, where the model promises a gain; costing these takes long."""
         model, layout, search = self._tools(True, EFFORTS["quick"])
         archive = search.run(np.zeros((0, len(search.genes.sizes)), np.int64))
         self.evaluated += archive.evaluated
@@ -207,7 +222,8 @@ class _Run:
             return None
         if cost.computes < HONEST * self.problem.computes:
             return None
-        value, tie = objective_values(self.objective, _One(cost.energy_pj, cost.cycles, cost.utilization))
+        missed = max(self.problem.computes / cost.computes, 1.0)  # its energy is not what is compared
+        value, tie = objective_values(self.objective, _One(cost.energy_pj * missed, cost.cycles, cost.utilization))
         return _Found(mapping, float(value[0]), float(tie[0]), cost=cost)
 
     def _visits(self, model: CostModel, row: NDArray[np.int64]) -> float:

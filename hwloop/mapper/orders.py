@@ -1,7 +1,8 @@
 """The loop orders that differ in cost.
 
 Of all orders of a level's temporal loops only a few matter: which data space's tile rests (the loops that do not index it stand
-innermost) and, where a window slides, along which dimension it slides first. Every other order costs what one of these does, or more.
+innermost) and, where a window slides, along which dimension it slides first. Every other order costs
+what one of these does, or more.
 """
 
 from __future__ import annotations
@@ -42,11 +43,14 @@ def _choices(space: Mapspace, compiled: Compiled, level: int) -> list[OrderChoic
         outer = [d for d in free if d in resting.dimensions]
         first = [d for d in inner if d in sliding] or [d for d in outer if d in sliding]
         for d in first or [-1]:
-            ordered = sorted(inner, key=lambda k, d=d: (k != d, k not in sliding)) + sorted(
-                outer, key=lambda k, d=d: (k != d, k not in sliding)
-            )
+            ordered = (*_led_by(d, inner, sliding), *_led_by(d, outer, sliding))
             out.append(OrderChoice(g, d, (*rule.first, *ordered, *rule.last)))
     unique: dict[tuple[int, ...], OrderChoice] = {}
     for choice in out:
         unique.setdefault(choice.order, choice)
     return list(unique.values())
+
+
+def _led_by(first: int, dims: list[int], sliding: set[int]) -> list[int]:
+    """The dimensions with `first` in front, if it is among them, then those that windows slide along."""
+    return sorted(dims, key=lambda d: (d != first, d not in sliding))

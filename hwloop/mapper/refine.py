@@ -6,13 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hwloop.mapper.factors import FactorTable
+from hwloop.mapper.genes import Archive, Genes
 from hwloop.mapper.layout import Layout, Points
 from hwloop.mapper.model import CostModel
 from hwloop.mapper.objective import Array, Objective, objective_values
-from hwloop.mapper.search import FITS, Archive, Genes
+from hwloop.mapper.search import FITS, TilingSearch
 from hwloop.simulate.result import BatchCost
 from hwloop.spec.batch import MappingBatch
 
@@ -102,6 +102,17 @@ class Refiner:
         )
         return Points(genes.rows(archive.points), keep.copy(), archive.orders)
 
+    def feasible(self, search: TilingSearch, n: int) -> Points:
+        """Of `n` fresh starts of the search those that the model says fit, with the orders it chooses."""
+        points = search.starts(n)
+        keep = np.broadcast_to(search.genes.keep(points), (n, self.model.n_levels, len(self.model.compiled.spaces))).copy()
+        rows = search.genes.rows(points)
+        estimate = self.model.evaluate(rows, keep)
+        orders = np.zeros((n, self.model.n_levels), np.int64)
+        for level, chosen in estimate.orders.items():
+            orders[:, level] = chosen
+        return Points(rows, keep, orders)[estimate.overflow <= FITS].unique()
+
     def climb(self, best: Best, rounds: int, width: int) -> Best:
         """Goes downhill from the best point: other orders, single and paired moves that the model likes, other keeps.
 
@@ -123,7 +134,7 @@ class Refiner:
 
     def _orders_near(self, point: Points) -> Points:
         """Every candidate order of every level, and the model's choices for every pair of levels."""
-        changes = []
+        changes: list[tuple[tuple[int, int], ...]] = []
         for level in self._movable:
             for k in range(len(self.layout.orders[level])):
                 changes.append(((level, k),))
@@ -169,5 +180,5 @@ class Refiner:
         repeated = point[np.zeros(len(free), np.int64)]
         for i, (level, s) in enumerate(free):
             repeated.keep[i, level, s] ^= True
-        held = repeated.keep.any(1).all(1)
-        return repeated[held]
+        held = np.asarray(np.any(repeated.keep, axis=1)).all(axis=1)
+        return repeated[np.flatnonzero(held)]

@@ -31,7 +31,8 @@ class Ceiling:
         if self.kind == "compute":
             return f"compute ({self.component}): {self.cycles} cycles"
         slow = self.cycles / max(self.compute_cycles, 1)
-        return f"{self.kind} bandwidth of {self.component}: {self.cycles} cycles, {slow:.2f} times the compute's {self.compute_cycles}"
+        compute = f"{slow:.2f} times the compute's {self.compute_cycles}"
+        return f"{self.kind} bandwidth of {self.component}: {self.cycles} cycles, {compute}"
 
 
 @dataclass(frozen=True)

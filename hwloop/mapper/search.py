@@ -7,19 +7,19 @@ of such moves of two dimensions, which is what a full buffer asks for (one grows
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from math import prod
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hwloop.mapper.factors import FactorTable
+from hwloop.mapper.genes import Archive, Genes, Ints
 from hwloop.mapper.mapspace import Mapspace
-from hwloop.mapper.model import CostModel, Estimate
-from hwloop.mapper.objective import Array, Objective, objective_values
+from hwloop.mapper.model import CostModel
+from hwloop.mapper.objective import Objective, objective_values
+from hwloop.mapper.view import Array
 
 FITS = 1.0 + 1e-9
-Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -54,102 +54,6 @@ EFFORTS = {
     "normal": Effort(40_000, 4096, 10, 30, 12, 48, 8, 600, 3000),
     "thorough": Effort(1_000_000, 32_768, 48, 100, 20, 256, 12, 3000, 100_000),
 }
-
-
-class Genes:
-    """The coordinates of a search point: a row number for each dimension, then a bit for each keep that is free.
-
-    Args:
-        space: the mapspace.
-        tables: ways to spread each dimension.
-    """
-
-    def __init__(self, space: Mapspace, tables: tuple[FactorTable, ...]) -> None:
-        self.tables = tables
-        self.free = space.free_keeps
-        self.sizes = (*(len(t) for t in tables), *(2 for _ in self.free))
-        self._base = np.array(space.keep) == 1
-        self._signed = [np.where(t.on_y, -t.bounds, t.bounds) for t in tables]
-        self._near: dict[tuple[int, int], Ints] = {}
-
-    def rows(self, points: Ints) -> Ints:
-        """`(batch, dimension)` row numbers of points `(batch, gene)`."""
-        return points[:, : len(self.tables)]
-
-    def keep(self, points: Ints) -> NDArray[np.bool_]:
-        """`(batch, level, data space)`, or `(level, data space)` where nothing is free."""
-        if not self.free:
-            return self._base
-        keep = np.repeat(self._base[None], len(points), axis=0)
-        for i, (level, s) in enumerate(self.free):
-            keep[:, level, s] = points[:, len(self.tables) + i] == 1
-        return keep
-
-    def from_rows(self, rows: Ints, keep: NDArray[np.bool_]) -> Ints:
-        """Points from `(batch, dimension)` and `(batch, level, data space)`."""
-        bits = [keep[:, level, s].astype(np.int64)[:, None] for level, s in self.free]
-        return np.concatenate([rows, *bits], axis=1)
-
-    def neighbours(self, gene: int, value: int) -> Ints:
-        """Values of a gene one move away: other rows that differ in at most two slots, or the other bit."""
-        if gene >= len(self.tables):
-            return np.array([1 - value])
-        if (gene, value) not in self._near:
-            signed = self._signed[gene]
-            moved = (signed != signed[value]).sum(1)
-            self._near[gene, value] = np.flatnonzero((moved > 0) & (moved <= 2))
-        return self._near[gene, value]
-
-    def moves(self, point: Ints) -> tuple[Ints, Ints]:
-        """All single moves from a point `(gene,)`: which gene, and its new value."""
-        near = [self.neighbours(g, int(v)) for g, v in enumerate(point)]
-        return np.repeat(np.arange(len(near)), [len(n) for n in near]), np.concatenate(near)
-
-
-@dataclass
-class Archive:
-    """The best points seen, each once.
-
-    Attributes:
-        size: how many are held.
-        points: `(held, gene)`.
-        score: `(held,)` estimated objective.
-        orders: `(held, level)` which order choice is best.
-        evaluated: how many were costed.
-    """
-
-    size: int
-    points: Ints
-    score: Array
-    orders: Ints
-    evaluated: int = 0
-    seen: set[bytes] = field(default_factory=set)
-
-    def add(self, points: Ints, score: Array, estimate: Estimate) -> None:
-        """Takes in what is better than what is held."""
-        self.evaluated += len(points)
-        limit = self.score[-1] if len(self.score) == self.size else np.inf
-        better = np.flatnonzero(score < limit)
-        if len(better) > self.size:
-            better = better[np.argpartition(score[better], self.size - 1)[: self.size]]
-        better = better[np.argsort(score[better], kind="stable")]
-        fresh = []
-        for i in better:
-            key = points[i].tobytes()
-            if key not in self.seen:
-                self.seen.add(key)
-                fresh.append(i)
-        if not fresh:
-            return
-        at = np.array(fresh)
-        orders = np.zeros((len(at), self.orders.shape[1]), np.int64)
-        for level, which in estimate.orders.items():
-            orders[:, level] = which[at]
-        score_all = np.concatenate([self.score, score[at]])
-        order = np.argsort(score_all, kind="stable")[: self.size]
-        self.points = np.concatenate([self.points, points[at]])[order]
-        self.orders = np.concatenate([self.orders, orders])[order]
-        self.score = score_all[order]
 
 
 @dataclass
@@ -195,7 +99,7 @@ class TilingSearch:
                 numbers = np.arange(start, min(start + 8192, size))
                 self._score(np.stack(np.unravel_index(numbers, self.genes.sizes), axis=1))
             return self.archive
-        points = np.concatenate([starts, self._starts(self.effort.starts)])
+        points = np.concatenate([starts, self.starts(self.effort.starts)])
         score, _ = self._score(points)
         best = self._different(points, np.argsort(score, kind="stable"))
         self._climb(_Climbers(points[best], score[best]), self.effort.rounds)
@@ -224,7 +128,7 @@ class TilingSearch:
         self.archive.add(points, np.where(fits, value, np.inf), estimate)
         return np.where(fits, value, value * 1e6 * estimate.overflow**8), estimate.overflow
 
-    def _starts(self, n: int) -> Ints:
+    def starts(self, n: int) -> Ints:
         """Points to begin with: most with spatial loops that fill the array best, the rest at random."""
         groups = self._groups
         combos = self._spatial_combos([g[0] for g in groups])

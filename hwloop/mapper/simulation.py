@@ -6,6 +6,7 @@ from collections.abc import Mapping as MappingABC
 
 import numpy as np
 
+from hwloop.mapper.prices import word_prices
 from hwloop.simulate.batch import BatchSimulator
 from hwloop.simulate.result import BatchCost, LayerCost
 from hwloop.spec.architecture import Architecture
@@ -20,7 +21,8 @@ class BatchSimulation:
 
     Attributes:
         compiled: the simulator's view of both.
-        shrink: `(level, data space)` part of a tile that is stored, below 1 where a level holds the data space compressed.
+        prices: what words cost, what sparsity saves of their traffic left out.
+        sparse: whether sparse optimisations change the costs.
     """
 
     def __init__(
@@ -29,7 +31,12 @@ class BatchSimulation:
         self.problem, self.architecture = problem, architecture
         self._simulator = BatchSimulator(problem, architecture, table, bits)
         self.compiled = self._simulator.compiled
-        self.shrink = np.ones((len(self.compiled.levels), len(self.compiled.spaces)))
+        context = self._simulator.scalar.sparse
+        self.sparse = context is not None
+        compressed = np.zeros((len(self.compiled.levels), len(self.compiled.spaces)), bool)
+        if context is not None:
+            compressed = np.array([[form is not None for form in row] for row in context.formats])
+        self.prices = word_prices(self.compiled, compressed)
 
     def one(self, mapping: Mapping) -> LayerCost:
         """The cost of one mapping, in full."""

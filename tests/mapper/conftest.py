@@ -84,7 +84,7 @@ def energies() -> EnergyTable:
 
 
 def exhaustive(problem: Problem, architecture: Architecture, table: EnergyTable) -> tuple[dict[str, float], int]:
-    """The least of each objective over all perfect factors and all orders of the loops that have more than one pass, and their number.
+    """The least of each objective over all perfect factors and orders of the loops of more than one pass, and their number.
 
     Written apart from the mapper: mappings are built one by one and filtered by `check`.
     """

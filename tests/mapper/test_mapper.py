@@ -141,7 +141,7 @@ def test_minimum_utilization_is_kept(energies: EnergyTable) -> None:
 def test_awkward_sizes_do_not_fall_off_a_cliff(
     size: dict[str, int], even: dict[str, int], objective: str, energies: EnergyTable
 ) -> None:
-    """A pruned layer costs about what the next size up that fits the array does; a prime left whole would cost several times that."""
+    """A pruned layer costs about what the next size that fits the array does; a prime left whole costs several times that."""
     architecture = make_dataflow("weight_stationary", 4096, bandwidth=16)
     plane = {"P": 4, "Q": 4}
     found, padded = (
