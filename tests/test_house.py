@@ -37,6 +37,7 @@ ALLOWED: dict[str, set[str]] = {
     "run": COMPOSED | {"search", "report"},
     "cli": COMPOSED | {"search", "report", "run"},
     "__main__": {"cli"},
+    "__main__": {"cli"},
 }
 # The only rooms that may import these libraries.
 HOMES = {
