@@ -31,7 +31,7 @@ from hwloop.spec.energy_table import EnergyTable, load_energy_table
 from hwloop.spec.mapping import Mapping
 from hwloop.spec.problem import Problem, load_problem
 
-WORTH_IT = 0.97  # incomplete passes must promise at least this part of the objective: they are slow to cost and clumsy to build
+WORTH_IT = 0.03  # incomplete passes must promise to save this part of the objective: they are slow to cost and clumsy to build
 HONEST = 0.9  # the real program's walk misses some work of incomplete passes; a mapping that it credits for more is left out
 
 
@@ -202,7 +202,7 @@ class _Run:
         refiner = Refiner(layout, model, self.simulation.batch, self.objective)
         short = refiner.shortlist(archive, search.genes)
         uneven = np.array([t.imperfect[short.rows[:, d]] for d, t in enumerate(model.tables)]).any(0)
-        promising = np.flatnonzero(uneven & (archive.score < WORTH_IT * to_beat))
+        promising = np.flatnonzero(uneven & (archive.score < to_beat - WORTH_IT * abs(to_beat)))
         visits = np.cumsum([self._visits(model, row) for row in short.rows[promising]])
         promising = promising[: max(1, int(np.searchsorted(visits, self.effort.imperfect)))]
         best: _Found | None = None

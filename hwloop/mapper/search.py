@@ -120,13 +120,14 @@ class TilingSearch:
         return ranked[np.sort(first)[: self.effort.climbers]]
 
     def _score(self, points: Ints) -> tuple[Array, Array]:
-        """Estimated objective and overflow; what does not fit is punished by how much, and enters no archive."""
+        """Estimated objective, punished where a point does not fit by how much (and then in no archive), and unpunished."""
         estimate = self.model.evaluate(self.genes.rows(points), self.genes.keep(points))
         value, tie = objective_values(self.objective, estimate)
-        value = value * (1.0 + 1e-9 * np.log(np.maximum(tie, 1.0)))
+        value = value + np.abs(value) * 1e-9 * np.log(np.maximum(tie, 1.0))
         fits = estimate.overflow <= FITS
         self.archive.add(points, np.where(fits, value, np.inf), estimate)
-        return np.where(fits, value, value * 1e6 * estimate.overflow**8), estimate.overflow
+        punished = value + np.maximum(np.abs(value), 1e-30) * 1e6 * np.minimum(estimate.overflow, 1e9) ** 8
+        return np.where(fits, value, punished), value
 
     def starts(self, n: int) -> Ints:
         """Points to begin with: most with spatial loops that fill the array best, the rest at random."""
@@ -211,8 +212,7 @@ class TilingSearch:
         points[np.arange(len(points)), genes] = values
         if not len(points):
             return climbers[np.zeros(0, np.int64)]
-        score, overflow = self._score(points)
-        raw = np.where(overflow <= FITS, score, score / (1e6 * np.maximum(overflow, 1.0) ** 8))
+        score, raw = self._score(points)
         starts = np.concatenate([[0], np.cumsum(counts)])
         first, second = [], []
         for k in range(len(counts)):
