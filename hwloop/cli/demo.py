@@ -8,7 +8,9 @@ from pathlib import Path
 
 from hwloop.cli.common import Subparsers, add_command, add_output, print_json, progress_of
 from hwloop.cli.compress import print_result
+from hwloop.memo.key import simulator_version
 from hwloop.run.settings import Settings
+from hwloop.search.checkpoint import CONFIG, VERSIONS
 
 ARCH = "flexible_skipping"
 DATAFLOWS = ("row_stationary", "weight_stationary", "output_stationary")
@@ -45,11 +47,11 @@ def run(args: argparse.Namespace) -> int:
     from hwloop.run.outputs import document
 
     out, settings = Path(args.out), Settings(**{**SETTINGS.to_dict(), "seed": args.seed})
-    folder = _next_run(out)
+    folder = _next_run(out, settings)
     result = compress(
         "lenet5", "digits", ARCH, DATAFLOWS, settings,
         library_dir=out / f"library-{args.seed}", run_dir=folder, memo=out / "memo.sqlite",
-        resume=(folder / "config.json").exists(), progress=progress_of(args),
+        resume=(folder / CONFIG).exists(), progress=progress_of(args),
     )  # fmt: skip
     if args.json:
         print_json(document(result))
@@ -63,16 +65,22 @@ def interrupted(args: argparse.Namespace) -> str:
     return f"everything computed so far is kept in {args.out}; run `hwloop demo` again to go on"
 
 
-def _next_run(out: Path) -> Path:
-    """The folder of the unfinished run if there is one, else a new one."""
+def _next_run(out: Path, settings: Settings) -> Path:
+    """The folder of the run that was stopped if it can be gone on with, else a new one."""
     number = 1
-    while _finished(out / f"run-{number}"):
+    while (folder := out / f"run-{number}").exists() and not _can_go_on(folder, settings):
         number += 1
-    return out / f"run-{number}"
+    return folder
 
 
-def _finished(folder: Path) -> bool:
+def _can_go_on(folder: Path, settings: Settings) -> bool:
+    """Whether a run was stopped there that asked for the same, of the same program."""
+    if (folder / "front.json").exists() and (folder / "front.png").exists():
+        return False
     try:
-        return bool(json.loads((folder / "front.json").read_text(encoding="utf-8"))) and (folder / "front.png").exists()
-    except (OSError, ValueError):
+        config, versions = (json.loads((folder / name).read_text(encoding="utf-8")) for name in (CONFIG, VERSIONS))
+        return bool(
+            config["settings"] == json.loads(json.dumps(settings.to_dict())) and versions["simulator"] == simulator_version()
+        )
+    except (OSError, ValueError, KeyError):
         return False
