@@ -95,6 +95,13 @@ def read_document(source: Any) -> tuple[Any, str]:
         raise SpecError(name, "(file)", "valid YAML", str(error).replace("\n", " "), "check the line it names") from None
 
 
+def nearest(word: str, known: Iterable[str], likeness: float = 0.6) -> str:
+    """The known word that `word` is most likely a slip for, upper and lower case alike; empty when there is none."""
+    folded = {other.casefold(): other for other in known}
+    near = get_close_matches(word.casefold(), list(folded), n=1, cutoff=likeness)
+    return folded[near[0]] if near else ""
+
+
 class Fields:
     """A dict being read: each field is taken by name and kind, and what is left over at the end is refused.
 
@@ -123,7 +130,8 @@ class Fields:
         return f"{self.path}.{name}" if self.path else name
 
     def error(self, name: str, expected: str, found: object, hint: str = "") -> SpecError:
-        """The `SpecError` for the field `name`; the caller raises it."""
+        """The `SpecError` for the field `name`; the caller raises it. Of a missing field, the hint is what stands there misspelt."""
+        hint = (self._near(name) if found is None else "") or hint
         return SpecError(self.source, self.where(name), expected, found, hint)
 
     def __contains__(self, name: str) -> bool:
@@ -143,7 +151,7 @@ class Fields:
         self._known.append(name)
         if name not in self._left or (self._left[name] is None and default is not ...):
             if default is ...:
-                raise self.error(name, f"a field of type {getattr(kind, '__name__', kind)}", None, self._near(name))
+                raise self.error(name, f"a field of type {getattr(kind, '__name__', kind)}", None)
             self._left.pop(name, None)
             return default  # type: ignore[no-any-return]
         value = self._left.pop(name)
@@ -158,6 +166,8 @@ class Fields:
         value = self._left.pop(name, None)
         if value is None and not required:
             return None
+        if value is None:
+            raise self.error(name, "a mapping of fields", None)
         return Fields(value, self.source, self.where(name))
 
     def items(self) -> Iterator[tuple[str, Any]]:
@@ -166,8 +176,8 @@ class Fields:
         yield from left.items()
 
     def _near(self, name: str) -> str:
-        near = get_close_matches(name, list(self._left), n=1)
-        return f"did you mean {name!r} where it says {near[0]!r}?" if near else ""
+        near = nearest(name, list(self._left))
+        return f"did you mean {name!r} where it says {near!r}?" if near else ""
 
     def finish(self) -> None:
         """Refuses what was not taken.
@@ -176,7 +186,7 @@ class Fields:
             SpecError: a field nobody asked for, with the nearest known name as the hint.
         """
         for name, value in self._left.items():
-            near = get_close_matches(name, self._known, n=1)
+            near = nearest(name, self._known)
             known = ", ".join(sorted(set(self._known)))
-            hint = f"did you mean {near[0]!r}?" if near else f"known here: {known}"
+            hint = f"did you mean {near!r}?" if near else f"known here: {known}"
             raise SpecError(self.source, self.where(name), "a known field", value, hint)

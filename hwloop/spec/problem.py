@@ -13,7 +13,7 @@ from math import prod
 from typing import Any
 
 from hwloop.errors import SpecError
-from hwloop.spec.document import Fields, read_document, to_yaml
+from hwloop.spec.document import Fields, nearest, read_document, to_yaml
 
 Term = tuple[str, str | None]  # (dimension, coefficient name or None for 1)
 Rank = tuple[Term, ...]  # the sum of its terms indexes one rank of the tensor
@@ -301,6 +301,9 @@ def _read_instance(fields: Fields, shape: ProblemShape, name: str) -> Problem:
     if "name" in fields:
         name = str(fields.raw("name"))
     for extra, value in fields.items():  # sizes that other tools keep beside the dimensions, e.g. H, W, Hpad
+        slip = nearest(extra, [n for n, _ in shape.coefficients if n[0].casefold() == extra[:1].casefold()], 0.8)
+        if slip:
+            raise fields.error(extra, "a dimension or a coefficient of the shape", value, f"did you mean {slip!r}?")
         if not isinstance(value, (int, float)):
             raise fields.error(extra, f"one of the dimensions {list(shape.dimensions)}, a coefficient, or densities", value)
     return Problem(shape, bounds, coefficients, read, name)
