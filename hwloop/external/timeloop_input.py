@@ -10,6 +10,7 @@ from string import ascii_letters
 from typing import Any
 
 from hwloop.errors import SpecError
+from hwloop.spec.attributes import SPATIAL_ATTRIBUTES
 from hwloop.spec.constraints import Constraints, LoopConstraint
 from hwloop.spec.energy_table import EnergyTable
 from hwloop.spec.levels import Architecture, Level
@@ -18,7 +19,6 @@ from hwloop.spec.mapping import Mapping as LoopMapping
 from hwloop.spec.problem import Problem
 
 _TOP = "system"
-_SPATIAL_ATTRIBUTES = {"width": 1, "depth": 1, "datawidth": 1, "technology": -1}
 
 
 def letters(dimensions: Iterable[str]) -> dict[str, str]:
@@ -88,7 +88,7 @@ def _common(problem: Problem, architecture: Architecture, table: EnergyTable, na
 def _level(level: Level) -> dict[str, Any]:
     attributes = {k: v for k, v in level.attributes if v is not None}
     if level.kind == "spatial":
-        attributes = dict(_SPATIAL_ATTRIBUTES)
+        attributes = dict(SPATIAL_ATTRIBUTES)
     attributes |= {"meshX": level.mesh_x, "meshY": level.mesh_y}
     out: dict[str, Any] = {"name": f"{level.name}[1..{level.instances}]", "class": level.class_name, "attributes": attributes}
     if level.subclass:

@@ -23,6 +23,7 @@ FEASIBILITY = "feasibility"
 ENERGY_QUANTITIES = ("energy", "energy per compute", "leakage", "data space energy", "utilization")
 EXACT_QUANTITIES = ("cycles", "computes", "tile_size", "instances")
 _STATS = ("stats.txt", "timeloop-model.stats.txt", "timeloop-mapper.stats.txt")
+_TABLES = ("ERT.yaml", "timeloop-model.ERT.yaml")
 _MAPPINGS = ("mapping.yaml", "timeloop-mapper.map.yaml", "map.yaml")
 
 
@@ -168,7 +169,7 @@ def find_cases(path: Path) -> list[Callable[[], Case]]:
         raise DataError(f"{path}: neither a file nor a folder")
     folders = sorted({file.parent for name in _STATS for file in path.rglob(name)})
     if not folders:
-        raise DataError(f"{path}: no folder in it has a {_STATS[0]}; a run is input.yaml [mapping.yaml] ERT.yaml stats.txt")
+        raise DataError(f"{path}: no folder in it has a {_STATS[0]}; a run is input.yaml [mapping.yaml ERT.yaml] stats.txt")
     return [lambda folder=folder: read_run(folder, str(folder.relative_to(path.parent))) for folder in folders]  # type: ignore[misc]
 
 
@@ -198,27 +199,29 @@ def _read_record(text: str, place: str) -> Case:
 
 
 def read_run(folder: Path, name: str) -> Case:
-    """The files of one Timeloop run: `input.yaml`, `ERT.yaml`, `stats.txt`, and `mapping.yaml` unless the input has it.
+    """The files of one Timeloop run: `input.yaml`, `stats.txt`, and `ERT.yaml`, `mapping.yaml` unless the input has them.
 
     Raises:
         DataError: a file is missing.
         SpecError: a file cannot be read.
         SimulatorError: `stats.txt` is not complete.
     """
-    for wanted in ("input.yaml", "ERT.yaml"):
-        if not (folder / wanted).is_file():
-            raise DataError(f"{folder}: no {wanted}")
+    if not (folder / "input.yaml").is_file():
+        raise DataError(f"{folder}: no input.yaml")
     stats = next(folder / file for file in _STATS if (folder / file).is_file())
     mapping = next((folder / file for file in _MAPPINGS if (folder / file).is_file()), folder / "input.yaml")
     document, _ = read_document(folder / "input.yaml")
     if "problem" not in document:
         raise DataError(f"{folder / 'input.yaml'}: no problem in it")
+    table = next((folder / file for file in _TABLES if (folder / file).is_file()), None)
+    if table is None and "ERT" not in document:
+        raise DataError(f"{folder}: no ERT.yaml, and no ERT in input.yaml")
     return Case(
         name,
         load_problem(document["problem"]),
         load_architecture(folder / "input.yaml"),
         load_mapping(mapping),
-        load_energy_table(folder / "ERT.yaml"),
+        load_energy_table(table or document),
         parse_stats(stats.read_text()),
     )
 
