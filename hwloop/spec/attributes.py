@@ -10,6 +10,7 @@ from hwloop.spec.document import Fields
 from hwloop.spec.expressions import ExpressionError, Value, evaluate
 
 SPATIAL_CLASS = "dummy_storage"
+SPATIAL_ATTRIBUTES = {"width": 1, "depth": 1, "datawidth": 1, "technology": -1}  # what the Timeloop programs want of such a level
 NETWORK_CLASSES = frozenset({"network", "legacynetwork", "reductiontreenetwork", "simplemulticastnetwork", "xy_noc", "noc"})
 
 # Least value of the attributes that the simulator reads; booleans and free text apart.

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from hwloop.spec.document import Fields, read_document, to_yaml
-from hwloop.spec.loops import read_factors, read_names, read_permutation
+from hwloop.spec.loops import read_factors, read_names, read_permutation, written_permutation
 
 
 @dataclass(frozen=True)
@@ -82,18 +82,20 @@ class Constraints:
     def for_dimensions(self, dimensions: Iterable[str]) -> Constraints:
         """These constraints without what they say of other dimensions, so that one file fits every layer.
 
-        A depthwise layer has no M, most layers have no G: factors and permutations drop them.
+        A depthwise layer has no M, most layers have no G: factors and permutations drop them, and a split goes on dividing the
+        dimensions that are left where it divided them before.
         """
         known = {*dimensions, "*"}
-        loops = tuple(
-            replace(
-                loop,
-                factors=tuple(f for f in loop.factors if f[0] in known),
-                permutation=None if loop.permutation is None else tuple(d for d in loop.permutation if d in known),
-            )
-            for loop in self.loops
-        )
-        return replace(self, loops=loops)
+        loops = []
+        for loop in self.loops:
+            permutation, split = loop.permutation, loop.split
+            if permutation is not None:
+                if split is not None:
+                    split -= sum(d not in known for d in permutation[:split])
+                permutation = tuple(d for d in permutation if d in known)
+            factors = tuple(f for f in loop.factors if f[0] in known)
+            loops.append(replace(loop, factors=factors, permutation=permutation, split=split))
+        return replace(self, loops=tuple(loops))
 
     def to_dict(self) -> dict[str, Any]:
         """Timeloop's list of targets, with hwloop's name, description and minimum utilisation beside it."""
@@ -103,9 +105,9 @@ class Constraints:
         for loop in self.loops:
             entry: dict[str, Any] = {"target": loop.target, "type": loop.kind}
             if loop.factors:
-                entry["factors"] = [f"{d}{relation}{bound}" for d, relation, bound in loop.factors]
+                entry["factors"] = " ".join(f"{d}{relation}{bound}" for d, relation, bound in loop.factors)
             if loop.permutation is not None:
-                entry["permutation"] = list(loop.permutation)
+                entry["permutation"] = written_permutation(loop.permutation)
             if loop.split is not None:
                 entry["split"] = loop.split
             if loop.no_reuse:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-from hwloop.spec.attributes import NETWORK_CLASSES, SPATIAL_CLASS, Attributes, quoted
+from hwloop.spec.attributes import NETWORK_CLASSES, SPATIAL_ATTRIBUTES, SPATIAL_CLASS, Attributes, quoted
 from hwloop.spec.constraints import Constraints
 from hwloop.spec.document import Fields, to_yaml
 from hwloop.spec.expressions import Value
@@ -98,7 +98,7 @@ class Level:
         if self.subclass:
             out["subclass"] = self.subclass
         attributes = {k: v for k, v in self.attributes if k not in ("meshX", "meshY")}
-        out["attributes"] = {k: quoted(v) for k, v in attributes.items()}
+        out["attributes"] = {k: quoted(v) for k, v in attributes.items()} if self.kind != "spatial" else dict(SPATIAL_ATTRIBUTES)
         out["attributes"] |= {"meshX": self.mesh_x, "meshY": self.mesh_y}
         return out
 

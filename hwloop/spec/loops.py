@@ -77,6 +77,13 @@ def read_permutation(fields: Fields, name: str) -> tuple[str, ...] | None:
     return permutation
 
 
+def written_permutation(permutation: Sequence[str]) -> str | list[str]:
+    """A permutation as it stands in a spec: text where it can be, which the Timeloop programs read letter by letter."""
+    if all(len(d) == 1 for d in permutation):
+        return "".join(permutation).replace("*", "_")
+    return list(permutation)
+
+
 def complete_permutation(permutation: Sequence[str] | None, dimensions: Iterable[str]) -> tuple[str, ...]:
     """The whole order of a mapping's loops, innermost first: missing dimensions go where `*` stands, else behind (outermost).
 

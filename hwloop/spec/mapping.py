@@ -8,7 +8,7 @@ from typing import Any
 
 from hwloop.errors import SpecError
 from hwloop.spec.document import Fields, read_document, to_yaml
-from hwloop.spec.loops import read_factors, read_names, read_permutation
+from hwloop.spec.loops import read_factors, read_names, read_permutation, written_permutation
 
 
 @dataclass(frozen=True)
@@ -34,8 +34,7 @@ class Loops:
     def to_dict(self) -> dict[str, Any]:
         """One target of Timeloop's list."""
         factors = " ".join(f"{d}={bound}" if bound == rest else f"{d}={bound},{rest}" for d, bound, rest in self.factors)
-        letters = all(len(d) == 1 for d in self.permutation)  # the Timeloop binaries read the order letter by letter
-        order: Any = "".join(self.permutation) if letters else list(self.permutation)
+        order = written_permutation(self.permutation)
         out: dict[str, Any] = {"target": self.target, "type": self.kind, "factors": factors, "permutation": order}
         if self.split is not None:
             out["split"] = self.split

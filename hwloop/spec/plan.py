@@ -144,8 +144,10 @@ def make_plan(
     """
     known: dict[str, object] = {**workload.by_name, **dict(workload.parameter_shapes)}
     for where, value in (
-        ("weight_density", weight_density), ("input_density", input_density),
-        ("weight_bits", weight_bits), ("activation_bits", activation_bits),
+        ("weight_density", weight_density),
+        ("input_density", input_density),
+        ("weight_bits", weight_bits),
+        ("activation_bits", activation_bits),
     ):
         if isinstance(value, Mapping):
             for name in value:
@@ -195,8 +197,11 @@ def _read_share(fields: Fields) -> LayerPlan:
         if isinstance(value, Mapping):
             entry = Fields(value, fields.source, fields.where(name))
             value = Density(
-                entry.take("distribution", str), entry.take("density", float), entry.take("band_width", int, 0),
-                entry.take("workload_tensor_size", int, 0), entry.take("filename", str, ""),
+                entry.take("distribution", str),
+                entry.take("density", float),
+                entry.take("band_width", int, 0),
+                entry.take("workload_tensor_size", int, 0),
+                entry.take("filename", str, ""),
             )
             entry.finish()
         elif isinstance(value, bool) or not isinstance(value, (int, float)):
