@@ -95,6 +95,10 @@ def test_fronts_are_fronts_and_full_mapping_never_costs_more(whole) -> None:
         assert front.reference.metrics["energy_pj"] > min(m.metrics["energy_pj"] for m in front.members)
 
 
+def test_notes_say_what_a_dense_accelerator_cannot_use(whole) -> None:
+    assert any(note.startswith("flexible has no sparse optimisations") for note in whole.notes)
+
+
 def test_a_second_run_asks_the_mapper_for_nothing_and_ends_the_same(whole, place: Path) -> None:
     again = run(place, "again")
     assert again.memo.misses == 0

@@ -167,7 +167,7 @@ def compress(
         seconds = {name: round(value, 3) for name, value in timings.seconds.items()}
         result = CompressResult(
             tuple(fronts), workload, trained.how, library, None if folder is None else folder.path, {},
-            None if table is None else table.statistics, seconds, _notes(settings, library),
+            None if table is None else table.statistics, seconds, _notes(settings, library, targets),
         )  # fmt: skip
         return result if folder is None else replace(result, files=write_outputs(folder, result, f"{model} on {data}"))
     finally:
@@ -245,7 +245,7 @@ def _versions(settings: Settings) -> dict[str, str]:
     return {"hwloop": hwloop.__version__, "simulator": simulator, "machine": platform.platform(), **torch_versions()}
 
 
-def _notes(settings: Settings, library: Library) -> tuple[str, ...]:
+def _notes(settings: Settings, library: Library, targets: Sequence[Target]) -> tuple[str, ...]:
     fixed = settings.activation_bits
     activations = (
         f"activations at {settings.reference_bits} bits" if fixed is None
@@ -257,4 +257,11 @@ def _notes(settings: Settings, library: Library) -> tuple[str, ...]:
         f"candidates: {library.mode} library of {len(library.infos)} models, {settings.weight_bits[0]} to "
         f"{settings.weight_bits[1]} bits per weight, {activations}, {settings.coding} coding, no fine-tuning after quantisation",
         "accuracy is on the validation split, which the search saw; the test set was read once, for the front",
+        *(
+            f"{name} has no sparse optimisations, so pruning saves it neither energy nor cycles; there are "
+            "accelerators with gating, skipping or compressed formats"
+            for name in dict.fromkeys(
+                target.arch.name for target in targets if not any(level.sparse for level in target.arch.levels)
+            )
+        ),
     )
