@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from hwloop.errors import InfeasibleMappingError
 from hwloop.mapper.mapspace import X_AXIS, Mapspace
 
+FULL, SPATIAL, COARSE = 2, 1, 0
 Options = tuple[tuple[int, ...], ...]  # one tuple a way: signed bound by slot, negative for Y
-SlotKey = tuple[int, int, tuple[int, ...], tuple[int, int]]
+SlotKey = tuple[int, int, tuple[int, ...], tuple[int, int], int]
 
 
 @dataclass(frozen=True)
@@ -51,30 +52,37 @@ def ceilings(n: int) -> list[int]:
     return sorted({-(-n // k) for k in range(1, n + 1)})
 
 
-def factor_tables(space: Mapspace, imperfect: bool, limit: int) -> tuple[FactorTable, ...]:
+def factor_tables(
+    space: Mapspace, imperfect: bool, limit: int, reach: NDArray[np.int64] | None = None
+) -> tuple[FactorTable, ...]:
     """One table for each dimension of the problem.
 
     Args:
         space: the mapspace.
         imperfect: whether one bound of a dimension may leave an incomplete last pass.
-        limit: rows of a table before imperfect bounds are thinned out.
+        limit: rows of a table before imperfect bounds are thinned out; where perfect ones are more, only spatial bounds may be
+            imperfect, and where they are four times more, temporal ones beside these take few values.
+        reach: `(level, dimension)` the most iterations that a tile of the level can hold; rows beyond it are left out unless
+            that leaves none.
 
     Raises:
         InfeasibleMappingError: a dimension that its constrained factors cannot make up.
     """
     tables = []
     for d, (name, size) in enumerate(space.problem.sizes.items()):
-        keys = tuple((s.low[d], s.high[d], s.axes[d] if s.spatial else (), s.room) for s in space.slots)
-        perfect = _spread(size, keys, 0)
-        rows = perfect
+        free = tuple((s.low[d], s.high[d], s.axes[d] if s.spatial else (), s.room, 1) for s in space.slots)
+        keys = free
+        if reach is not None:
+            left = [-(-size // int(reach[s.level, d])) for s in space.slots]
+            keys = tuple((*key[:4], n) for key, n in zip(free, left, strict=True))
+        rows = perfect = _spread(size, keys, 0, FULL) or _spread(size, free, 0, FULL)
         if (imperfect and size > 3) or not perfect:
             known = set(perfect)
-            extra = tuple(row for row in _spread(size, keys, 1) if row not in known)
+            detail = FULL if len(perfect) <= limit else SPATIAL if len(perfect) <= 4 * limit else COARSE
+            extra = tuple(row for row in _spread(size, keys, 1, detail) if row not in known)
             rows = perfect + _thin(extra, limit - min(len(perfect), limit // 2))
         for budget in range(2, len(keys)):  # constraints may force several incomplete passes
-            if rows:
-                break
-            rows = _spread(size, keys, budget)
+            rows = rows or _spread(size, free, budget, FULL)
         if not rows:
             storage = space.architecture.storage
             held = ", ".join(
@@ -95,17 +103,26 @@ def _thin(rows: Options, limit: int) -> Options:
 
 
 @lru_cache(maxsize=4096)
-def _spread(size: int, keys: tuple[SlotKey, ...], budget: int) -> Options:
-    """Signed bounds by slot, innermost first; at most `budget` of them leave an incomplete last pass."""
+def _spread(size: int, keys: tuple[SlotKey, ...], budget: int, detail: int) -> Options:
+    """Signed bounds by slot, innermost first; at most `budget` of them leave an incomplete last pass.
+
+    Args:
+        size: iterations to spread.
+        keys: by slot low, high, axes, room and the least number of passes that must be left for the slots outside it.
+        budget: imperfect bounds at most.
+        detail: `FULL`, `SPATIAL` (only spatial bounds may be imperfect) or `COARSE` (and temporal bounds take few values).
+    """
     if not keys:
         return ((),) if size == 1 else ()
-    low, high, axes, room = keys[0]
+    low, high, axes, room, least_left = keys[0]
     if len(keys) == 1:
         values = [size]
     elif low == high:
         values = [low]
     else:
-        values = ceilings(size) if budget else divisors(size)
+        values = ceilings(size) if budget and (axes or detail == FULL) else divisors(size)
+        if detail == COARSE and not axes and len(values) > 4:
+            values = [values[0], values[len(values) // 3], values[2 * len(values) // 3], values[-1]]
         if budget and axes:
             values = sorted({*values, *(n for n in room if 1 < n <= size)})
     out = []
@@ -115,8 +132,10 @@ def _spread(size: int, keys: tuple[SlotKey, ...], budget: int) -> Options:
         cost = 1 if size % value else 0
         if cost > budget:
             continue
+        if -(-size // value) < least_left:
+            break
         signs = [1] if not axes or value == 1 else [1 if a == X_AXIS else -1 for a in axes if value <= room[a - 1]]
-        for rest in _spread(-(-size // value), keys[1:], budget - cost):
+        for rest in _spread(-(-size // value), keys[1:], budget - cost, detail):
             out += [(sign * value, *rest) for sign in signs]
     return tuple(out)
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwloop.mapper.factors import FactorTable, remainders
-from hwloop.mapper.mapspace import Mapspace
+from hwloop.mapper.mapspace import Mapspace, written_order
 from hwloop.mapper.orders import OrderChoice, order_choices
 from hwloop.simulate.compiled import Compiled
 from hwloop.spec.batch import SPATIAL_X, SPATIAL_Y, TEMPORAL, MappingBatch
@@ -72,7 +72,7 @@ class Layout:
         for i, level in enumerate(storage):
             constraint = constraints.loop(level.name, "spatial")
             if constraint is not None and constraint.permutation is not None:
-                names = complete_permutation(constraint.permutation, dims)
+                names = complete_permutation(written_order(self.space.problem, constraint), dims)
                 out[i] = [dims.index(d) for d in names if d in dims]
                 said = True
         return out if said else None

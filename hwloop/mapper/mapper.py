@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping as MappingABC
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import Any
 
@@ -19,6 +19,7 @@ from hwloop.mapper.layout import Layout, Points
 from hwloop.mapper.mapspace import Mapspace, build_mapspace
 from hwloop.mapper.model import CostModel
 from hwloop.mapper.objective import Objective, objective_values
+from hwloop.mapper.prices import tile_reach
 from hwloop.mapper.refine import Best, Refiner
 from hwloop.mapper.result import MapResult, find_ceiling, find_padding
 from hwloop.mapper.search import EFFORTS, Effort, TilingSearch
@@ -123,6 +124,7 @@ class _Run:
         self.seed, self.effort = seed, EFFORTS[effort]
         self.space: Mapspace = build_mapspace(problem, architecture)
         self.evaluated = self.simulated = 0
+        self._seen: NDArray[np.int64]
 
     def best(self, start: tuple[Mapping, ...]) -> tuple[Mapping, LayerCost]:
         """The best mapping of the mapspace, or of `start`, and its cost."""
@@ -150,8 +152,9 @@ class _Run:
         return np.where(cost.feasible, value, np.inf), np.where(cost.feasible, tie, np.inf)
 
     def _tools(self, imperfect: bool, effort: Effort) -> tuple[CostModel, Layout, TilingSearch]:
-        tables = factor_tables(self.space, imperfect, effort.table)
         compiled = self.simulation.compiled
+        reach = tile_reach(self.space, compiled, self.simulation.prices)
+        tables = factor_tables(self.space, imperfect, effort.table, reach)
         model = CostModel(self.space, tables, compiled, self.simulation.prices)
         return model, Layout(self.space, tables, compiled), TilingSearch(self.space, model, self.objective, effort, self.seed)
 
@@ -164,6 +167,7 @@ class _Run:
             from_start = points[exact]
             rows = search.genes.from_rows(from_start.rows, from_start.keep)
         archive = search.run(rows)
+        self._seen = archive.points
         refiner = Refiner(layout, model, self.simulation.batch, self.objective)
         short = refiner.shortlist(archive, search.genes)
         best = Best(short[:0], np.inf, np.inf)
@@ -196,8 +200,10 @@ class _Run:
 
     def _imperfect(self, to_beat: float) -> _Found | None:
         """The best mapping with incomplete last passes, where the model promises a gain; costing these takes long."""
-        model, layout, search = self._tools(True, EFFORTS["quick"])
-        archive = search.run(np.zeros((0, len(search.genes.sizes)), np.int64))
+        model, layout, search = self._tools(
+            True, replace(self.effort, starts=self.effort.starts // 2, restarts=self.effort.restarts // 2)
+        )
+        archive = search.run(self._seen)  # the tables of perfect factors come first in these, row by row
         self.evaluated += archive.evaluated
         refiner = Refiner(layout, model, self.simulation.batch, self.objective)
         short = refiner.shortlist(archive, search.genes)

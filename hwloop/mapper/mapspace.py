@@ -13,6 +13,7 @@ from math import prod
 from hwloop.errors import InfeasibleMappingError, SpecError
 from hwloop.spec.architecture import Architecture
 from hwloop.spec.constraints import LoopConstraint
+from hwloop.spec.loops import constraint_order
 from hwloop.spec.problem import Problem
 
 X_AXIS, Y_AXIS = 1, 2
@@ -142,18 +143,16 @@ def _bounds(problem: Problem, constraint: LoopConstraint | None, default: int | 
     return tuple(low), tuple(high)
 
 
-def _free_dimensions(problem: Problem, constraint: LoopConstraint | None) -> tuple[str, ...]:
-    """The permutation's dimensions with those of one pass in front, as the v0.4 front end puts them (they count in `split`)."""
+def written_order(problem: Problem, constraint: LoopConstraint | None) -> tuple[str, ...]:
+    """A constraint's permutation as the Timeloop programs see it, `*` where free dimensions stand; empty when it has none."""
     if constraint is None or constraint.permutation is None:
         return ()
-    fixed = {name for name, relation, bound in constraint.factors if relation == "=" and bound == 1}
-    given = constraint.permutation
-    ones = [d for d, n in problem.sizes.items() if d not in given and (n == 1 or d in fixed)]
-    return (*ones, *given)
+    ones = {name for name, relation, bound in constraint.factors if relation == "=" and bound == 1}
+    return constraint_order(constraint.permutation, ones | {d for d, n in problem.sizes.items() if n == 1}, problem.sizes)
 
 
 def _order(problem: Problem, constraint: LoopConstraint | None) -> TemporalOrder:
-    names = _free_dimensions(problem, constraint)
+    names = written_order(problem, constraint)
     if constraint is None or not names:
         return TemporalOrder()
     at = names.index("*") if "*" in names else len(names)
@@ -167,7 +166,7 @@ def _spatial_slot(problem: Problem, architecture: Architecture, i: int) -> tuple
     constraint = architecture.constraints.loop(architecture.storage[i].name, "spatial")
     low, high = _bounds(problem, constraint, None)
     room = architecture.fanout[i]
-    dims, names = problem.shape.dimensions, _free_dimensions(problem, constraint)
+    dims, names = problem.shape.dimensions, written_order(problem, constraint)
     split = constraint.split if constraint else None
     axes = [tuple(a for a, n in ((X_AXIS, room[0]), (Y_AXIS, room[1])) if n > 1)] * len(dims)
     rule = None

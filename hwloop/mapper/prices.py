@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from hwloop.mapper.mapspace import Mapspace
 from hwloop.simulate.compiled import Compiled
 
 Array = NDArray[np.float64]
@@ -60,3 +61,18 @@ def word_prices(compiled: Compiled, compressed: NDArray[np.bool_]) -> Prices:
         elif density.distribution == "hypergeometric":
             most[level, s] = np.ceil(density.density * compiled.problem.tensor_size(compiled.spaces[s].name))
     return Prices(energy("read"), energy("fill"), energy("update"), part, most, compiled.compute_pj["computes"])
+
+
+def tile_reach(space: Mapspace, compiled: Compiled, prices: Prices) -> NDArray[np.int64]:
+    """`(level, dimension)` the most iterations of each dimension that a tile can hold, all other dimensions at one."""
+    most = np.tile(np.array(compiled.bounds, np.int64), (len(compiled.levels), 1))
+    for index, level in enumerate(compiled.levels):
+        if level.capacity is None:
+            continue
+        for s, kept in enumerate(space.keep[index]):
+            dense = prices.part[index, s] == 1.0 and prices.most[index, s] == np.inf
+            if kept == 1 and dense:
+                words = level.capacity * (level.row_words[s] if level.by_rows else 1)
+                for d in compiled.spaces[s].dimensions:
+                    most[index, d] = max(min(most[index, d], words), 1)
+    return most
