@@ -130,7 +130,7 @@ class Fields:
         return f"{self.path}.{name}" if self.path else name
 
     def error(self, name: str, expected: str, found: object, hint: str = "") -> SpecError:
-        """The `SpecError` for the field `name`; the caller raises it. Of what is missing, the hint is what stands there misspelt."""
+        """The `SpecError` for the field `name`; the caller raises it. Of a missing field the hint is what stands misspelt."""
         hint = (self._near(name) if found is None else "") or hint
         return SpecError(self.source, self.where(name), expected, found, hint)
 
