@@ -24,7 +24,9 @@ architecture:
     attributes: {width: 64, datawidth: 16, metadata_storage_width: 16, metadata_datawidth: 4, decompression_supported: true}
     sparse_optimizations:
       representation_format:
-        data_spaces: [{name: A, ranks: [{format: UOP, flattened_rankIDs: [[Rows, Depth, Columns]]}, {format: CP, flattened_rankIDs: [[Rows, Depth, Columns]]}]}]
+        data_spaces:
+        - name: A
+          ranks: [{format: UOP, flattened_rankIDs: [[Rows, Depth, Columns]]}, {format: CP, flattened_rankIDs: [[Rows, Depth, Columns]]}]
   - !Container {name: PE, spatial: {meshX: 4, meshY: 2}}
   - !Component {name: spad, class: SRAM, attributes: {width: 16, datawidth: 16, depth: 512, decompression_supported: true}}
   - !Component {name: mac, class: intmac, attributes: {datawidth: 16}}
