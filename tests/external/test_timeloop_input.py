@@ -26,7 +26,9 @@ architecture:
       representation_format:
         data_spaces:
         - name: A
-          ranks: [{format: UOP, flattened_rankIDs: [[Rows, Depth, Columns]]}, {format: CP, flattened_rankIDs: [[Rows, Depth, Columns]]}]
+          ranks:
+          - {format: UOP, flattened_rankIDs: [[Rows, Depth, Columns]]}
+          - {format: CP, flattened_rankIDs: [[Rows, Depth, Columns]]}
   - !Container {name: PE, spatial: {meshX: 4, meshY: 2}}
   - !Component {name: spad, class: SRAM, attributes: {width: 16, datawidth: 16, depth: 512, decompression_supported: true}}
   - !Component {name: mac, class: intmac, attributes: {datawidth: 16}}
