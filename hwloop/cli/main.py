@@ -5,10 +5,12 @@ from __future__ import annotations
 import argparse
 import errno
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from importlib import import_module
 from importlib.util import find_spec
+from threading import current_thread, main_thread
 
 import hwloop
 from hwloop.errors import HwloopError, SpecError
@@ -41,6 +43,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SystemExit as leave:  # argparse printed help or what is wrong
         return leave.code if isinstance(leave.code, int) else _USAGE
     module = import_module(f"hwloop.cli.{args.command}")
+    if current_thread() is main_thread():
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # a scheduler that stops the job is told what Ctrl-C is told
     try:
         return int(module.run(args))
     except SpecError as error:

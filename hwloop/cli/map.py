@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from hwloop.cli.common import Subparsers, add_command, add_memo, add_output, print_json, progress_of, write_text
+from hwloop.cli.common import Subparsers, add_command, add_memo, add_output, add_simulator, print_json, progress_of, write_text
 from hwloop.errors import InfeasibleMappingError, SpecError
 from hwloop.mapper.describe import describe, level_table
 from hwloop.mapper.result import MapResult
@@ -16,6 +17,7 @@ from hwloop.report.tables import count_text, energy_text, percent, table
 from hwloop.run.networks import NetworkMapping, map_network, mapper_for
 from hwloop.run.targets import make_targets
 from hwloop.search.hardware import Target
+from hwloop.spec.document import read_document
 from hwloop.spec.plan import make_plan
 from hwloop.spec.problem import Problem, load_problem
 from hwloop.spec.workload import Workload, load_workload
@@ -43,6 +45,7 @@ def add_parser(commands: Subparsers) -> None:
     target.add_argument(
         "--energy", default="shipped", metavar="SOURCE", help="shipped, hwcomponents, accelergy, table, or a table's file"
     )
+    add_simulator(target)
     target.add_argument("--weight-bits", type=int, metavar="N", help="bits per weight (default: the accelerator's)")
     target.add_argument("--activation-bits", type=int, metavar="N", help="bits per input activation (default: the accelerator's)")
     target.add_argument("--density", type=float, metavar="D", help="fraction of weights kept, pruned without structure")
@@ -86,12 +89,10 @@ def _subject(args: argparse.Namespace) -> Problem | Workload:
         from hwloop.compress.prepare import named_workload  # loads torch, which a problem file does not need
 
         return named_workload(args.model, args.channels, args.image_size, args.classes, args.batch)
-    try:
-        return load_problem(args.problem)
-    except SpecError as error:
-        if error.field.endswith("workload") or "workload" in str(error.found):
-            return load_workload(args.problem)
-        raise
+    document, _ = read_document(args.problem)
+    if isinstance(document, Mapping) and ("workload" in document or "layers" in document):
+        return load_workload(args.problem)
+    return load_problem(args.problem)
 
 
 def _map_layer(problem: Problem, target: Target, memo: Memo | None, args: argparse.Namespace) -> int:
@@ -113,6 +114,7 @@ def _map_layer(problem: Problem, target: Target, memo: Memo | None, args: argpar
         args.effort,
         "",
         name,
+        args.simulator,
     )
     [result] = mapper_for(memo, 1)([request])
     if isinstance(result, InfeasibleMappingError):
@@ -156,7 +158,7 @@ def _map_workload(workload: Workload, target: Target, memo: Memo | None, args: a
 
         result = map_network(
             workload, target, plan=plan, objective=args.objective, effort=args.effort, seed=args.seed, memo=memo,
-            workers=args.workers, on_outcome=on_outcome,
+            workers=args.workers, on_outcome=on_outcome, simulator=args.simulator,
         )  # fmt: skip
     if args.output:
         for layer in result.layers:

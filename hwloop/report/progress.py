@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import IO, Any, Protocol
 
 _LINE_EVERY_S = 5.0
+_QUIETER = 0.1  # the longer a task runs, the rarer its lines: at least this part of the time since it began lies between two
 
 
 class Task(Protocol):
@@ -83,7 +84,8 @@ class _LineTask:
         self.done += steps
         self.note = note or self.note
         now = time.monotonic()
-        if now - self.shown >= self.lines.every_s and self.done < self.total:
+        due = max(self.lines.every_s, _QUIETER * (now - self.began))
+        if now - self.shown >= due and self.done < self.total:
             self.shown = now
             self.lines.say(f"{self.title}: {self.done}/{self.total}{_tail(self.note)}")
 

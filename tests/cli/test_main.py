@@ -16,6 +16,7 @@ from hwloop.cli.common import read_fractions, read_range
 from hwloop.cli.main import COMMANDS, main
 from hwloop.errors import SpecError
 from hwloop.spec.problem import conv2d_shape, make_problem
+from hwloop.spec.workload import Layer, Workload
 
 PRESENT = [name for name in COMMANDS if (Path(hwloop.cli.map.__file__).parent / f"{name}.py").exists()]
 TINY = (
@@ -201,3 +202,35 @@ def test_ranges_and_fractions() -> None:
     for text in ("1.5", "a", "0.1:0.2", ""):
         with pytest.raises(SpecError, match="pruning: expected fractions"):
             read_fractions(text, "pruning")
+
+
+def test_a_stopped_job_says_what_is_kept(tmp_path: Path) -> None:
+    """SIGTERM, as `timeout` and schedulers send it, while the mapper's workers are busy."""
+    code = (
+        "import os, signal, sys, threading, time\nfrom hwloop.cli.main import main\n"
+        "def stop():\n"
+        "    while not os.path.exists(sys.argv[-1]): time.sleep(0.02)\n"
+        "    os.kill(os.getpid(), signal.SIGTERM)\n"
+        "threading.Thread(target=stop, daemon=True).start()\n"
+        "sys.exit(main(sys.argv[1:]))"
+    )
+    layers = [make_problem(conv2d_shape(), {"C": 64, "M": 60 + i, "R": 3, "S": 3, "P": 28, "Q": 28}) for i in range(40)]
+    network = Workload(
+        "large",
+        tuple(Layer(f"conv{i}", problem, "conv", "", f"conv{i}.weight") for i, problem in enumerate(layers)),
+        tuple((f"conv{i}.weight", (60 + i, 64, 3, 3)) for i in range(40)),
+    )
+    (tmp_path / "network.yaml").write_text(network.to_yaml())
+    argv = [
+        "map",
+        str(tmp_path / "network.yaml"),
+        "--effort",
+        "thorough",
+        "--workers",
+        "2",
+        "--memo",
+        str(tmp_path / "memo.sqlite"),
+    ]
+    done = subprocess.run([sys.executable, "-c", code, *argv], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    assert "interrupted; layers mapped so far are kept" in done.stderr
