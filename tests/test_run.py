@@ -131,7 +131,9 @@ def test_another_library_is_not_gone_on_with(whole, place: Path) -> None:
 
 def test_a_budget_out_of_reach_names_the_nearest_and_keeps_the_evaluations(whole, place: Path) -> None:
     settings = replace(SETTINGS, budgets=("energy<=1pJ",))
-    with pytest.raises(InfeasibleMappingError, match=r"none of \d+ candidates meets energy <= 1; the nearest reaches energy"):
+    with pytest.raises(
+        InfeasibleMappingError, match=r"none of \d+ candidates meets energy <= 1.00 pJ; the nearest reaches energy"
+    ):
         run(place, "hopeless", settings)
     assert (place / "hopeless" / "evaluations-row_stationary.jsonl").stat().st_size > 0
 
@@ -156,7 +158,10 @@ def test_without_folders_nothing_is_written_but_the_library(whole, place: Path, 
     [
         ({"population": 2}, "population: expected 4 or more"),
         ({"objectives": ("speed",)}, "objectives: expected among"),
-        ({"weight_bits": (1, 8)}, "weight_bits: expected 2 or more"),
+        ({"weight_bits": (1, 8)}, "weight_bits: expected a rising range within 2-23"),
+        ({"weight_bits": (8, 4)}, "weight_bits: expected a rising range"),
+        ({"activation_bits": 99}, "activation_bits: expected within 1-23"),
+        ({"budgets": ("accuracy>=97",)}, "an accuracy of at most 1 or 100%"),
         ({"coding": "zip"}, "coding: expected normal or csr or coo"),
     ],
 )

@@ -29,6 +29,7 @@ from hwloop.run.tuning import search_target
 from hwloop.search.checkpoint import EvaluationLog, RunFolder
 from hwloop.search.genotype import Candidate
 from hwloop.search.hardware import Target
+from hwloop.search.methods import find_method
 from hwloop.spec.workload import Workload
 
 
@@ -124,6 +125,7 @@ def compress(
         >>> result.fronts[0].factor(best)    # times less energy than the dense network
     """
     settings, progress = settings or Settings(), progress or Silent()
+    find_method(settings.method)
     targets = make_targets(arch, dataflows, settings.energy)
     config = {
         "model": model, "data": data, "data_root": None if data_root is None else str(data_root),

@@ -7,6 +7,7 @@ from typing import Any
 
 from hwloop.errors import SpecError
 from hwloop.external.simulators import EMBEDDED, SIMULATORS
+from hwloop.search.genotype import MAX_BITS
 from hwloop.search.objectives import find_objectives, read_budget
 
 CODINGS = ("normal", "csr", "coo")
@@ -75,6 +76,8 @@ class Settings:
         find_objectives(self.objectives)
         for budget in self.budgets:
             read_budget(budget)
+        bits = (1, 1) if self.activation_bits is None else self.activation_bits
+        bits = (bits, bits) if isinstance(bits, int) else bits
         checks = (
             ("population", self.population >= 4, "4 or more", self.population),
             ("generations", self.generations >= 1, "1 or more", self.generations),
@@ -87,7 +90,15 @@ class Settings:
                 "1 or more",
                 self.validation_images,
             ),
-            ("weight_bits", self.weight_bits[0] >= 2, "2 or more", self.weight_bits),
+            (
+                "weight_bits",
+                2 <= self.weight_bits[0] <= self.weight_bits[1] <= MAX_BITS,
+                f"a rising range within 2-{MAX_BITS}",
+                self.weight_bits,
+            ),
+            ("activation_bits", 1 <= bits[0] <= bits[1] <= MAX_BITS, f"within 1-{MAX_BITS}, rising", self.activation_bits),
+            ("library_epochs", self.library_epochs >= 0, "0 or more", self.library_epochs),
+            ("epochs", self.epochs >= 0, "0 or more", self.epochs),
         )
         for name, good, expected, found in checks:
             if not good:

@@ -13,6 +13,7 @@ from hwloop.memo import MapRequest, Memo, Outcome
 from hwloop.pareto import hypervolume, non_dominated
 from hwloop.report.progress import Progress, Task
 from hwloop.report.result import Front, Member
+from hwloop.report.tables import value_text
 from hwloop.run.model import LibraryModel
 from hwloop.run.networks import mapper_for
 from hwloop.run.settings import Settings
@@ -162,9 +163,12 @@ def _out_of_reach(target: Target, evaluations: Sequence[Evaluation], budgets: Se
     nearest = nearest_to_feasible(evaluations, budgets)
     if nearest is None or "energy_pj" not in nearest.metrics or not budgets:
         return InfeasibleMappingError(f"{target.name}: no mapping fits for any candidate; give the accelerator more room")
-    reached = ", ".join(f"{budget.objective.name} {nearest.metrics[budget.objective.metric]:g}" for budget in budgets)
+    reached = ", ".join(
+        f"{b.objective.name} {value_text(b.objective.metric, nearest.metrics[b.objective.metric])}" for b in budgets
+    )
+    wanted = " and ".join(f"{b.objective.name} {b.relation} {value_text(b.objective.metric, b.bound)}" for b in budgets)
     return InfeasibleMappingError(
-        f"{target.name}: none of {len(evaluations)} candidates meets {' and '.join(map(str, budgets))}; "
+        f"{target.name}: none of {len(evaluations)} candidates meets {wanted}; "
         f"the nearest reaches {reached}; loosen the budget, allow fewer bits or more pruning, or search longer "
         "(the evaluations are kept)"
     )
