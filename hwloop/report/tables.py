@@ -40,13 +40,6 @@ def percent(fraction: float | None, digits: int = 2) -> str:
     return "-" if fraction is None else f"{100 * fraction:.{digits}f}%"
 
 
-def value_text(metric: str, value: float) -> str:
-    """A metric's value with its unit: `2.31 uJ`, `12.3 kB`, `97.50%`, `1.23 M cycles`."""
-    if metric in ("energy_pj", "size_bits", "accuracy"):
-        return {"energy_pj": energy_text, "size_bits": size_text, "accuracy": percent}[metric](value)
-    return f"{count_text(value)}{ {'cycles': ' cycles', 'edp': ' pJ cycles'}.get(metric, '') }"
-
-
 def bits_text(bits: Mapping[str, int]) -> str:
     """`5 4 4 3 6`; `4` alone where all are the same."""
     values = list(bits.values())
@@ -123,18 +116,12 @@ def verdict(front: Front, loss: float = ACCURACY_LOSS) -> str:
 
 def _gain(front: Front, member: Member) -> str:
     gains = (
-        f"{_times(front.factor(member), 'less energy', 'more energy')}, "
-        f"{_times(front.factor(member, 'cycles'), 'fewer cycles', 'more cycles')}, "
-        f"{_times(front.factor(member, 'size_bits'), 'smaller', 'larger')} "
-        f"at p {percent(member.p, 0)} and {member.mean_bits:.1f} bits"
+        f"{front.factor(member):.1f}x less energy, {front.factor(member, 'cycles'):.1f}x fewer cycles, "
+        f"{front.factor(member, 'size_bits'):.1f}x smaller at p {percent(member.p, 0)} and {member.mean_bits:.1f} bits"
     )
     if member.test_accuracy is None or front.reference.test_accuracy is None:
         return gains
     return f"{gains}, test accuracy {percent(front.reference.test_accuracy)} -> {percent(member.test_accuracy)}"
-
-
-def _times(factor: float, better: str, worse: str) -> str:
-    return f"{factor:.1f}x {better}" if factor >= 1 else f"{1 / factor:.1f}x {worse}"
 
 
 def gap_text(front: Front) -> str:

@@ -74,8 +74,10 @@ class Settings:
 
     def __post_init__(self) -> None:
         find_objectives(self.objectives)
-        for budget in self.budgets:
-            read_budget(budget)
+        for text in self.budgets:
+            budget = read_budget(text)
+            if budget.objective.maximise and budget.bound > 1:
+                raise SpecError("<arguments>", "budgets", "an accuracy of at most 1 or 100%", text, "e.g. accuracy>=97%")
         bits = (1, 1) if self.activation_bits is None else self.activation_bits
         bits = (bits, bits) if isinstance(bits, int) else bits
         checks = (

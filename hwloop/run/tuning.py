@@ -13,7 +13,7 @@ from hwloop.memo import MapRequest, Memo, Outcome
 from hwloop.pareto import hypervolume, non_dominated
 from hwloop.report.progress import Progress, Task
 from hwloop.report.result import Front, Member
-from hwloop.report.tables import value_text
+from hwloop.report.tables import count_text, energy_text, percent, size_text
 from hwloop.run.model import LibraryModel
 from hwloop.run.networks import mapper_for
 from hwloop.run.settings import Settings
@@ -164,14 +164,21 @@ def _out_of_reach(target: Target, evaluations: Sequence[Evaluation], budgets: Se
     if nearest is None or "energy_pj" not in nearest.metrics or not budgets:
         return InfeasibleMappingError(f"{target.name}: no mapping fits for any candidate; give the accelerator more room")
     reached = ", ".join(
-        f"{b.objective.name} {value_text(b.objective.metric, nearest.metrics[b.objective.metric])}" for b in budgets
+        f"{b.objective.name} {_value_text(b.objective.metric, nearest.metrics[b.objective.metric])}" for b in budgets
     )
-    wanted = " and ".join(f"{b.objective.name} {b.relation} {value_text(b.objective.metric, b.bound)}" for b in budgets)
+    wanted = " and ".join(f"{b.objective.name} {b.relation} {_value_text(b.objective.metric, b.bound)}" for b in budgets)
     return InfeasibleMappingError(
         f"{target.name}: none of {len(evaluations)} candidates meets {wanted}; "
         f"the nearest reaches {reached}; loosen the budget, allow fewer bits or more pruning, or search longer "
         "(the evaluations are kept)"
     )
+
+
+def _value_text(metric: str, value: float) -> str:
+    """A metric's value with its unit: `2.31 uJ`, `12.3 kB`, `97.50%`, `1.23 M cycles`."""
+    if metric in ("energy_pj", "size_bits", "accuracy"):
+        return {"energy_pj": energy_text, "size_bits": size_text, "accuracy": percent}[metric](value)
+    return count_text(value) + {"cycles": " cycles", "edp": " pJ cycles"}.get(metric, "")
 
 
 class _Counter:

@@ -122,10 +122,7 @@ def read_budget(text: str | Budget) -> Budget:
     units = _UNITS.get(objective.name, {"": 1.0})
     if match[4].lower() not in units:
         raise SpecError("<arguments>", "budgets", f"a unit of {objective.name} among {sorted(units)}", match[4], hint)
-    bound = float(match[3]) * units[match[4].lower()]
-    if objective.name == "accuracy" and bound > 1:
-        raise SpecError("<arguments>", "budgets", "an accuracy of at most 1 or 100%", text, hint)
-    return Budget(objective, match[2], bound)
+    return Budget(objective, match[2], float(match[3]) * units[match[4].lower()])
 
 
 def to_f(metrics: Sequence[Mapping[str, float]], objectives: Sequence[Objective]) -> Floats:
