@@ -115,13 +115,16 @@ def verdict(front: Front, loss: float = ACCURACY_LOSS) -> str:
 
 
 def _gain(front: Front, member: Member) -> str:
-    gains = (
-        f"{front.factor(member):.1f}x less energy, {front.factor(member, 'cycles'):.1f}x fewer cycles, "
-        f"{front.factor(member, 'size_bits'):.1f}x smaller at p {percent(member.p, 0)} and {member.mean_bits:.1f} bits"
-    )
+    words = (("energy_pj", "less energy", "more energy"), ("cycles", "fewer cycles", "more cycles"), ("size_bits", "smaller", "larger"))
+    gains = ", ".join(_times(front.factor(member, metric), better, worse) for metric, better, worse in words)
+    gains += f" at p {percent(member.p, 0)} and {member.mean_bits:.1f} bits"
     if member.test_accuracy is None or front.reference.test_accuracy is None:
         return gains
     return f"{gains}, test accuracy {percent(front.reference.test_accuracy)} -> {percent(member.test_accuracy)}"
+
+
+def _times(factor: float, better: str, worse: str) -> str:
+    return f"{factor:.1f}x {better}" if factor >= 1 else f"{1 / factor:.1f}x {worse}"
 
 
 def gap_text(front: Front) -> str:

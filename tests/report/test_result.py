@@ -87,6 +87,8 @@ def test_verdict_says_what_is_gained_or_that_nothing_is(front: Front) -> None:
     assert "5.0x less energy" in verdict(front)
     assert "test accuracy 98.00% -> 97.80%" in verdict(front)
     assert "no member" in verdict(replace(front, members=front.members[3:]))
+    slower = replace(front.members[1], metrics={**front.members[1].metrics, "cycles": 200.0})
+    assert "5.0x less energy, 2.0x more cycles" in verdict(replace(front, members=(slower,)))
 
 
 def test_a_reference_that_knew_the_validation_images_is_named(front: Front) -> None:
