@@ -70,7 +70,8 @@ class Lines:
         """A task shown as lines."""
         task = _LineTask(self, title, total)
         yield task
-        self.say(f"{title}: {task.done}/{total} done in {time.monotonic() - task.began:.1f} s{_tail(task.note)}")
+        if task.done:  # else there was nothing to do
+            self.say(f"{title}: {task.done}/{total} done in {time.monotonic() - task.began:.1f} s{_tail(task.note)}")
 
 
 class _LineTask:
@@ -116,7 +117,8 @@ class Bars:
         with RichProgress(*columns, console=self.console, transient=True) as display:
             task = _BarTask(display, display.add_task(title, total=total, note=""))
             yield task
-        self.say(f"{title}: {task.done}/{total} done in {time.monotonic() - began:.1f} s{_tail(task.note)}")
+        if task.done:  # else there was nothing to do
+            self.say(f"{title}: {task.done}/{total} done in {time.monotonic() - began:.1f} s{_tail(task.note)}")
 
 
 class _BarTask:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from hwloop.report.result import ACCURACY_LOSS, Front, Member
 from hwloop.units import BITS_PER_BYTE
 
+_GAINS = (("energy_pj", "less energy", "more energy"), ("cycles", "fewer cycles", "more cycles"), ("size_bits", "smaller", "larger"))
 _PREFIXES = ((1e12, "J"), (1e9, "mJ"), (1e6, "uJ"), (1e3, "nJ"), (1.0, "pJ"))
 
 
@@ -115,8 +116,7 @@ def verdict(front: Front, loss: float = ACCURACY_LOSS) -> str:
 
 
 def _gain(front: Front, member: Member) -> str:
-    words = (("energy_pj", "less energy", "more energy"), ("cycles", "fewer cycles", "more cycles"), ("size_bits", "smaller", "larger"))
-    gains = ", ".join(_times(front.factor(member, metric), better, worse) for metric, better, worse in words)
+    gains = ", ".join(_times(front.factor(member, metric), better, worse) for metric, better, worse in _GAINS)
     gains += f" at p {percent(member.p, 0)} and {member.mean_bits:.1f} bits"
     if member.test_accuracy is None or front.reference.test_accuracy is None:
         return gains
