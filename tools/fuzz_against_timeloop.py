@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 import time
 from collections import Counter
@@ -25,7 +26,7 @@ from hwloop.external.compare import compare_costs
 from hwloop.external.stats import compare, parse_stats
 from hwloop.external.timeloop import Timeloop
 from hwloop.external.timeloop_input import model_input
-from hwloop.simulate import simulate
+from hwloop.simulate import simulate, simulate_batch
 from hwloop.spec.architecture import load_architecture
 from hwloop.spec.batch import MappingBatch
 from hwloop.spec.energy_table import load_energy_table
@@ -62,8 +63,15 @@ def check(case: dict[str, Any], timeloop: Timeloop) -> tuple[str, list[str]]:
         return "error", [f"{type(error).__name__}: {error}"]
     if stats is None:
         return "differ", [f"Timeloop refuses what hwloop runs: {refusal}"]
-    wrong = [d for equal, d in compare(cost, stats) if not equal]
-    return ("differ" if wrong else "equal"), [f"{d.quantity} {d.where}: Timeloop {d.expected}, hwloop {d.found}" for d in wrong]
+    wrong = [f"{d.quantity} {d.where}: Timeloop {d.expected}, hwloop {d.found}" for equal, d in compare(cost, stats) if not equal]
+    many = simulate_batch(problem, architecture, MappingBatch.concatenate([batch] * 3), table)
+    if (
+        not many.feasible.all()
+        or many.cycles[2] != cost.cycles
+        or not math.isclose(many.energy_pj[2], cost.energy_pj, rel_tol=1e-9)
+    ):
+        wrong.append(f"batch: {many.feasible[2]}, {many.cycles[2]} cycles, {many.energy_pj[2]} pJ")
+    return ("differ" if wrong else "equal"), wrong
 
 
 def _check_bits(case: dict[str, Any], timeloop: Timeloop) -> tuple[str, list[str]]:

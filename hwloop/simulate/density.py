@@ -148,7 +148,8 @@ class Hypergeometric(DensityModel):
         """Probability that a part of a tile is empty, by the occupancy of the tile."""
         size, drawn = tile[0], part[0]
         if drawn == 1 or not len(occupancies):
-            single: Floats = (size - occupancies) / size
+            # an imperfect factor may make a tile hold more than it has room for
+            single: Floats = np.maximum(size - occupancies, 0) / size
             return single
         least, most = int(occupancies[0]), int(occupancies[-1])
         if drawn > size or drawn * least / size > _VANISHES:
@@ -227,7 +228,7 @@ def _all_missed(size: int, drawn: int, marked: Ints) -> Floats:
         return chance.astype(np.float64)
     steps = np.arange(min(int(marked[-1]), size), dtype=np.longdouble)  # each marked value in turn is not drawn
     chances = np.cumprod(np.maximum(size - drawn - steps, 0) / (size - steps))
-    return np.concatenate([[1.0], chances])[marked].astype(np.float64)
+    return np.concatenate([[1.0], chances])[np.minimum(marked, size)].astype(np.float64)
 
 
 @lru_cache(maxsize=1 << 18)

@@ -52,7 +52,8 @@ class Simulator:
         nest = self.nest(mapping)
         activity = dense_activity(nest) if self.sparse is None else sparse_activity(self.sparse, nest, mapping)
         check_fit(self.compiled, activity)
-        return layer_cost(self.compiled, nest, activity, evaluate(self.compiled, nest, activity))
+        cost = evaluate(self.compiled, nest, activity)
+        return layer_cost(self.compiled, nest, activity, cost, average=nest.imperfect and self.sparse is None)
 
     def nest(self, mapping: Mapping) -> Nest:
         """The analysed nest of a mapping, before sparsity and capacity.
@@ -138,8 +139,16 @@ def _check_mesh(name: str, used_x: int, used_y: int, mesh: tuple[int, int], inst
         raise InfeasibleMappingError(f"{name}: spatial loops use {used_x * used_y} instances, there are {instances}", name)
 
 
-def layer_cost(compiled: Compiled, nest: Nest, activity: Activity, cost: Cost) -> LayerCost:
-    """Lays the numbers of one mapping out by component and data space."""
+def layer_cost(compiled: Compiled, nest: Nest, activity: Activity, cost: Cost, average: bool = False) -> LayerCost:
+    """Lays the numbers of one mapping out by component and data space.
+
+    Args:
+        compiled: problem, accelerator and energies.
+        nest: the analysed nest.
+        activity: what is done of it.
+        cost: of it.
+        average: say how many instances are in use on average, as the real program does of dense imperfect factors.
+    """
     components: dict[str, ComponentCost] = {}
     for index, level in enumerate(compiled.levels):
         if level.spatial:
@@ -157,7 +166,7 @@ def layer_cost(compiled: Compiled, nest: Nest, activity: Activity, cost: Cost) -
             spaces[space.name] = DataSpaceCost(
                 tile_size=tile.size,
                 capacity=needed[s],
-                instances=int(done.instances) if nest.imperfect else done.x_expansion * done.y_expansion,
+                instances=int(done.instances) if average else done.x_expansion * done.y_expansion,
                 reads=done.reads,
                 fills=done.fills,
                 updates=done.updates,
