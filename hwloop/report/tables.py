@@ -7,7 +7,11 @@ from collections.abc import Mapping, Sequence
 from hwloop.report.result import ACCURACY_LOSS, Front, Member
 from hwloop.units import BITS_PER_BYTE
 
-_GAINS = (("energy_pj", "less energy", "more energy"), ("cycles", "fewer cycles", "more cycles"), ("size_bits", "smaller", "larger"))
+_GAINS = (
+    ("energy_pj", "less energy", "more energy"),
+    ("cycles", "fewer cycles", "more cycles"),
+    ("size_bits", "smaller", "larger"),
+)
 _PREFIXES = ((1e12, "J"), (1e9, "mJ"), (1e6, "uJ"), (1e3, "nJ"), (1.0, "pJ"))
 
 
