@@ -71,8 +71,9 @@ def _capacity(space: Mapspace, tables: tuple[FactorTable, ...], model: CostModel
         names = [model.compiled.spaces[s].name for s in kept]
         unit = "rows" if level.by_rows else "words"
         what = " + ".join(f"{name} {need:g}" for name, need in zip(names, needs, strict=True))
+        why = " (constraint)" if any(n > 1 for n in extents) else ""
         reason = (
-            f"{level.name} must hold {_held(space, extents)} (constraint) of {' and '.join(names)}: "
+            f"{level.name} must hold {_held(space, extents)}{why} of {' and '.join(names)}: "
             f"needs {sum(needs):g} {unit} ({what}), {level.capacity} fit"
         )
         return InfeasibleMappingError(reason, level.name, names[0] if len(names) == 1 else "")

@@ -12,6 +12,7 @@ from hwloop.errors import InfeasibleMappingError
 from hwloop.mapper.mapspace import X_AXIS, Mapspace
 
 FULL, SPATIAL, COARSE = 2, 1, 0
+MANY = 10  # times the limit: so many rows cost more time than they are worth, neighbours among them differ little
 Options = tuple[tuple[int, ...], ...]  # one tuple a way: signed bound by slot, negative for Y
 SlotKey = tuple[int, int, tuple[int, ...], tuple[int, int], int]
 
@@ -75,10 +76,11 @@ def factor_tables(
         if reach is not None:
             left = [-(-size // int(reach[s.level, d])) for s in space.slots]
             keys = tuple((*key[:4], n) for key, n in zip(free, left, strict=True))
-        rows = perfect = _spread(size, keys, 0, FULL) or _spread(size, free, 0, FULL)
+        whole = COARSE if _count(size, keys) > MANY * limit else FULL
+        rows = perfect = _spread(size, keys, 0, whole) or _spread(size, free, 0, FULL)
         if (imperfect and size > 3) or not perfect:
             known = set(perfect)
-            detail = FULL if len(perfect) <= limit else SPATIAL if len(perfect) <= 4 * limit else COARSE
+            detail = FULL if len(perfect) <= limit else SPATIAL if whole == FULL and len(perfect) <= 4 * limit else COARSE
             extra = tuple(row for row in _spread(size, keys, 1, detail) if row not in known)
             rows = perfect + _thin(extra, limit - min(len(perfect), limit // 2))
         for budget in range(2, len(keys)):  # constraints may force several incomplete passes
@@ -138,6 +140,15 @@ def _spread(size: int, keys: tuple[SlotKey, ...], budget: int, detail: int) -> O
         for rest in _spread(-(-size // value), keys[1:], budget - cost, detail):
             out += [(sign * value, *rest) for sign in signs]
     return tuple(out)
+
+
+@lru_cache(maxsize=4096)
+def _count(size: int, keys: tuple[SlotKey, ...]) -> int:
+    """How many rows `_spread` makes of perfect bounds, axes left out."""
+    if not keys:
+        return int(size == 1)
+    low, high, _, _, least_left = keys[0]
+    return sum(_count(size // n, keys[1:]) for n in divisors(size) if low <= n <= high and size // n >= least_left)
 
 
 def _table(rows: Options, size: int, spatial: tuple[bool, ...]) -> FactorTable:

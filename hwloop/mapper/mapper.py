@@ -200,24 +200,43 @@ class _Run:
 
     def _imperfect(self, to_beat: float) -> _Found | None:
         """The best mapping with incomplete last passes, where the model promises a gain; costing these takes long."""
-        model, layout, search = self._tools(
-            True, replace(self.effort, starts=self.effort.starts // 2, restarts=self.effort.restarts // 2)
+        effort = replace(
+            self.effort, starts=self.effort.starts // 2, restarts=self.effort.restarts // 2, shortlist=8 * self.effort.shortlist
         )
+        model, layout, search = self._tools(True, effort)
         archive = search.run(self._seen)  # the tables of perfect factors come first in these, row by row
         self.evaluated += archive.evaluated
+        uneven = np.array([t.imperfect[archive.points[:, d]] for d, t in enumerate(model.tables)])
+        promising = np.flatnonzero(uneven.any(0) & (archive.score < to_beat - WORTH_IT * abs(to_beat)))
+        if not len(promising):
+            return None
         refiner = Refiner(layout, model, self.simulation.batch, self.objective)
         short = refiner.shortlist(archive, search.genes)
-        uneven = np.array([t.imperfect[short.rows[:, d]] for d, t in enumerate(model.tables)]).any(0)
-        promising = np.flatnonzero(uneven & (archive.score < to_beat - WORTH_IT * abs(to_beat)))
-        visits = np.cumsum([self._visits(model, row) for row in short.rows[promising]])
-        promising = promising[: max(1, int(np.searchsorted(visits, self.effort.imperfect)))]
+        # the same incomplete passes under other factors of the other dimensions come later, around the best
+        kinds = np.where(uneven[:, promising], archive.points[promising, : len(model.tables)].T, -1)
+        _, first = np.unique(kinds, axis=1, return_index=True)
+        best, at, left = self._walk(layout, model, short[promising[np.sort(first)]], self.effort.imperfect / 2)
+        if best is None or at is None:
+            return best
+        near = refiner.near(at, 200)
+        better, _, _ = self._walk(layout, model, near, self.effort.imperfect / 2 + left)
+        return better if better is not None and (better.value, better.tie) < (best.value, best.tie) else best
+
+    def _walk(
+        self, layout: Layout, model: CostModel, points: Points, budget: float
+    ) -> tuple[_Found | None, Points | None, float]:
+        """Costs points in their order until the simulator has walked `budget` steps; the best, where it is, and what is left."""
         best: _Found | None = None
-        for row in promising:
-            batch = layout.batch(short[row : row + 1])
-            found = self._cost_one(batch.to_mapping(0, self.problem.shape, self.architecture))
+        at: Points | None = None
+        for i in range(len(points)):
+            steps = self._visits(model, points.rows[i])
+            if steps > budget and i:
+                break
+            budget -= steps
+            found = self._cost_one(layout.batch(points[i : i + 1]).to_mapping(0, self.problem.shape, self.architecture))
             if found is not None and (best is None or (found.value, found.tie) < (best.value, best.tie)):
-                best = found
-        return best
+                best, at = found, points[i : i + 1]
+        return best, at, max(budget, 0.0)
 
     def _cost_one(self, mapping: Mapping) -> _Found | None:
         """A mapping that the simulator costed in full, None where it refuses it."""

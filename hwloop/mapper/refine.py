@@ -149,8 +149,8 @@ class Refiner:
                 repeated.orders[i, level] = k
         return repeated
 
-    def _tilings_near(self, point: Points, width: int) -> Points:
-        """The neighbouring tilings that the model ranks first, under the point's orders and under the model's."""
+    def near(self, point: Points, n: int) -> Points:
+        """The `n` neighbouring tilings that the model ranks first, under the orders that it chooses."""
         row = point.rows[0]
         rows = []
         for d, table in enumerate(self.tables):
@@ -166,14 +166,19 @@ class Refiner:
         estimate = self.model.evaluate(every, point.keep[0])
         value, _ = objective_values(self.objective, estimate)
         value = np.where(estimate.overflow <= FITS, value, np.inf)
-        first = np.argsort(value, kind="stable")[: width // 2]
+        first = np.argsort(value, kind="stable")[:n]
         first = first[np.isfinite(value[first])]
-        own = point[np.zeros(len(first), np.int64)]
-        own.rows[:] = every[first]
-        model_orders = Points(own.rows.copy(), own.keep.copy(), own.orders.copy())
+        out = point[np.zeros(len(first), np.int64)]
+        out.rows[:] = every[first]
         for level, chosen in estimate.orders.items():
-            model_orders.orders[:, level] = chosen[first]
-        return Points.concatenate([own, model_orders])
+            out.orders[:, level] = chosen[first]
+        return out
+
+    def _tilings_near(self, point: Points, width: int) -> Points:
+        """The neighbouring tilings that the model ranks first, under the point's orders and under the model's."""
+        chosen = self.near(point, width // 2)
+        own = Points(chosen.rows.copy(), chosen.keep.copy(), np.repeat(point.orders, len(chosen), axis=0))
+        return Points.concatenate([own, chosen])
 
     def _keeps_near(self, point: Points) -> Points:
         free = self.layout.space.free_keeps
