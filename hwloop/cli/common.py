@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from hwloop.errors import SpecError
+from hwloop.errors import DataError, SpecError
 from hwloop.external.simulators import EMBEDDED, SIMULATORS
 from hwloop.report.progress import Progress, make_progress
 from hwloop.search.checkpoint import write_whole
@@ -115,4 +115,8 @@ def write_text(path: str | Path, text: str) -> None:
     Raises:
         DataError: the disk refuses.
     """
-    write_whole(Path(path), text)
+    try:
+        write_whole(Path(path), text)
+    except DataError as error:  # its advice is for a run that has --resume
+        reason = error.__cause__.strerror if isinstance(error.__cause__, OSError) else str(error)
+        raise DataError(f"cannot write {path} ({reason}); put it right, or choose another place, and run again") from error

@@ -84,7 +84,11 @@ def interrupted(args: argparse.Namespace) -> str:
 
 def _subject(args: argparse.Namespace) -> Problem | Workload:
     if (args.problem is None) == (args.model is None):
-        raise SpecError("<arguments>", "FILE, --model", "one of the two", [args.problem, args.model])
+        both = None if args.model is None else f"{args.problem} and --model {args.model}"
+        raise SpecError("<arguments>", "FILE, --model", "one of the two", both)
+    for option, value in (("--density", args.density), ("--input-density", args.input_density)):
+        if value is not None and not 0 <= value <= 1:
+            raise SpecError("<arguments>", option, "a fraction from 0 to 1", value)
     if args.model is not None:
         from hwloop.compress.prepare import named_workload  # loads torch, which a problem file does not need
 
@@ -119,17 +123,17 @@ def _map_layer(problem: Problem, target: Target, memo: Memo | None, args: argpar
     [result] = mapper_for(memo, 1)([request])
     if isinstance(result, InfeasibleMappingError):
         raise InfeasibleMappingError(f"{name} on {target.name}: {result.reason}", result.level, result.data_space)
-    if args.output:
-        write_text(args.output, result.mapping.to_yaml())
     if args.json:
         print_json(_layer_document(name, result))
-        return 0
-    print(f"{name} on {target.name}\n")
-    print(describe(result, problem, target.arch.with_constraints(target.constraints)))
-    print(f"\n{level_text(result, target)}\n")
-    print(f"{count_text(result.evaluated)} mappings looked at in {result.seconds:.2f} s")
-    if args.output:
-        print(f"mapping: {args.output}")
+    else:
+        print(f"{name} on {target.name}\n")
+        print(describe(result, problem, target.arch.with_constraints(target.constraints)))
+        print(f"\n{level_text(result, target)}\n")
+        print(f"{count_text(result.evaluated)} mappings looked at in {result.seconds:.2f} s")
+    if args.output:  # last: what was found is printed even when the disk refuses
+        write_text(args.output, result.mapping.to_yaml())
+        if not args.json:
+            print(f"mapping: {args.output}")
     return 0
 
 
@@ -160,9 +164,6 @@ def _map_workload(workload: Workload, target: Target, memo: Memo | None, args: a
             workload, target, plan=plan, objective=args.objective, effort=args.effort, seed=args.seed, memo=memo,
             workers=args.workers, on_outcome=on_outcome, simulator=args.simulator,
         )  # fmt: skip
-    if args.output:
-        for layer in result.layers:
-            write_text(Path(args.output) / f"{layer.name.replace('/', '_')}.yaml", layer.result.mapping.to_yaml())
     if args.json:
         layers = [_layer_document(layer.name, layer.result) for layer in result.layers]
         print_json(
@@ -178,7 +179,10 @@ def _map_workload(workload: Workload, target: Target, memo: Memo | None, args: a
         print(network_text(result))
         if memo is not None:
             print(f"memo table: {memo.statistics.hits} read, {memo.statistics.misses} new")
-        if args.output:
+    if args.output:  # last: what was found is printed even when the disk refuses
+        for layer in result.layers:
+            write_text(Path(args.output) / f"{layer.name.replace('/', '_')}.yaml", layer.result.mapping.to_yaml())
+        if not args.json:
             print(f"mappings: {args.output}")
     return 0
 

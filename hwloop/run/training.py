@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 from hwloop.compress.data import load_data
@@ -14,6 +15,7 @@ from hwloop.compress.library import write_state
 from hwloop.compress.prepare import seeded_model, use_threads, workload_of
 from hwloop.compress.scoring import accuracy
 from hwloop.compress.zoo import load_weights
+from hwloop.errors import DataError
 from hwloop.report.progress import Progress, Silent
 
 
@@ -68,6 +70,7 @@ def train_network(
         DataError: the data, the model or the disk.
     """
     progress = progress or Silent()
+    _check_writable(Path(out))
     splits = load_data(data, data_root, seed=seed, image_size=image_size, normalisation=normalisation)
     config = TrainConfig(epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, seed=seed)
     network = seeded_model(model, splits, seed)
@@ -84,3 +87,19 @@ def train_network(
     seconds = time.monotonic() - began
     write_state(Path(out), network.state_dict())
     return TrainOutcome(str(out), accuracy(network, splits.validation), accuracy(network, splits.test), seconds)
+
+
+def _check_writable(out: Path) -> None:
+    """Refuses a checkpoint that could not be written, before hours of training rather than after.
+
+    Raises:
+        DataError: the folder cannot be made or written to, or `out` is a folder.
+    """
+    if out.is_dir():
+        raise DataError(f"cannot write {out} (it is a folder); give the name of a file")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=out.parent):
+            pass
+    except OSError as error:
+        raise DataError(f"cannot write {out} ({error.strerror}); choose another place (nothing was trained)") from error
