@@ -168,7 +168,7 @@ def _level_cycles(level: CompiledLevel, nest: Nest, index: int, tiles: list[Tile
             slowdown = minimum(slowdown, have / maximum(need, have))
     if level.shared_bandwidth is not None:
         slowdown = minimum(slowdown, level.shared_bandwidth / maximum(write + read, level.shared_bandwidth))
-    if any([scale != 1.0 and tile.kept for scale, tile in zip(level.bandwidth_scale, nest.tiles[index], strict=True)]):
+    if any(scale != 1.0 and tile.kept for scale, tile in zip(level.bandwidth_scale, nest.tiles[index], strict=True)):
         # shares of a row are fractions: what is a whole number of cycles must not round up
         slowdown = minimum(1.0, slowdown * (1 + 1e-12))
     return ceil(compute_cycles / slowdown)
