@@ -33,6 +33,7 @@ from hwloop.spec.mapping import Mapping
 from hwloop.spec.problem import Problem, load_problem
 
 WORTH_IT = 0.03  # incomplete passes must promise to save this part of the objective: they are slow to cost and clumsy to build
+FULL_ARRAY = 0.97  # utilization that incomplete passes could hardly raise
 HONEST = 0.9  # the real program's walk misses some work of incomplete passes; a mapping that it credits for more is left out
 
 
@@ -88,6 +89,14 @@ def map_problem(
     )
 
 
+def _smooth(n: int) -> bool:
+    """Whether no prime factor exceeds 7."""
+    for p in (2, 3, 5, 7):
+        while n % p == 0:
+            n //= p
+    return n == 1
+
+
 class _One:
     """The costs of one mapping as arrays of one."""
 
@@ -136,13 +145,19 @@ class _Run:
             at = int(np.lexsort((tie, value))[0])
             if (value[at], tie[at]) < (found.value, found.tie):
                 found = _Found(known[at], float(value[at]), float(tie[at]))
-        if self.effort.imperfect:
+        if found.mapping is not None:
+            found = replace(found, cost=found.cost or self.simulation.one(found.mapping))
+        if self.effort.imperfect and not self._even(found.cost):
             better = self._imperfect(found.value)
             if better is not None and (better.value, better.tie) < (found.value, found.tie):
                 found = better
         if found.mapping is None:
             raise found.why or InfeasibleMappingError("no mapping satisfies all constraints and capacities together")
         return found.mapping, found.cost or self.simulation.one(found.mapping)
+
+    def _even(self, cost: LayerCost | None) -> bool:
+        """Whether perfect factors leave little to gain: they fill the array, and every dimension has small prime factors."""
+        return cost is not None and cost.utilization >= FULL_ARRAY and all(_smooth(n) for n in self.problem.bounds)
 
     def _values(self, batch: MappingBatch) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         self.simulated += len(batch)
