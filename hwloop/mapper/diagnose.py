@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import prod
 
 import numpy as np
@@ -11,6 +12,7 @@ from hwloop.errors import InfeasibleMappingError
 from hwloop.mapper.factors import FactorTable
 from hwloop.mapper.mapspace import Mapspace
 from hwloop.mapper.model import CostModel
+from hwloop.mapper.search import FITS
 
 
 def explain(space: Mapspace, tables: tuple[FactorTable, ...], model: CostModel, detail: str = "") -> InfeasibleMappingError:
@@ -96,7 +98,9 @@ def _utilization(space: Mapspace, tables: tuple[FactorTable, ...], model: CostMo
     most = 1.0
     for i, slot in enumerate(space.slots):
         if slot.spatial:
-            most *= min(prod(int(t.bounds[:, i].max()) for t in tables), slot.room[0] * slot.room[1])
+            for axis in (1, 2):
+                widest = prod(int(t.bounds[:, i].max()) for d, t in enumerate(tables) if axis in slot.axes[d])
+                most *= min(widest, slot.room[axis - 1])
     have = model.compiled.compute_instances
     if most < floor * have:
         reason = f"min_utilization asks for {floor:g} of {have} compute units, the constraints let loops use {most:g} at most"
@@ -105,9 +109,17 @@ def _utilization(space: Mapspace, tables: tuple[FactorTable, ...], model: CostMo
 
 
 def _nearest(space: Mapspace, tables: tuple[FactorTable, ...], model: CostModel) -> str:
-    """What the tiling with the least overflow of a fixed sample still lacks."""
+    """What a fixed sample of tilings shows: how near they come, and whether it is the minimum utilization that fails."""
     rng = np.random.default_rng(0)
     rows = np.stack([rng.integers(len(t), size=4096) for t in tables], axis=1)
-    keep: NDArray[np.bool_] = np.array(space.keep) == 1
-    over = model.evaluate(rows, keep).overflow
-    return f"the nearest tiling found needs {over.min():.2f} times what fits"
+    keep: NDArray[np.bool_] = np.equal(space.keep, 1)
+    floor, have = space.architecture.constraints.min_utilization, model.compiled.compute_instances
+    constraints = replace(space.architecture.constraints, min_utilization=0.0)
+    relaxed = replace(space, architecture=replace(space.architecture, constraints=constraints))
+    overflow = CostModel(relaxed, tables, model.compiled, model.prices).evaluate(rows, keep).overflow
+    fit = rows[overflow <= FITS]
+    if floor > 0 and len(fit):
+        spatial = [i for i, slot in enumerate(space.slots) if slot.spatial]
+        used = np.prod([t.bounds[fit[:, d]][:, spatial].prod(1) for d, t in enumerate(tables)], axis=0)
+        return f"min_utilization asks for {floor:g} of {have} compute units, tilings that fit use {used.max()} at most"
+    return f"the nearest tiling found needs {overflow.min():.2f} times what a fan-out or capacity holds"

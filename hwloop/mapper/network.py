@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Iterable
 from collections.abc import Mapping as MappingABC
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -142,7 +143,7 @@ def map_network(
 def _in_parallel(tasks: list[tuple[Any, tuple[Any, ...]]], workers: int, report: Callable[[Any, Outcome], None]) -> None:
     """Runs tasks on a pool of fresh processes, the largest problems first."""
     ordered = sorted(tasks, key=lambda t: -t[1][1].problem.computes)
-    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
+    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_leave_interrupts)
     try:
         waiting: dict[Future[Outcome], Any] = {pool.submit(_map_one, *task): key for key, task in ordered}
         while waiting:
@@ -153,6 +154,11 @@ def _in_parallel(tasks: list[tuple[Any, tuple[Any, ...]]], workers: int, report:
         pool.shutdown(wait=False, cancel_futures=True)
         raise
     pool.shutdown()
+
+
+def _leave_interrupts() -> None:
+    """In a worker: Ctrl-C is for the main process, which stops the pool."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _map_one(

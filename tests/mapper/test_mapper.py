@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import hwloop
 from hwloop.errors import InfeasibleMappingError
@@ -13,10 +16,10 @@ from hwloop.mapper import check, map_problem
 from hwloop.mapper.result import MapResult
 from hwloop.simulate.simulator import Simulator
 from hwloop.spec.constraints import load_constraints
-from hwloop.spec.energy_table import EnergyTable
+from hwloop.spec.energy_table import EnergyTable, load_energy_table
 from hwloop.spec.problem import conv2d_shape, make_problem
 
-from .conftest import DATAFLOWS, exhaustive, make_dataflow
+from .conftest import DATAFLOWS, ENERGIES, exhaustive, make_dataflow
 
 SMALL = {"C": 2, "M": 4, "P": 4, "R": 3}
 
@@ -164,6 +167,51 @@ def test_free_bypass_is_searched(energies: EnergyTable) -> None:
     found = map_problem(problem, free, energies)
     assert found.value <= map_problem(problem, fixed, energies).value
     assert check(found.mapping, problem, free) == []
+
+
+CONSTRAINTS = st.fixed_dictionaries(
+    {
+        "glb_factors": st.lists(
+            st.sampled_from(["C=2", "M<=2", "P>=2", "R=3", "Q=0", "S=7"]), unique_by=lambda f: f[0], max_size=3
+        ),
+        "glb_order": st.sampled_from([[], ["P", "C"], ["*", "M"], ["R", "*", "C", "M"], ["M"]]),
+        "reg_factors": st.lists(st.sampled_from(["R=3", "C<=4", "M=1", "P<=2"]), unique_by=lambda f: f[0], max_size=2),
+        "order": st.sampled_from([None, ["C", "M"], ["M", "*"], ["C", "N", "P", "Q", "R", "S", "M"]]),
+        "split": st.sampled_from([None, 0, 1, 4, 6]),
+        "spatial_factors": st.lists(st.sampled_from(["C<=2", "M=4", "P=1", "Q=2"]), unique_by=lambda f: f[0], max_size=2),
+        "keep": st.lists(st.sampled_from(["Weights", "Inputs", "Outputs"]), unique=True, max_size=2),
+        "bypass": st.lists(st.sampled_from(["Weights", "Inputs", "Outputs"]), unique=True, max_size=2),
+        "min_utilization": st.sampled_from([0.0, 0.2, 0.5]),
+    }
+)
+
+
+@settings(max_examples=25, deadline=None, derandomize=True)
+@given(drawn=CONSTRAINTS)
+def test_no_constraint_is_ever_broken(drawn: dict[str, Any]) -> None:
+    spatial: dict[str, Any] = {"target": "inter_PE_spatial", "type": "spatial", "factors": drawn["spatial_factors"]}
+    spatial |= {} if drawn["order"] is None else {"permutation": drawn["order"]}
+    spatial |= {} if drawn["split"] is None else {"split": drawn["split"]}
+    constraints = load_constraints(
+        {
+            "min_utilization": drawn["min_utilization"],
+            "targets": [
+                {"target": "glb", "type": "temporal", "factors": drawn["glb_factors"], "permutation": drawn["glb_order"]},
+                {"target": "reg", "type": "temporal", "factors": drawn["reg_factors"]},
+                spatial,
+                {"target": "glb", "type": "dataspace", "keep": drawn["keep"],
+                 "bypass": [s for s in drawn["bypass"] if s not in drawn["keep"]]},
+                {"target": "reg", "type": "dataspace", "keep": [], "bypass": []},
+            ],
+        }
+    )  # fmt: skip
+    problem = make_problem(conv2d_shape(), {"C": 8, "M": 8, "P": 5, "Q": 4, "R": 3})
+    architecture = make_dataflow("weight_stationary", 64)
+    try:
+        found = map_problem(problem, architecture, load_energy_table(ENERGIES), constraints, effort="quick")
+    except InfeasibleMappingError:
+        return  # the reasons are tested above
+    assert check(found.mapping, problem, architecture, constraints) == []
 
 
 def test_timeloops_best_is_beaten_or_met(shared) -> None:

@@ -44,6 +44,15 @@ def test_workers_do_not_change_the_answer(energies: EnergyTable) -> None:
     assert [o.mapping for o in alone.outcomes] == [o.mapping for o in together.outcomes]
 
 
+def test_an_interrupt_stops_the_workers(energies: EnergyTable) -> None:
+    def interrupt(done: int, total: int, name: str, outcome: object) -> None:
+        raise KeyboardInterrupt
+
+    items = [Item(str(i), make_problem(conv2d_shape(), {"C": 8 + i, "M": 8})) for i in range(6)]
+    with pytest.raises(KeyboardInterrupt, match=r"^$"):
+        map_network(items, make_dataflow("weight_stationary", 512), energies, effort="quick", workers=2, progress=interrupt)
+
+
 def test_a_layer_without_a_mapping_does_not_stop_the_others(energies: EnergyTable) -> None:
     wide = make_problem(conv2d_shape(), {"C": 4, "M": 4, "R": 11}, name="wide")
     architecture = make_dataflow("weight_stationary", 512, temporal="factors: [R=11, C=1, M=1]")
