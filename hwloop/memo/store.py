@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,6 +16,7 @@ from hwloop.memo.migrations import APPLICATION_ID, SCHEMA_VERSION, migrate
 
 BUSY_TIMEOUT_S = 20.0
 _RETRIES = 3
+_ROOM_BYTES = 1 << 20  # less than this free on a disk counts as full
 _CHUNK = 500  # keys in one query
 Row = Mapping[str, Any]
 T = TypeVar("T")
@@ -84,8 +86,10 @@ class Store:
         """Rows of a SELECT.
 
         Raises:
-            MemoError: the file cannot be read, or the SQL is wrong.
+            MemoError: the file cannot be read, or the SQL is wrong or no SELECT.
         """
+        if sql.lstrip().split(None, 1)[0].upper() not in ("SELECT", "WITH", "EXPLAIN", "PRAGMA"):
+            raise MemoError(f"{self.path}: a query reads: give a SELECT, not {sql.strip()[:60]!r}")
         return self._retried(lambda: list(self._open().execute(sql, tuple(parameters))))
 
     def execute(self, sql: str, parameters: Sequence[Any] = ()) -> int:
@@ -158,9 +162,10 @@ class Store:
         return db
 
     def _prepare(self, db: sqlite3.Connection) -> None:
-        version = int(db.execute("PRAGMA user_version").fetchone()[0])
-        application = int(db.execute("PRAGMA application_id").fetchone()[0])
+        # In this order: another process may be making the table, and makes it and its mark in one transaction.
         tables = int(db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0])
+        application = int(db.execute("PRAGMA application_id").fetchone()[0])
+        version = int(db.execute("PRAGMA user_version").fetchone()[0])
         if application != APPLICATION_ID and (tables or application):
             raise MemoError(f"{self.path}: is an SQLite database, but no memo table of hwloop; choose another path")
         if version > SCHEMA_VERSION:
@@ -200,17 +205,17 @@ def _explain(path: Path, error: sqlite3.Error) -> MemoError:
     text = str(error)
     if "not a database" in text:
         return MemoError(f"{path}: is not a memo table (not an SQLite database); choose another path or move the file away")
-    if "malformed" in text or "corrupt" in text or "disk I/O" in text:
-        return MemoError(
-            f"{path}: is damaged ({text}); `hwloop memo {path} check` says more, or move it away and start a new one"
-        )
+    if "malformed" in text or "corrupt" in text:
+        return MemoError(f"{path}: is damaged ({text}); move it away and start a new one, sqlite3's .recover may save its rows")
     if "locked" in text or "busy" in text:
         return _LockedError(
             f"{path}: another process holds it locked; wait for that one to finish, or give each its own memo file"
         )
     if "readonly" in text or "read-only" in text:
         return MemoError(f"{path}: cannot be written to (read-only); change its permissions or choose another memo file")
-    if "full" in text:
+    if "full" in text or "disk I/O" in text:  # the write-ahead log that cannot grow says the latter
+        if "disk I/O" in text and shutil.disk_usage(path.parent).free > _ROOM_BYTES:
+            return MemoError(f"{path}: the disk failed ({text}); the rows stored before this one are kept; look to the disk")
         return MemoError(f"{path}: the disk is full; the rows stored before this one are kept; make room and run again")
     if "unable to open" in text:
         return MemoError(f"{path}: cannot be opened; check that its folder is there and that both can be read and written")

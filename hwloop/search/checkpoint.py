@@ -153,7 +153,7 @@ class RunFolder:
             DataError: it is not, so the run cannot be gone on with.
         """
         plain: dict[str, Any] = json.loads(json.dumps(data))
-        if (self.path / name).exists():
+        if (self.path / name).exists() and self._evaluated():
             differ = _differences(_read_config(self.path / name), plain)
             if differ:
                 raise DataError(
@@ -175,6 +175,10 @@ class RunFolder:
             writer.writerows(rows)
         return write_whole(self.path / name, text.getvalue())
 
+    def _evaluated(self) -> bool:
+        """Whether there is anything to go on with: a start that failed before its search (no data, ...) claims nothing."""
+        return any(self.path.glob("evaluations-*.jsonl"))
+
     def _claim(self, config: dict[str, Any], versions: Mapping[str, str], resume: bool) -> None:
         if fcntl is not None:
             try:
@@ -182,7 +186,7 @@ class RunFolder:
             except OSError:
                 raise DataError(f"{self.path}: another process is running in this folder; choose another one") from None
         there = self.path / CONFIG
-        if there.exists():
+        if there.exists() and self._evaluated():
             if not resume:
                 raise DataError(f"{self.path}: holds a run already; give --resume to go on with it, or choose another folder")
             differ = _differences(_read_config(there), config)

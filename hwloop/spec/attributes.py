@@ -84,7 +84,7 @@ def quoted(value: Value | None) -> Value | None:
 
 def _check(fields: Fields, written: str, name: str, raw: Any, variables: Mapping[str, Value | None]) -> Value | None:
     if name not in _KNOWN and name not in _ESTIMATOR:
-        near = get_close_matches(name, sorted(_KNOWN), n=1, cutoff=0.78)
+        near = [k for k in _KNOWN if k.lower() == name.lower()] or get_close_matches(name, sorted(_KNOWN), n=1, cutoff=0.78)
         if near:
             raise fields.error(written, "a known attribute", raw, f"did you mean {near[0]!r}?")
     if raw is None:

@@ -152,3 +152,8 @@ def test_the_application_id_marks_the_file(tmp_path: Path) -> None:
     store = Store(tmp_path / "memo.sqlite")
     assert store.query("PRAGMA application_id")[0][0] == APPLICATION_ID
     assert store.size_bytes() > 0
+
+
+def test_a_query_only_reads(tmp_path: Path) -> None:
+    with pytest.raises(MemoError, match="a query reads: give a SELECT, not 'DELETE FROM results'"):
+        Store(tmp_path / "memo.sqlite").query("DELETE FROM results")

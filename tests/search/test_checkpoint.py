@@ -26,6 +26,9 @@ def test_a_folder_in_use_or_used_is_refused_with_what_to_do(tmp_path: Path) -> N
     folder = RunFolder(tmp_path, CONFIG, {})
     with pytest.raises(DataError, match="another process is running"):
         RunFolder(tmp_path, CONFIG, {}, resume=True)
+    log = folder.log("here")
+    log.append(Evaluation((1,), {"accuracy": 1.0}))
+    log.close()
     folder.close()
     with pytest.raises(DataError, match="--resume"):
         RunFolder(tmp_path, CONFIG, {})
@@ -34,6 +37,14 @@ def test_a_folder_in_use_or_used_is_refused_with_what_to_do(tmp_path: Path) -> N
     with pytest.raises(DataError, match=r"search\.seed: 0 then, 1 now"):
         RunFolder(tmp_path, other, {}, resume=True)
     RunFolder(tmp_path, CONFIG, {}, resume=True).close()
+
+
+def test_a_start_that_failed_before_its_search_claims_nothing(tmp_path: Path) -> None:
+    with RunFolder(tmp_path, {"data_root": "a slip"}, {}) as folder:
+        folder.pin("identity.json", {"trained": "one way"})
+    with RunFolder(tmp_path, CONFIG, {}) as folder:
+        folder.pin("identity.json", {"trained": "another way"})
+    assert json.loads((tmp_path / "config.json").read_text()) == CONFIG
 
 
 def test_every_evaluation_is_on_disk_when_append_returns(tmp_path: Path) -> None:

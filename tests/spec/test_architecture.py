@@ -110,16 +110,32 @@ def test_all_upstream_inputs_load_and_round_trip(shared: Path) -> None:
     ("old", "new", "message"),
     [
         ("depth: 13824", "detph: 13824", r"architecture\.nodes\[2\]\.attributes\.detph: .*did you mean 'depth'"),
-        ("depth: 13824", "depth: -3", r"architecture\.nodes\[2\]\.attributes\.depth: expected a whole number of at least 0, found -3"),
+        (
+            "depth: 13824",
+            "depth: -3",
+            r"architecture\.nodes\[2\]\.attributes\.depth: expected a whole number of at least 0, found -3",
+        ),
         ("depth: 13824", "depth: open('x')", r"nodes\[2\]\.attributes\.depth: expected a number.*unknown function 'open'"),
         ("width: word * 4", "width: wrod * 4", r"nodes\[1\]\.attributes\.width: .*unknown name 'wrod'"),
-        ("class: SRAM\n    attributes: {depth: 138", "clas: SRAM\n    attributes: {depth: 138", r"nodes\[2\]\.class: .*did you mean 'class'"),
+        (
+            "class: SRAM\n    attributes: {depth: 138",
+            "clas: SRAM\n    attributes: {depth: 138",
+            r"nodes\[2\]\.class: .*did you mean 'class'",
+        ),
         ("!Parallel", "!Paralel", r"nodes\[5\]\.\(tag\): expected one of"),
         ("name: glb", "name: DRAM", "expected distinct names"),
-        ("type: gating", "type: gaiting", r"sparse_optimizations\.action_optimization\[0\]\.type: expected one of .*found 'gaiting'"),
+        (
+            "type: gating",
+            "type: gaiting",
+            r"sparse_optimizations\.action_optimization\[0\]\.type: expected one of .*found 'gaiting'",
+        ),
         ("split: 7", "splitt: 7", r"constraints\.spatial\.splitt: expected a known field.*did you mean 'split'"),
         ("bypass: [Weights]", "bypass: [Inputs]", r"dataspace\.keep: expected no data space that is also in bypass"),
-        ("nodes:\n  - !Container\n    name: system", "node:\n  - !Container\n    name: system", r"architecture\.nodes: expected `nodes`"),
+        (
+            "nodes:\n  - !Container\n    name: system",
+            "node:\n  - !Container\n    name: system",
+            r"architecture\.nodes: expected `nodes`",
+        ),
         ("  version: 0.4", "  version: [0.4", "expected valid YAML"),
     ],
 )

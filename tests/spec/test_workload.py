@@ -75,7 +75,9 @@ def test_round_trip_of_a_shape_of_its_own() -> None:
     problem = load_problem(
         {
             "shape": {
-                "name": "gemm", "dimensions": ["I", "J"], "coefficients": [],
+                "name": "gemm",
+                "dimensions": ["I", "J"],
+                "coefficients": [],
                 "data_spaces": [
                     {"name": "Weights", "projection": [[["I"]], [["J"]]]},
                     {"name": "Outputs", "projection": [[["I"]]], "read_write": True},
