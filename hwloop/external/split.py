@@ -10,7 +10,8 @@ What the old level's data spaces share, the new levels cannot, so it is shared o
   that each throttles exactly as much as the old level does.
 - Leakage and area stay with the innermost.
 
-A row holds floor(row bits / bits) words; a word wider than a row takes several rows, each paid for.
+A row holds floor(row bits / bits) words; a word wider than a row takes several rows, each paid for. Compressed rows of a
+number of words that Timeloop has no figures for (3, 5, ...) are moved word by word, each for its share of the row's energy.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from dataclasses import dataclass, replace
 
 from hwloop.errors import InfeasibleMappingError
 from hwloop.simulate import DataSpaceCost, LayerCost
+from hwloop.simulate.formats import COMPRESSED
 from hwloop.simulate.sparse.context import rank_bits
 from hwloop.spec.energy_table import ComponentEnergy, EnergyTable
 from hwloop.spec.levels import Architecture, Level
@@ -30,6 +32,7 @@ from hwloop.spec.sparsity import SparseOptimizations
 
 ROUND_DOWN = 1 + 1e-12  # shares of a row are fractions: what is a whole number of cycles must not round up
 _BANDWIDTHS = ("read_bandwidth", "write_bandwidth", "shared_bandwidth", "bandwidth")
+_COMPRESSED_ROWS = (1, 2, 4, 8, 16, 32)  # words a row for which Timeloop knows how compressed tiles fill it
 _LATENCIES = ("network_fill_latency", "network_drain_latency")
 _SIZES = ("width", "depth", "entries", "sizeKB", "block_size", "cluster_size", "min_utilization")
 
@@ -114,10 +117,11 @@ def split_levels(
             packing = Packing.of(level, bits.get(space, level.word_bits))
             origin[name] = level.name
             targets = (space, *entry.bypass) if space == kept[0] else (space,)  # savings on data kept farther out stay on the way
-            levels.append(_narrow(level, name, targets, bits.get(space, level.word_bits), packing, innermost))
+            block = _block(level, space, packing)
+            levels.append(_narrow(level, name, targets, bits.get(space, level.word_bits), packing, block, innermost))
             loops += [replace(e, target=name) for e in own_loops] if innermost else []
             bypass.append(Bypass(name, (space,), tuple(s for s in spaces if s != space)))
-            components.append(_component(whole, name, packing, innermost))
+            components.append(_component(whole, name, packing.word_rows * block / packing.row_words, innermost))
         renamed[level.name] = f"{level.name}_{kept[-1]}"
     levels = [_gate_with(level, renamed) for level in levels]
     return SplitSystem(
@@ -194,12 +198,14 @@ def check_fit(architecture: Architecture, cost: LayerCost, bits: Mapping[str, in
     return replace(cost, components=components)
 
 
-def _narrow(level: Level, name: str, targets: tuple[str, ...], word_bits: int, packing: Packing, innermost: bool) -> Level:
+def _narrow(
+    level: Level, name: str, targets: tuple[str, ...], word_bits: int, packing: Packing, block: int, innermost: bool
+) -> Level:
     """The part of a level that keeps `targets[0]`; data passes its network once, however many parts there are."""
     dropped = (*_SIZES, *_BANDWIDTHS, *(() if innermost else _LATENCIES))
     attributes: dict[str, object] = {k: v for k, v in level.attributes if k not in dropped}
     cluster = level.cluster_size
-    attributes |= {"datawidth": word_bits, "cluster_size": cluster, "width": word_bits * packing.row_words * cluster}
+    attributes |= {"datawidth": word_bits, "cluster_size": cluster, "width": word_bits * block * cluster}
     if level.entries is not None:
         attributes["entries"] = level.entries // level.block_size // packing.word_rows * packing.row_words
     sparse = SparseOptimizations(
@@ -213,10 +219,18 @@ def _narrow(level: Level, name: str, targets: tuple[str, ...], word_bits: int, p
     return replace(level, name=name, attributes=tuple(attributes.items()), sparse=sparse)  # type: ignore[arg-type]
 
 
-def _component(whole: ComponentEnergy, name: str, packing: Packing, innermost: bool) -> ComponentEnergy:
-    """Energies of one part: a data access pays for every row of a word; only the innermost part leaks and has an area."""
+def _block(level: Level, space: str, packing: Packing) -> int:
+    """Words in one access: a row's, or one, each paid for its share of the row, where Timeloop cannot take compressed rows."""
+    compressed = any(
+        rank.format in COMPRESSED for r in level.sparse.representation if r.data_space == space for rank in r.ranks
+    )  # fmt: skip
+    return 1 if compressed and packing.row_words not in _COMPRESSED_ROWS else packing.row_words
+
+
+def _component(whole: ComponentEnergy, name: str, rows: float, innermost: bool) -> ComponentEnergy:
+    """Energies of one part: a data access pays for `rows`; only the innermost part leaks and has an area."""
     actions = tuple(
-        (action, energy if "metadata" in action or "compression" in action or action == "leak" else energy * packing.word_rows)
+        (action, energy if "metadata" in action or "compression" in action or action == "leak" else energy * rows)
         for action, energy in whole.actions
         if innermost or action != "leak"
     )

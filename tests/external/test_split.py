@@ -165,3 +165,15 @@ def test_parts_that_do_not_fit_together_are_refused() -> None:
     small = hwloop.load_architecture(ARCHITECTURE.replace("depth: 64", "depth: 6"))
     with pytest.raises(InfeasibleMappingError, match=r"buffer: Weights 3, Inputs 5 need 8 rows, 6 rows fit"):
         check_fit(small, cost, {"Weights": 16, "Inputs": 8})
+
+
+@pytest.mark.parametrize(("bits", "block", "read_pj"), [(8, 4, 2.0), (5, 1, 2.0 / 6), (64, 1, 4.0)])
+def test_compressed_rows_that_timeloop_has_no_figures_for_move_word_by_word(bits: int, block: int, read_pj: float) -> None:
+    formats = "representation_format: {data_spaces: [{name: Weights, ranks: [{format: RLE}]}]}\n      action_optimization:"
+    text = ARCHITECTURE.replace("action_optimization:", formats)
+    text = text.replace("depth: 64", "depth: 64, metadata_storage_width: 8, metadata_datawidth: 4")
+    problem, mapping = hwloop.load_problem(CONV), hwloop.load_mapping(MAPPING)
+    table = hwloop.load_energy_table(TABLE)
+    system = split_levels(problem, hwloop.load_architecture(text), mapping, table, {"Weights": bits})
+    assert system.architecture.level("buffer_Weights").block_size == block
+    assert dict(system.table.component("buffer_Weights").actions)["read"] == pytest.approx(read_pj)
