@@ -134,6 +134,7 @@ class _Run:
         self.space: Mapspace = build_mapspace(problem, architecture)
         self.evaluated = self.simulated = 0
         self._seen: NDArray[np.int64]
+        self._best_estimate = np.inf
 
     def best(self, start: tuple[Mapping, ...]) -> tuple[Mapping, LayerCost]:
         """The best mapping of the mapspace, or of `start`, and its cost."""
@@ -148,7 +149,7 @@ class _Run:
         if found.mapping is not None:
             found = replace(found, cost=found.cost or self.simulation.one(found.mapping))
         if self.effort.imperfect and not self._even(found.cost):
-            better = self._imperfect(found.value)
+            better = self._imperfect(self._best_estimate if self.simulation.sparse else found.value)
             if better is not None and (better.value, better.tie) < (found.value, found.tie):
                 found = better
         if found.mapping is None:
@@ -183,6 +184,7 @@ class _Run:
             rows = search.genes.from_rows(from_start.rows, from_start.keep)
         archive = search.run(rows)
         self._seen = archive.points
+        self._best_estimate = float(archive.score[0]) if len(archive.score) else np.inf
         refiner = Refiner(layout, model, self.simulation.batch, self.objective)
         short = refiner.shortlist(archive, search.genes)
         best = Best(short[:0], np.inf, np.inf)
@@ -214,7 +216,11 @@ class _Run:
         return best
 
     def _imperfect(self, to_beat: float) -> _Found | None:
-        """The best mapping with incomplete last passes, where the model promises a gain; costing these takes long."""
+        """The best mapping with incomplete last passes, where the model promises a gain; costing these takes long.
+
+        Args:
+            to_beat: objective of the best perfect mapping; with sparsity, which the model ignores, what the model says of it.
+        """
         effort = replace(
             self.effort, starts=self.effort.starts // 2, restarts=self.effort.restarts // 2, shortlist=8 * self.effort.shortlist
         )
