@@ -39,7 +39,9 @@ def add_parser(commands: Subparsers) -> None:
     parser = add_command(commands, "verify", "compare the simulator with the real Timeloop", _EXAMPLE, _DESCRIPTION)
     parser.add_argument("paths", nargs="*", metavar="PATH", type=Path, help="corpora and folders of Timeloop runs")
     parser.add_argument(
-        "--exact", action="store_true", help="let no difference of sparse runs pass as rounding (counts by 1, energy by 0.01%%)"
+        "--exact",
+        action="store_true",
+        help="let no difference of sparse runs pass as rounding (counts by 1, energy by 0.01%%, cycles by 0.001%%)",
     )
     live = parser.add_argument_group("against the real Timeloop")
     live.add_argument("--against", choices=("timeloop",), help="run it, on the mappings that hwloop's mapper finds")

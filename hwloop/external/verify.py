@@ -20,8 +20,8 @@ from hwloop.spec.mapping import Mapping, load_mapping
 from hwloop.spec.problem import Problem, load_problem
 
 FEASIBILITY = "feasibility"
-ENERGY_QUANTITIES = ("energy", "energy per compute", "leakage", "data space energy", "utilization")
-EXACT_QUANTITIES = ("cycles", "computes", "tile_size", "instances")
+PART_QUANTITIES = ("energy per compute", "leakage", "data space energy", "utilization")
+EXACT_QUANTITIES = ("computes", "tile_size", "tile size", "instances")
 _STATS = ("stats.txt", "timeloop-model.stats.txt", "timeloop-mapper.stats.txt")
 _TABLES = ("ERT.yaml", "timeloop-model.ERT.yaml")
 _MAPPINGS = ("mapping.yaml", "timeloop-mapper.map.yaml", "map.yaml")
@@ -56,21 +56,36 @@ class Slack:
 
     Attributes:
         counts: by how much a count may differ.
-        energy: by which fraction an energy may differ, beyond the printed decimals.
+        counts_relative: or by which fraction.
+        cycles: by which fraction cycles may differ.
+        energy: by which fraction the energy of everything may differ, beyond the printed decimals.
+        parts: likewise that of a component or data space, which a single count may weigh on.
     """
 
     counts: int = 0
+    counts_relative: float = 0.0
+    cycles: float = 0.0
     energy: float = 0.0
+    parts: float = 0.0
 
     def allows(self, difference: Difference) -> bool:
-        """Whether a difference is no more than that. Cycles and what a case computes are always exact."""
-        gap = abs(difference.expected - difference.found)
-        if difference.quantity in ENERGY_QUANTITIES:
-            return gap <= self.energy * abs(difference.expected)
-        return difference.quantity not in EXACT_QUANTITIES and gap <= self.counts
+        """Whether a difference is no more than that. What a case computes is always exact."""
+        gap, whole = abs(difference.expected - difference.found), abs(difference.expected)
+        if difference.quantity in EXACT_QUANTITIES:
+            return gap == 0
+        if difference.quantity == "energy":
+            return gap <= self.energy * whole
+        if difference.quantity in PART_QUANTITIES:
+            return gap <= self.parts * whole
+        if "cycles" in difference.quantity:
+            return gap <= self.cycles * whole
+        return gap <= max(self.counts, self.counts_relative * whole)
 
 
-DENSE_SLACK, SPARSE_SLACK = Slack(), Slack(1, 1e-4)  # the sparse analysis rounds several times on the way
+DENSE_SLACK = Slack()
+# The sparse analysis rounds an expectation at every step, and the real one computes it through logarithms, so that what is
+# a whole number may come out a little above it and round up.
+SPARSE_SLACK = Slack(counts=1, counts_relative=1e-6, cycles=1e-5, energy=1e-4, parts=1e-3)
 
 
 @dataclass

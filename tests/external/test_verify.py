@@ -113,7 +113,10 @@ def test_a_run_with_a_missing_part(tmp_path: Path, missing: str, message: str) -
     [
         ("reads", 10, 11, False, True),
         ("reads", 10, 12, False, False),
+        ("reads", 10_000_000, 10_000_009, False, True),
         ("cycles", 10, 11, False, False),
+        ("cycles", 114_689, 114_688, False, True),
+        ("data space energy", 20639.18, 20636.49, False, True),
         ("energy", 1000.0, 1000.05, False, True),
         ("energy", 1000.0, 1000.5, False, False),
         ("tile_size", 5, 6, False, False),
