@@ -144,8 +144,20 @@ def _finish(axis: Any, fronts: Sequence[Front], x: str, y: str) -> None:
     if y == "accuracy":  # far below the knees there is nothing of interest
         top = max(heights)
         bends = [bend.metrics[y] * _AXES[y][1] for front in fronts if (bend := front.knee()) is not None]
-        floor = max(min(heights), min(bends, default=top) - _BELOW_KNEE)
-        axis.set_ylim(floor - 0.08 * (top - floor + 1), top + 0.06 * (top - floor + 1))
+        references = [front.reference.metrics[y] * _AXES[y][1] for front in fronts]
+        floor = max(min(heights), min(*bends, *references) - _BELOW_KNEE if bends else min(references))
+        low = floor - 0.08 * (top - floor + 1)
+        axis.set_ylim(low, top + 0.06 * (top - floor + 1))
+        hidden = sum(height < low for height in heights)
+        if hidden:
+            axis.annotate(
+                f"{hidden} of the fronts' members below",
+                (1, 0.015),
+                xycoords="axes fraction",
+                ha="right",
+                fontsize=8,
+                color=_GREY,
+            )
 
 
 def _save(figure: Any, path: Path) -> None:

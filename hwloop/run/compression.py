@@ -171,12 +171,17 @@ def compress(
             tuple(fronts), workload, trained.how, library, None if folder is None else folder.path, {},
             None if table is None else table.statistics, seconds, _notes(settings, library, targets),
         )  # fmt: skip
-        return result if folder is None else replace(result, files=write_outputs(folder, result, f"{model} on {data}"))
+        return result if folder is None else replace(result, files=write_outputs(folder, result, _title(model, data, targets)))
     finally:
         if table is not None:
             table.close()
         if folder is not None:
             folder.close()
+
+
+def _title(model: str, data: str, targets: Sequence[Target]) -> str:
+    accelerators = dict.fromkeys(target.arch.name for target in targets)
+    return f"{model} on {data}, {', '.join(accelerators)}"
 
 
 def _train(
