@@ -1,6 +1,6 @@
 """How fast the embedded simulator is: one mapping, batches of several sizes, memory. Prints rates; run it on an idle core.
 
-    python tools/bench_simulator.py [--seconds 2] [--sparse]
+python tools/bench_simulator.py [--seconds 2] [--sparse]
 """
 
 from __future__ import annotations

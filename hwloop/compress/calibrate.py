@@ -199,7 +199,5 @@ def calibrate(
         with _watched(model, see):
             for images, _ in split.batches(batch_size):
                 model(images.to(device))
-    seen = {
-        name: LayerInputs(low[name], high[name], nonzeros[name] / float(counts[name].sum()), counts[name]) for name in counts
-    }
+    seen = {name: LayerInputs(low[name], high[name], nonzeros[name] / float(counts[name].sum()), counts[name]) for name in counts}
     return Calibration(seen, method, symmetric, percentile)

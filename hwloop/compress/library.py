@@ -160,9 +160,7 @@ def open_library(folder: str | Path) -> Library:
         if data["format"] != FORMAT:
             raise DataError(f"{path}: written in format {data['format']}, this version reads format {FORMAT}; build it anew")
         infos = tuple(MemberInfo(**entry) for entry in data["members"])
-        return Library(
-            Path(folder), data["model"], data["mode"], data["start_sha256"], data["settings"], data["versions"], infos
-        )
+        return Library(Path(folder), data["model"], data["mode"], data["start_sha256"], data["settings"], data["versions"], infos)
     except FileNotFoundError:
         raise DataError(f"no library in {folder} ({path} is not there); build one first") from None
     except OSError as error:

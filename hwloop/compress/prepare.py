@@ -82,7 +82,8 @@ def named_workload(name: str, channels: int = 3, image_size: int = 32, classes: 
         DataError: no such model.
         SpecError: a model that cannot be traced.
     """
-    return trace(make_model(name, channels, image_size, classes).eval(), torch.zeros(batch, channels, image_size, image_size), name)
+    model = make_model(name, channels, image_size, classes).eval()
+    return trace(model, torch.zeros(batch, channels, image_size, image_size), name)
 
 
 def trained_model(

@@ -76,9 +76,7 @@ def _layer(layers: Mapping[str, nn.Module], name: str) -> nn.Module:
     return layers[name]
 
 
-def magnitude_masks(
-    model: nn.Module, fraction: float, exclude: Iterable[str] = (), pattern: BlockPattern | None = None
-) -> Masks:
+def magnitude_masks(model: nn.Module, fraction: float, exclude: Iterable[str] = (), pattern: BlockPattern | None = None) -> Masks:
     """Marks the weights of smallest magnitude in each layer for removal.
 
     `round(fraction * weights)` go in every layer, exactly: equal magnitudes go in index order, and weights that are zero

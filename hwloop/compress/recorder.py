@@ -26,8 +26,17 @@ Observer = Callable[[int, Tensor, Tensor], None]  # (position of the layer, inpu
 
 # operand positions (first, second) of the aten operations that multiply matrices
 _PRODUCTS = {
-    "mm": (0, 1), "_int_mm": (0, 1), "bmm": (0, 1), "mv": (0, 1), "dot": (0, 1), "vdot": (0, 1),
-    "addmm": (1, 2), "_addmm_activation": (1, 2), "baddbmm": (1, 2), "addbmm": (1, 2), "addmv": (1, 2),
+    "mm": (0, 1),
+    "_int_mm": (0, 1),
+    "bmm": (0, 1),
+    "mv": (0, 1),
+    "dot": (0, 1),
+    "vdot": (0, 1),
+    "addmm": (1, 2),
+    "_addmm_activation": (1, 2),
+    "baddbmm": (1, 2),
+    "addbmm": (1, 2),
+    "addmv": (1, 2),
 }
 # aten operations with arithmetic that no problem stands for
 _HEAVY = re.compile(

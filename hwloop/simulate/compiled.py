@@ -172,9 +172,7 @@ def compile_simulation(
     levels = tuple(_compile_level(level, names, energy_table, widths) for level in architecture.storage)
     compute = architecture.compute
     table = energy_table.component(compute.name)
-    latency = sum(
-        int(level.number(f"network_{end}_latency", 0)) for level in architecture.storage for end in ("fill", "drain")
-    )
+    latency = sum(int(level.number(f"network_{end}_latency", 0)) for level in architecture.storage for end in ("fill", "drain"))
     return Compiled(
         problem=problem,
         architecture=architecture,

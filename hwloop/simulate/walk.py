@@ -95,9 +95,7 @@ class Walk:
             cover[loop.dimension] *= loop.bound
             self.high.append([c - 1 for c in cover])
             self.high_last.append([c - 1 for c in cover_last])
-        self.outer = [
-            [j for j in range(i, count) if self.loops[j].dimension == d] for i in range(count + 1) for d in range(dims)
-        ]
+        self.outer = [[j for j in range(i, count) if self.loops[j].dimension == d] for i in range(count + 1) for d in range(dims)]
         self.cut: dict[int, int] = {}  # by dimension, the innermost loop that is cut short
         for i in range(count - 1, -1, -1):
             if self.loops[i].bound != self.loops[i].remainder:
@@ -114,9 +112,7 @@ class Walk:
         self.computes: dict[int, int] = {}
 
     def _is_last(self, begin: int, dimension: int) -> bool:
-        return all(
-            self.index[j] + 1 >= self.loops[j].remainder for j in self.outer[begin * len(self.at) + dimension]
-        )
+        return all(self.index[j] + 1 >= self.loops[j].remainder for j in self.outer[begin * len(self.at) + dimension])
 
     def _end(self, i: int) -> int:
         loop = self.loops[i]

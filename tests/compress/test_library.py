@@ -176,9 +176,7 @@ def test_excluded_layers_stay_dense_and_blocks_are_structured(splits: DataSplits
     assert kept.view(10, 54, 4).sum(dim=2).eq(2).all()
 
 
-def test_a_full_disk_names_the_file_and_keeps_what_is_there(
-    splits: DataSplits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
+def test_a_full_disk_names_the_file_and_keeps_what_is_there(splits: DataSplits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     real: Callable[[int], None] = os.fsync
     calls = 0
 

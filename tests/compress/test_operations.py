@@ -13,7 +13,16 @@ def test_width_is_r_and_p_height_is_s_and_q() -> None:
     posed = convolution((16, 3, 3, 5), (2, 3, 40, 50), (2, 16, 19, 12), stride=(2, 4), dilation=(1, 2), groups=1)
     assert posed.kind == "conv"
     assert sizes(posed) == {
-        "N": 2, "C": 3, "M": 16, "R": 5, "S": 3, "P": 12, "Q": 19, "Wstride": 4, "Hstride": 2, "Wdilation": 2,
+        "N": 2,
+        "C": 3,
+        "M": 16,
+        "R": 5,
+        "S": 3,
+        "P": 12,
+        "Q": 19,
+        "Wstride": 4,
+        "Hstride": 2,
+        "Wdilation": 2,
     }
     # the window must end inside the input: 1 + 2*(5-1) + 4*(12-1) = 53 > 50 shows 3 columns of padding
     assert posed.problem.rank_sizes("Inputs") == (2, 3, 53, 39)
@@ -23,7 +32,16 @@ def test_width_is_r_and_p_height_is_s_and_q() -> None:
 def test_one_value_of_stride_and_dilation_stands_for_both() -> None:
     posed = convolution((4, 4, 3, 3), (1, 4, 9, 9), (1, 4, 3, 3), stride=(2,), dilation=(2,), groups=1)
     assert sizes(posed) == {
-        "C": 4, "M": 4, "R": 3, "S": 3, "P": 3, "Q": 3, "Wstride": 2, "Hstride": 2, "Wdilation": 2, "Hdilation": 2,
+        "C": 4,
+        "M": 4,
+        "R": 3,
+        "S": 3,
+        "P": 3,
+        "Q": 3,
+        "Wstride": 2,
+        "Hstride": 2,
+        "Wdilation": 2,
+        "Hdilation": 2,
     }
 
 

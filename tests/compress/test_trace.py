@@ -30,9 +30,17 @@ def counted(model: nn.Module, *inputs: Tensor) -> int:
 
 # (multiply-accumulates in thousands of millions as torchvision publishes them, layers with weights, products of two activations)
 PUBLISHED = {
-    "vgg16": (15.47, 16, 0), "resnet18": (1.814, 21, 0), "resnet50": (4.089, 54, 0), "mobilenet_v2": (0.301, 53, 0),
-    "mobilenet_v3_large": (0.217, 64, 0), "densenet121": (2.834, 121, 0), "efficientnet_b0": (0.386, 82, 0),
-    "inception_v3": (5.713, 95, 0), "vit_b_16": (17.564, 50, 24), "convnext_tiny": (4.456, 59, 0), "swin_t": (4.491, 53, 24),
+    "vgg16": (15.47, 16, 0),
+    "resnet18": (1.814, 21, 0),
+    "resnet50": (4.089, 54, 0),
+    "mobilenet_v2": (0.301, 53, 0),
+    "mobilenet_v3_large": (0.217, 64, 0),
+    "densenet121": (2.834, 121, 0),
+    "efficientnet_b0": (0.386, 82, 0),
+    "inception_v3": (5.713, 95, 0),
+    "vit_b_16": (17.564, 50, 24),
+    "convnext_tiny": (4.456, 59, 0),
+    "swin_t": (4.491, 53, 24),
 }
 
 
@@ -82,7 +90,16 @@ def test_convolutions_by_hand() -> None:
     # height (20 + 2*1 - 3)//2 + 1 = 10; width (40 + 2*2 - 2*(5-1) - 1)//4 + 1 = 9
     assert [layer.kind for layer in workload.layers] == ["conv", "depthwise", "grouped", "grouped", "conv"]
     assert sizes(workload, "0") == {
-        "N": 2, "C": 3, "M": 8, "R": 5, "S": 3, "P": 9, "Q": 10, "Wstride": 4, "Hstride": 2, "Wdilation": 2,
+        "N": 2,
+        "C": 3,
+        "M": 8,
+        "R": 5,
+        "S": 3,
+        "P": 9,
+        "Q": 10,
+        "Wstride": 4,
+        "Hstride": 2,
+        "Wdilation": 2,
     }
     assert sizes(workload, "1") == {"N": 2, "C": 8, "R": 3, "S": 3, "P": 9, "Q": 10}
     assert sizes(workload, "2") == {"N": 2, "G": 8, "M": 2, "R": 3, "S": 3, "P": 9, "Q": 10}
@@ -111,10 +128,13 @@ class Twice(nn.Module):
 def test_a_module_used_twice_is_two_layers_and_one_weight() -> None:
     workload = trace(Twice(), torch.zeros(2, 3))
     assert [(layer.name, layer.module, layer.parameter) for layer in workload.layers] == [
-        ("first", "first", "first.weight"), ("shared", "shared", "shared.weight"), ("shared#2", "shared", "shared.weight"),
+        ("first", "first", "first.weight"),
+        ("shared", "shared", "shared.weight"),
+        ("shared#2", "shared", "shared.weight"),
     ]
     assert [(weight.name, weight.values, weight.layers) for weight in workload.weights] == [
-        ("first.weight", 12, ("first",)), ("shared.weight", 16, ("shared", "shared#2")),
+        ("first.weight", 12, ("first",)),
+        ("shared.weight", 16, ("shared", "shared#2")),
     ]
     assert [repeated.layers for repeated in workload.unique] == [("first",), ("shared", "shared#2")]
 
@@ -140,7 +160,10 @@ def test_functional_operations() -> None:
     model, images = Functional(), torch.zeros(2, 3, 9, 9)
     workload = trace(model, images)
     assert [(layer.name, layer.kind, layer.parameter) for layer in workload.layers] == [
-        ("kernel", "conv", "kernel"), ("left", "linear", "left"), ("heads", "linear", "heads"), ("matmul", "linear", ""),
+        ("kernel", "conv", "kernel"),
+        ("left", "linear", "left"),
+        ("heads", "linear", "heads"),
+        ("matmul", "linear", ""),
     ]
     assert sizes(workload, "kernel") == {"N": 2, "C": 3, "M": 6, "R": 3, "S": 3, "P": 4, "Q": 4, "Wstride": 2, "Hstride": 2}
     assert sizes(workload, "left") == {"N": 2 * 16, "C": 6, "M": 9}, "one weight matrix for the whole batch"
@@ -293,7 +316,8 @@ def test_masked_and_parametrised_weights_keep_their_names() -> None:
     parametrizations.weight_norm(model[1])
     workload = trace(model, torch.zeros(1, 1, 8, 8))
     assert [(layer.name, layer.parameter) for layer in workload.layers] == [
-        ("0", "0.weight_orig"), ("1", "1.parametrizations.weight.original1"),
+        ("0", "0.weight_orig"),
+        ("1", "1.parametrizations.weight.original1"),
     ]
     assert workload.weight_values == 4 * 9 + 4 * 4 * 9
 

@@ -37,8 +37,13 @@ def test_lenet5_reaches_the_paper_s_16x5x5(pixels: int) -> None:
 @pytest.mark.parametrize(
     ("name", "layers", "computes"),
     [
-        ("vgg16", 14, 313_201_664), ("vgg16_plain", 14, 313_201_664), ("mobilenet", 28, 46_354_432),
-        ("resnet20", 20, 40_551_040), ("resnet32", 32, 68_862_592), ("resnet44", 44, 97_174_144), ("resnet56", 56, 125_485_696),
+        ("vgg16", 14, 313_201_664),
+        ("vgg16_plain", 14, 313_201_664),
+        ("mobilenet", 28, 46_354_432),
+        ("resnet20", 20, 40_551_040),
+        ("resnet32", 32, 68_862_592),
+        ("resnet44", 44, 97_174_144),
+        ("resnet56", 56, 125_485_696),
     ],
 )
 def test_small_networks(name: str, layers: int, computes: int) -> None:

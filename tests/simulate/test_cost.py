@@ -213,9 +213,7 @@ def test_bits_equal_a_level_for_each_data_space() -> None:
         MATMUL,
         text[:start] + "  - !Parallel\n    nodes:\n" + nodes + text[end:],
         [MAPPING[0], {**MAPPING[1], "target": "buffer_Z"}]
-        + [
-            {"target": f"buffer_{s}", "type": "bypass", "keep": [s], "bypass": [x for x in "ABZ" if x != s]} for s in "ABZ"
-        ],
+        + [{"target": f"buffer_{s}", "type": "bypass", "keep": [s], "bypass": [x for x in "ABZ" if x != s]} for s in "ABZ"],
         {**{f"buffer_{s}": ENERGY["buffer"] for s in "ABZ"}, "DRAM": ENERGY["DRAM"], "mac": ENERGY["mac"]},
     )
     whole = run(bits={"A": 8, "B": 4})
