@@ -27,6 +27,9 @@ _HOME = {
     "map_problem": "hwloop.mapper",
     "Memo": "hwloop.memo",
     "trace": "hwloop.compress.trace",
+    "Settings": "hwloop.run",
+    "map_network": "hwloop.run",
+    "compare_dataflows": "hwloop.run",
 }
 _CALLABLE = ("compress", "simulate")  # packages that are also the functions of these names
 

@@ -23,7 +23,7 @@ from hwloop.run import settings
 from hwloop.search.objectives import OBJECTIVES
 
 if TYPE_CHECKING:
-    from hwloop.run.compression import CompressResult
+    from hwloop.run.outputs import CompressResult
 
 _EXAMPLE = """hwloop compress --model lenet5 --data mnist --data-root data --arch eyeriss_168_gating --out runs/lenet5
   hwloop compress --model resnet20 --weights resnet20.th --normalisation imagenet --data cifar10 --data-root data \\

@@ -7,7 +7,7 @@ from typing import Any
 
 _HOME = {
     "compress": "hwloop.run.compression",
-    "CompressResult": "hwloop.run.compression",
+    "CompressResult": "hwloop.run.outputs",
     "Settings": "hwloop.run.settings",
     "Target": "hwloop.search.hardware",
     "make_targets": "hwloop.run.targets",

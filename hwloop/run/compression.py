@@ -17,12 +17,12 @@ from hwloop.compress.finetune import EpochEvent, TrainConfig
 from hwloop.compress.library import Library
 from hwloop.compress.library import versions as torch_versions
 from hwloop.compress.prepare import Trained, seeded_model, trained_model, use_threads, workload_of
-from hwloop.memo import Memo, MemoStatistics
+from hwloop.memo import Memo
 from hwloop.memo.key import digest_of_architecture, simulator_version
 from hwloop.report.progress import Progress, Silent
 from hwloop.report.result import Front
 from hwloop.run.model import LibraryModel
-from hwloop.run.outputs import write_outputs
+from hwloop.run.outputs import CompressResult, write_outputs
 from hwloop.run.settings import Settings
 from hwloop.run.targets import ArchitectureLike, DataflowLike, file_name, make_targets
 from hwloop.run.tuning import search_target
@@ -30,7 +30,6 @@ from hwloop.search.checkpoint import EvaluationLog, RunFolder
 from hwloop.search.genotype import Candidate
 from hwloop.search.hardware import Target
 from hwloop.search.methods import find_method
-from hwloop.spec.workload import Workload
 
 
 @dataclass
@@ -47,33 +46,6 @@ class Timings:
             yield
         finally:
             self.seconds[stage] = self.seconds.get(stage, 0.0) + time.monotonic() - began
-
-
-@dataclass(frozen=True)
-class CompressResult:
-    """What `compress` returns.
-
-    Attributes:
-        fronts: one a target, in order.
-        workload: the network as the accelerator sees it.
-        trained: how the trained model came about.
-        library: the pruned models.
-        folder: of the run; None when nothing was to be written.
-        files: what was written there, by what it is.
-        memo: what the memo table did; None without one.
-        seconds: wall clock by stage.
-        notes: what a reader of the numbers must know.
-    """
-
-    fronts: tuple[Front, ...]
-    workload: Workload
-    trained: str
-    library: Library
-    folder: Path | None
-    files: dict[str, Path]
-    memo: MemoStatistics | None
-    seconds: dict[str, float]
-    notes: tuple[str, ...]
 
 
 def compress(

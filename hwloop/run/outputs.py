@@ -1,17 +1,44 @@
-"""What a run leaves in its folder when it is done."""
+"""What a run returns, and what it leaves in its folder when it is done."""
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from hwloop.compress.library import Library
+from hwloop.memo import MemoStatistics
 from hwloop.report.plots import plot_fronts
-from hwloop.report.result import front_document, member_row
+from hwloop.report.result import Front, front_document, member_row
 from hwloop.search.checkpoint import RunFolder
+from hwloop.spec.workload import Workload
 
-if TYPE_CHECKING:
-    from hwloop.run.compression import CompressResult
+
+@dataclass(frozen=True)
+class CompressResult:
+    """What `compress` returns.
+
+    Attributes:
+        fronts: one a target, in order.
+        workload: the network as the accelerator sees it.
+        trained: how the trained model came about.
+        library: the pruned models.
+        folder: of the run; None when nothing was to be written.
+        files: what was written there, by what it is.
+        memo: what the memo table did; None without one.
+        seconds: wall clock by stage.
+        notes: what a reader of the numbers must know.
+    """
+
+    fronts: tuple[Front, ...]
+    workload: Workload
+    trained: str
+    library: Library
+    folder: Path | None
+    files: dict[str, Path]
+    memo: MemoStatistics | None
+    seconds: dict[str, float]
+    notes: tuple[str, ...]
 
 
 def document(result: CompressResult) -> dict[str, Any]:
