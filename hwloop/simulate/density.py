@@ -10,6 +10,7 @@ known (`empty_within`), which is what a compressed format needs rank by rank.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from functools import lru_cache
 from math import ceil, floor, prod
 
@@ -28,7 +29,7 @@ _FEW = 16
 _REMEMBERED = 512
 
 
-class DensityModel:
+class DensityModel(ABC):
     """What the sparse analysis asks of the distribution of nonzeros in a tensor.
 
     Attributes:
@@ -39,33 +40,33 @@ class DensityModel:
     name: str
     by_size: bool = True
 
+    @abstractmethod
     def empty(self, tile: Key) -> float:
         """Probability that a tile of the tensor has no nonzero."""
-        raise NotImplementedError
 
+    @abstractmethod
     def empty_within(self, part: Key, tile: Key, occupancies: Ints) -> Floats:
         """Probability that a part of a tile is empty, for each possible occupancy of the tile."""
-        raise NotImplementedError
 
+    @abstractmethod
     def occupancies(self, tile: Key) -> tuple[Ints, Floats]:
         """The tile's possible occupancies, ascending, with their nonzero probabilities."""
-        raise NotImplementedError
 
+    @abstractmethod
     def least_occupancy(self, tile: Key, size: int) -> int:
         """The least occupancy that the real program looks at: the least density of the tile times `size`, its values."""
-        raise NotImplementedError
 
+    @abstractmethod
     def most_occupancy(self, tile: Key) -> int:
         """The largest possible occupancy: what a buffer must hold when overbooking is not allowed."""
-        raise NotImplementedError
 
+    @abstractmethod
     def fullest(self, extents: Ints) -> Ints:
         """`most_occupancy` of many tiles at once, from their extents `(rank, batch)`."""
-        raise NotImplementedError
 
+    @abstractmethod
     def value_density(self) -> float:
         """Expected density of a single value."""
-        raise NotImplementedError
 
     def most_elements(self, fiber: Key, element: Key) -> int:
         """The largest number of nonempty elements in a fiber made of such elements (for spatial skipping)."""
