@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import signal
 from collections.abc import Callable, Iterable
 from collections.abc import Mapping as MappingABC
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass
-from multiprocessing import get_context
 from time import perf_counter
 from typing import Any
 
 from hwloop.errors import InfeasibleMappingError
 from hwloop.mapper.mapper import map_problem
 from hwloop.mapper.objective import Objective
+from hwloop.mapper.pool import in_processes, worker_count
 from hwloop.mapper.result import MapResult
 from hwloop.spec.architecture import Architecture, load_architecture
 from hwloop.spec.constraints import Constraints
@@ -124,7 +121,7 @@ def map_network(
         first.setdefault(key, item)
     common = (architecture, table, constraints, objective, seed, effort)
     tasks = [(key, (mapper, item, *common)) for key, item in first.items()]
-    count = min(workers or os.cpu_count() or 1, len(tasks))
+    count = min(worker_count(workers), len(tasks))
     done: dict[Any, Outcome] = {}
 
     def report(key: Any, outcome: Outcome) -> None:
@@ -136,29 +133,9 @@ def map_network(
         for key, task in tasks:
             report(key, _map_one(*task))
     else:
-        _in_parallel(tasks, count, report)
+        tasks.sort(key=lambda task: -task[1][1].problem.computes)  # the longest first
+        in_processes(_map_one, [task for _, task in tasks], count, lambda i, outcome: report(tasks[i][0], outcome))
     return NetworkResult(tuple(done[key] for key in keys), items, len(tasks), perf_counter() - began)
-
-
-def _in_parallel(tasks: list[tuple[Any, tuple[Any, ...]]], workers: int, report: Callable[[Any, Outcome], None]) -> None:
-    """Runs tasks on a pool of fresh processes, the largest problems first."""
-    ordered = sorted(tasks, key=lambda t: -t[1][1].problem.computes)
-    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_leave_interrupts)
-    try:
-        waiting: dict[Future[Outcome], Any] = {pool.submit(_map_one, *task): key for key, task in ordered}
-        while waiting:
-            finished, _ = wait(waiting, return_when=FIRST_COMPLETED)
-            for future in finished:
-                report(waiting.pop(future), future.result())
-    except BaseException:
-        pool.shutdown(wait=False, cancel_futures=True)
-        raise
-    pool.shutdown()
-
-
-def _leave_interrupts() -> None:
-    """In a worker: Ctrl-C is for the main process, which stops the pool."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _map_one(
