@@ -17,10 +17,11 @@ from typing import Any
 from hwloop.errors import DataError
 from hwloop.external.layers import network_layers
 from hwloop.simulate import LayerCost, simulate
+from hwloop.spec.density import Density
 from hwloop.spec.energy_table import EnergyTable
 from hwloop.spec.levels import Architecture
 from hwloop.spec.mapping import Loops, Mapping
-from hwloop.spec.problem import Density, Problem
+from hwloop.spec.problem import Problem
 
 COLUMNS = ("layer", "power_mw", "total_ms", "processing_ms", "gmac", "active_pes", "ifmap_zeros_pct", "glb_mb", "dram_mb")
 ALEXNET = (

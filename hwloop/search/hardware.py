@@ -20,10 +20,11 @@ from hwloop.simulate import simulate_batch
 from hwloop.spec.architecture import Architecture
 from hwloop.spec.batch import MappingBatch
 from hwloop.spec.constraints import Constraints
+from hwloop.spec.density import Density
 from hwloop.spec.energy_table import EnergyTable
 from hwloop.spec.mapping import Mapping
 from hwloop.spec.plan import LayerPlan, Plan
-from hwloop.spec.problem import Density, Problem
+from hwloop.spec.problem import Problem
 from hwloop.spec.workload import Workload
 
 EnergySource = Callable[[dict[str, int]], EnergyTable]

@@ -8,8 +8,9 @@ from functools import cached_property
 from typing import Any
 
 from hwloop.errors import SpecError
+from hwloop.spec.density import Density
 from hwloop.spec.document import Fields, read_document, to_yaml
-from hwloop.spec.problem import Density, Problem
+from hwloop.spec.problem import Problem
 from hwloop.spec.workload import Layer, Workload, unknown_name
 
 MAX_BITS = 64

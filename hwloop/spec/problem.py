@@ -13,19 +13,11 @@ from math import prod
 from typing import Any
 
 from hwloop.errors import SpecError
+from hwloop.spec.density import Density, read_density
 from hwloop.spec.document import Fields, nearest, read_document, to_yaml
 
 Term = tuple[str, str | None]  # (dimension, coefficient name or None for 1)
 Rank = tuple[Term, ...]  # the sum of its terms indexes one rank of the tensor
-
-DENSITY_MODELS = ("fixed_structured", "hypergeometric", "banded", "actual_data")
-_DENSITY_ALIASES = {
-    "fixed": "fixed_structured",
-    "fixed-structured": "fixed_structured",
-    "random": "hypergeometric",
-    "actual-data": "actual_data",
-    "hyper_geometric": "hypergeometric",
-}
 
 
 @dataclass(frozen=True)
@@ -46,34 +38,6 @@ class DataSpace:
     def dimensions(self) -> frozenset[str]:
         """The dimensions that index this data space: the relevant ones."""
         return frozenset(dimension for rank in self.projection for dimension, _ in rank)
-
-
-@dataclass(frozen=True)
-class Density:
-    """How the nonzeros of a data space are spread (Sparseloop, MICRO 2022, section 5.3.2).
-
-    Attributes:
-        distribution: `fixed_structured` (every tile has exactly the density; N:M pruning), `hypergeometric` (nonzeros fall
-            anywhere: unstructured pruning), `banded` (a diagonal band) or `actual_data` (counted from a file).
-        density: fraction of nonzero values, 0-1; 1 is dense.
-        band_width: half width of the band, for `banded`.
-        workload_tensor_size: values in the tensor the density is about; 0 means the data space itself.
-        filename: the file of counts, for `actual_data`.
-    """
-
-    distribution: str = "fixed_structured"
-    density: float = 1.0
-    band_width: int = 0
-    workload_tensor_size: int = 0
-    filename: str = ""
-
-    def to_dict(self) -> dict[str, Any]:
-        """As it stands in `instance.densities`."""
-        out: dict[str, Any] = {"distribution": self.distribution, "density": self.density}
-        for name in ("band_width", "workload_tensor_size", "filename"):
-            if getattr(self, name):
-                out[name] = getattr(self, name)
-        return out
 
 
 @dataclass(frozen=True)
@@ -317,24 +281,8 @@ def _read_densities(fields: Fields, shape: ProblemShape) -> tuple[tuple[str, Den
             raise fields.error(name, f"a data space among {known}", raw)
         if isinstance(raw, (int, float)) and not isinstance(raw, bool):
             raw = {"distribution": "fixed_structured", "density": raw}
-        found[name] = _read_density(Fields(raw, fields.source, fields.where(name)))
+        found[name] = read_density(Fields(raw, fields.source, fields.where(name)))
     return tuple((name, found[name]) for name in known if name in found)
-
-
-def _read_density(entry: Fields) -> Density:
-    raw_name = str(entry.raw("distribution", "fixed_structured"))
-    distribution = _DENSITY_ALIASES.get(raw_name, raw_name)
-    if distribution not in DENSITY_MODELS:
-        raise entry.error("distribution", f"one of {DENSITY_MODELS}", raw_name)
-    filename = str(entry.raw("filename", "") or "")
-    value = entry.take("density", float, 1.0)
-    if not 0.0 <= value <= 1.0:
-        raise entry.error("density", "a fraction between 0 and 1", value)
-    band_width = entry.raw("band_width", 0) or 0
-    size = entry.raw("workload_tensor_size", 0) or 0
-    entry.raw("knob", None)
-    entry.finish()
-    return Density(distribution, value, int(band_width), int(size), filename)
 
 
 def conv2d_shape(depthwise: bool = False, grouped: bool = False) -> ProblemShape:

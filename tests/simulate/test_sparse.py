@@ -18,7 +18,8 @@ from hwloop.simulate import BatchSimulator, LayerCost, Simulator
 from hwloop.simulate.numeric import unsigned
 from hwloop.spec.architecture import Architecture
 from hwloop.spec.batch import MappingBatch
-from hwloop.spec.problem import Density, Problem
+from hwloop.spec.density import Density
+from hwloop.spec.problem import Problem
 from hwloop.spec.sparsity import (
     ActionOptimization,
     ActionOption,

@@ -3,8 +3,9 @@ from __future__ import annotations
 import pytest
 
 from hwloop.errors import SpecError
+from hwloop.spec.density import Density
 from hwloop.spec.plan import LayerPlan, Plan, load_plan, make_plan
-from hwloop.spec.problem import Density, conv2d_shape, make_problem
+from hwloop.spec.problem import conv2d_shape, make_problem
 from hwloop.spec.workload import Layer, Workload
 
 

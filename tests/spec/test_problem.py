@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hwloop.errors import SpecError
-from hwloop.spec.problem import Density, conv2d_shape, load_problem, make_problem
+from hwloop.spec.density import Density
+from hwloop.spec.problem import conv2d_shape, load_problem, make_problem
 
 CONV = make_problem(conv2d_shape(), {"C": 3, "M": 96, "R": 11, "S": 11, "P": 55, "Q": 55, "Wstride": 4, "Hstride": 4})
 

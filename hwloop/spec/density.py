@@ -1,0 +1,66 @@
+"""How the nonzeros of a data space are spread: the density models of Sparseloop (MICRO 2022, section 5.3.2)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from hwloop.spec.document import Fields
+
+DENSITY_MODELS = ("fixed_structured", "hypergeometric", "banded", "actual_data")
+_DENSITY_ALIASES = {
+    "fixed": "fixed_structured",
+    "fixed-structured": "fixed_structured",
+    "random": "hypergeometric",
+    "actual-data": "actual_data",
+    "hyper_geometric": "hypergeometric",
+}
+
+
+@dataclass(frozen=True)
+class Density:
+    """How the nonzeros of a data space are spread (Sparseloop, MICRO 2022, section 5.3.2).
+
+    Attributes:
+        distribution: `fixed_structured` (every tile has exactly the density; N:M pruning), `hypergeometric` (nonzeros fall
+            anywhere: unstructured pruning), `banded` (a diagonal band) or `actual_data` (counted from a file).
+        density: fraction of nonzero values, 0-1; 1 is dense.
+        band_width: half width of the band, for `banded`.
+        workload_tensor_size: values in the tensor the density is about; 0 means the data space itself.
+        filename: the file of counts, for `actual_data`.
+    """
+
+    distribution: str = "fixed_structured"
+    density: float = 1.0
+    band_width: int = 0
+    workload_tensor_size: int = 0
+    filename: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """As it stands in `instance.densities`."""
+        out: dict[str, Any] = {"distribution": self.distribution, "density": self.density}
+        for name in ("band_width", "workload_tensor_size", "filename"):
+            if getattr(self, name):
+                out[name] = getattr(self, name)
+        return out
+
+
+def read_density(entry: Fields) -> Density:
+    """Reads one entry of `instance.densities`.
+
+    Raises:
+        SpecError: an unknown distribution or field, or a density outside 0-1.
+    """
+    raw_name = str(entry.raw("distribution", "fixed_structured"))
+    distribution = _DENSITY_ALIASES.get(raw_name, raw_name)
+    if distribution not in DENSITY_MODELS:
+        raise entry.error("distribution", f"one of {DENSITY_MODELS}", raw_name)
+    filename = str(entry.raw("filename", "") or "")
+    value = entry.take("density", float, 1.0)
+    if not 0.0 <= value <= 1.0:
+        raise entry.error("density", "a fraction between 0 and 1", value)
+    band_width = entry.raw("band_width", 0) or 0
+    size = entry.raw("workload_tensor_size", 0) or 0
+    entry.raw("knob", None)
+    entry.finish()
+    return Density(distribution, value, int(band_width), int(size), filename)
