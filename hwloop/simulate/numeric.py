@@ -70,11 +70,6 @@ def as_float(x: Number) -> Number:
     return x.astype(np.float64) if isinstance(x, np.ndarray) else float(x)
 
 
-def any_true(condition: Number) -> bool:
-    """Whether the condition holds anywhere."""
-    return bool(condition.any()) if isinstance(condition, np.ndarray) else bool(condition)
-
-
 def unsigned(x: Number) -> Number:
     """What a negative count becomes in the real program's unsigned counters: 2**64 more, to the precision of a double.
 

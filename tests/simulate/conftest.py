@@ -5,10 +5,15 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
 import hwloop
+from hwloop.external.stats import parse_stats
+from hwloop.simulate import LayerCost
 from hwloop.spec.architecture import Architecture
 from hwloop.spec.energy_table import EnergyTable
 from hwloop.spec.mapping import Bypass, Loops, Mapping
@@ -162,3 +167,22 @@ def _mapping(rng: random.Random, problem: Problem, architecture: Architecture, i
 def random_case() -> Callable[..., Case]:
     """`random_case(seed, imperfect=False, depth=..., like=None)`."""
     return draw_case
+
+
+@pytest.fixture
+def replay_upstream(shared: Path) -> Callable[[str], tuple[LayerCost, dict[str, Any]]]:
+    """Simulates a public example run, and reads what the real program said of it."""
+
+    def replay(name: str) -> tuple[LayerCost, dict[str, Any]]:
+        folder = shared / "reference" / "upstream" / name
+        document = yaml.safe_load((folder / "input.yaml").read_text())
+        mapping = folder / "mapping.yaml"
+        cost = hwloop.simulate(
+            hwloop.load_problem({"problem": document["problem"]}),
+            hwloop.load_architecture(folder / "input.yaml"),
+            hwloop.load_mapping(mapping if mapping.exists() else {"mapping": document["mapping"]}),
+            hwloop.load_energy_table(folder / "ERT.yaml"),
+        )
+        return cost, parse_stats((folder / "stats.txt").read_text())
+
+    return replay

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 import hwloop
 from hwloop import InfeasibleMappingError
-from hwloop.external.stats import Difference, compare, parse_stats
-from hwloop.simulate import Simulator
+from hwloop.external.stats import Difference, compare
+from hwloop.simulate import LayerCost, Simulator
 from hwloop.spec.architecture import Architecture
 
 DATA = Path(__file__).resolve().parents[1] / "data" / "corpus"
@@ -88,16 +87,8 @@ DENSE_UPSTREAM = (
 
 
 @pytest.mark.parametrize("name", DENSE_UPSTREAM)
-def test_upstream_run(shared: Path, name: str) -> None:
-    folder = shared / "reference" / "upstream" / name
-    document = yaml.safe_load((folder / "input.yaml").read_text())
-    mapping = folder / "mapping.yaml"
-    simulator = Simulator(
-        hwloop.load_problem({"problem": document["problem"]}),
-        hwloop.load_architecture(folder / "input.yaml"),
-        hwloop.load_energy_table(folder / "ERT.yaml"),
-    )
-    cost = simulator.run(hwloop.load_mapping(mapping if mapping.exists() else {"mapping": document["mapping"]}))
-    compared = compare(cost, parse_stats((folder / "stats.txt").read_text()))
+def test_upstream_run(replay_upstream: Callable[[str], tuple[LayerCost, dict[str, Any]]], name: str) -> None:
+    cost, expected = replay_upstream(name)
+    compared = compare(cost, expected)
     assert [difference for equal, difference in compared if not equal] == []
     assert len(compared) >= 30

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import gzip
 import json
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 import hwloop
 from hwloop import InfeasibleMappingError
-from hwloop.external.stats import compare, parse_stats
+from hwloop.external.stats import compare
 from hwloop.simulate import BatchSimulator, LayerCost, Simulator
 from hwloop.spec.architecture import Architecture
 from hwloop.spec.batch import MappingBatch
@@ -115,16 +115,8 @@ SPARSE_UPSTREAM = (
 
 
 @pytest.mark.parametrize("name", SPARSE_UPSTREAM)
-def test_upstream_run(shared: Path, name: str) -> None:
-    folder = shared / "reference" / "upstream" / name
-    document = yaml.safe_load((folder / "input.yaml").read_text())
-    mapping = folder / "mapping.yaml"
-    cost = Simulator(
-        hwloop.load_problem({"problem": document["problem"]}),
-        hwloop.load_architecture(folder / "input.yaml"),
-        hwloop.load_energy_table(folder / "ERT.yaml"),
-    ).run(hwloop.load_mapping(mapping if mapping.exists() else {"mapping": document["mapping"]}))
-    expected = parse_stats((folder / "stats.txt").read_text())
+def test_upstream_run(replay_upstream: Callable[[str], tuple[LayerCost, dict[str, Any]]], name: str) -> None:
+    cost, expected = replay_upstream(name)
     compared = compare(cost, expected, SLACK, RELATIVE)
     assert [difference for equal, difference in compared if not equal] == []
     assert len(compared) >= 30
