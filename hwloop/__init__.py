@@ -21,27 +21,26 @@ _HOME = {
     "MappingBatch": "hwloop.spec.batch",
     "Workload": "hwloop.spec.workload",
     "estimate_energy_table": "hwloop.energy",
-    "simulate_batch": "hwloop.simulate",
-    "BatchCost": "hwloop.simulate",
-    "LayerCost": "hwloop.simulate",
+    "simulate": "hwloop.simulator",
+    "simulate_batch": "hwloop.simulator",
+    "BatchCost": "hwloop.simulator",
+    "LayerCost": "hwloop.simulator",
     "map_problem": "hwloop.mapper",
     "Memo": "hwloop.memo",
-    "trace": "hwloop.compress.trace",
+    "trace": "hwloop.network.trace",
+    "compress": "hwloop.run",
     "Settings": "hwloop.run",
     "map_network": "hwloop.run",
     "compare_dataflows": "hwloop.run",
 }
-_CALLABLE = ("compress", "simulate")  # packages that are also the functions of these names
 
 __all__ = [
     "DataError", "EnergyTableError", "HwloopError", "InfeasibleMappingError", "MemoError", "SimulatorError", "SpecError",
-    "__version__", *_CALLABLE, *_HOME,
+    "__version__", *_HOME,
 ]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:
-    if name in _CALLABLE:
-        return import_module(f"hwloop.{name}")
     if name in _HOME:
         value = getattr(import_module(_HOME[name]), name)
         globals()[name] = value

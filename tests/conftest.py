@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from .timeloop_runs import make_program, recorded, recorded_run, replayed  # noqa: F401
+
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"
 MARKERS = {

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from hwloop.backend.request import MapRequest
+from hwloop.backend.solve import solve, solve_here
 from hwloop.errors import DataError, InfeasibleMappingError, SpecError
-from hwloop.memo import MapRequest, solve, solve_here
 from hwloop.run import compare_dataflows, compress, make_targets, map_network
 from hwloop.run.parallel import make_solver
 from hwloop.run.settings import Settings

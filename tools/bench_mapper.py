@@ -16,8 +16,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import hwloop
-from hwloop.mapper import Item, MapResult, check, map_network, map_problem
-from hwloop.simulate.simulator import Simulator
+from hwloop.backend.network_cost import Item, map_network
+from hwloop.mapper import MapResult, check, map_problem
+from hwloop.simulator.simulator import Simulator
 from hwloop.spec.architecture import Architecture
 from hwloop.spec.energy_table import EnergyTable
 from hwloop.spec.problem import Problem, conv2d_shape, make_problem

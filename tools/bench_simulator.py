@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 import hwloop  # noqa: E402
-from hwloop.simulate import BatchSimulator  # noqa: E402
+from hwloop.simulator import BatchSimulator  # noqa: E402
 from hwloop.spec.architecture import Architecture  # noqa: E402
 from hwloop.spec.batch import SPATIAL_X, SPATIAL_Y, TEMPORAL, MappingBatch  # noqa: E402
 from hwloop.spec.problem import Problem, conv2d_shape, make_problem  # noqa: E402

@@ -21,17 +21,17 @@ from typing import Any
 
 from fuzz_cases import random_case
 
+from hwloop.backend.timeloop.inputs import model_input
+from hwloop.backend.timeloop.programs import Timeloop
+from hwloop.backend.timeloop.stats import compare, parse_stats
 from hwloop.errors import HwloopError, InfeasibleMappingError, SimulatorError
-from hwloop.external.compare import compare_costs
-from hwloop.external.stats import compare, parse_stats
-from hwloop.external.timeloop import Timeloop
-from hwloop.external.timeloop_input import model_input
-from hwloop.simulate import simulate, simulate_batch
+from hwloop.simulator import simulate, simulate_batch
 from hwloop.spec.architecture import load_architecture
 from hwloop.spec.batch import MappingBatch
 from hwloop.spec.energy_table import load_energy_table
 from hwloop.spec.mapping import load_mapping
 from hwloop.spec.problem import load_problem
+from hwloop.validate.compare import compare_costs
 
 
 def check(case: dict[str, Any], timeloop: Timeloop) -> tuple[str, list[str]]:

@@ -15,14 +15,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from hwloop.backend.timeloop.programs import Timeloop
 from hwloop.energy import estimate_energy_table
-from hwloop.external.layers import network_layers
-from hwloop.external.silicon import ROW_STATIONARY, row_stationary_mapping
-from hwloop.external.timeloop import Timeloop
 from hwloop.mapper.mapper import map_problem
 from hwloop.spec.batch import MappingBatch
 from hwloop.spec.problem import Problem
 from hwloop.spec.resources import open_architecture
+from hwloop.validate.layers import network_layers
+from hwloop.validate.silicon import ROW_STATIONARY, row_stationary_mapping
 
 FOLDER = Path(__file__).resolve().parents[1] / "tests" / "data" / "timeloop_runs"
 # name: accelerator, network, layer, density of weights and inputs, bits of both

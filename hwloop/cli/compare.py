@@ -6,9 +6,10 @@ import argparse
 from collections.abc import Sequence
 from typing import Any
 
+from hwloop.backend.request import MapRequest, Outcome
 from hwloop.cli.common import Subparsers, add_command, add_memo, add_output, add_simulator, print_json, progress_of
 from hwloop.errors import InfeasibleMappingError
-from hwloop.memo import MapRequest, Memo, Outcome
+from hwloop.memo import Memo
 from hwloop.report.tables import count_text, energy_text, percent, table
 from hwloop.run.networks import NetworkMapping, map_network
 from hwloop.run.targets import make_targets
@@ -53,7 +54,7 @@ def add_parser(commands: Subparsers) -> None:
 def run(args: argparse.Namespace) -> int:
     """Maps under each dataflow and prints the comparison."""
     if args.model is not None:
-        from hwloop.compress.prepare import named_workload  # loads torch, which a workload file does not need
+        from hwloop.network.prepare import named_workload  # loads torch, which a workload file does not need
 
         workload = named_workload(args.model, args.channels, args.image_size, args.classes)
     else:

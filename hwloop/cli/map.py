@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from hwloop.backend.request import MapRequest, Outcome
 from hwloop.cli.common import Subparsers, add_command, add_memo, add_output, add_simulator, print_json, progress_of, write_text
 from hwloop.errors import InfeasibleMappingError, SpecError
 from hwloop.mapper.describe import describe, level_table
 from hwloop.mapper.result import MapResult
-from hwloop.memo import MapRequest, Memo, Outcome
+from hwloop.memo import Memo
 from hwloop.report.progress import Progress
 from hwloop.report.tables import count_text, energy_text, percent, table
 from hwloop.run.networks import NetworkMapping, map_network, mapper_for
@@ -90,7 +91,7 @@ def _subject(args: argparse.Namespace) -> Problem | Workload:
         if value is not None and not 0 <= value <= 1:
             raise SpecError("<arguments>", option, "a fraction from 0 to 1", value)
     if args.model is not None:
-        from hwloop.compress.prepare import named_workload  # loads torch, which a problem file does not need
+        from hwloop.network.prepare import named_workload  # loads torch, which a problem file does not need
 
         return named_workload(args.model, args.channels, args.image_size, args.classes, args.batch)
     document, _ = read_document(args.problem)

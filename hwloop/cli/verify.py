@@ -6,14 +6,10 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from hwloop.backend.simulators import find_simulator
 from hwloop.cli.common import Subparsers, add_command, add_output, print_json, progress_of
 from hwloop.energy import estimate_energy_table
 from hwloop.errors import SpecError
-from hwloop.external import silicon
-from hwloop.external.against import LiveCase, LiveReport, make_cases, run_against
-from hwloop.external.layers import distinct, network_layers
-from hwloop.external.simulators import find_simulator
-from hwloop.external.verify import Report, find_cases, lines_of, verify
 from hwloop.mapper.mapper import map_problem
 from hwloop.report.progress import Progress
 from hwloop.report.tables import table
@@ -21,6 +17,10 @@ from hwloop.spec.energy_table import EnergyTable
 from hwloop.spec.mapping import Mapping
 from hwloop.spec.problem import Problem
 from hwloop.spec.resources import open_architecture
+from hwloop.validate import silicon
+from hwloop.validate.against import LiveCase, LiveReport, make_cases, run_against
+from hwloop.validate.layers import distinct, network_layers
+from hwloop.validate.verify import Report, find_cases, lines_of, verify
 
 _EXAMPLE = """hwloop verify corpus.jsonl.gz runs/
   hwloop verify --against timeloop --arch eyeriss_168 --layers mobilenet --densities 1,0.5 --bits 16,8

@@ -6,10 +6,10 @@ This is the only place where energies follow bits and sizes; the simulator never
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from hwloop.energy.accelergy_source import estimate_energy_table as accelergy_table
 from hwloop.energy.components import component_energy
 from hwloop.energy.hwcomponents_source import HwcomponentsEstimator
 from hwloop.energy.primitives import Estimator
@@ -20,9 +20,7 @@ from hwloop.spec.levels import Architecture
 from hwloop.units import UM2_PER_MM2
 
 ESTIMATORS: dict[str, Callable[[], Estimator]] = {"shipped": ShippedEstimator, "hwcomponents": HwcomponentsEstimator}
-# Sources that run a program live with the other outside programs and are loaded when asked for: each module has
-# `estimate_energy_table(architecture, bits) -> EnergyTable`.
-PROGRAMS = {"accelergy": "hwloop.external.accelergy"}
+PROGRAMS: dict[str, Callable[[Architecture, Mapping[str, int] | None], EnergyTable]] = {"accelergy": accelergy_table}
 SOURCES = (*ESTIMATORS, *PROGRAMS, "table")
 
 
@@ -51,9 +49,7 @@ def estimate_energy_table(
             tuple(component_energy(level, estimator, arch.cycle_s, bits) for level in arch.levels if level.kind != "spatial")
         )
     if isinstance(source, str) and source in PROGRAMS:
-        table = import_module(PROGRAMS[source]).estimate_energy_table(arch, bits)
-        assert isinstance(table, EnergyTable)
-        return table
+        return PROGRAMS[source](arch, bits)
     if source == "table":
         raise EnergyTableError("energy source 'table': give the table's file itself in place of the word")
     if isinstance(source, str) and not _looks_like_table(source):

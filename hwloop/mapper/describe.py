@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from hwloop.mapper.result import MapResult
-from hwloop.simulate.result import LayerCost
+from hwloop.simulator.result import LayerCost
 from hwloop.spec.architecture import Architecture
 from hwloop.spec.loops import complete_permutation
 from hwloop.spec.mapping import Mapping

@@ -11,7 +11,7 @@ from hwloop.mapper.mapspace import Mapspace
 from hwloop.mapper.orders import order_choices
 from hwloop.mapper.prices import Prices
 from hwloop.mapper.view import Array, Mask, View, rank_extent
-from hwloop.simulate.compiled import Compiled
+from hwloop.simulator.compiled import Compiled
 
 Part = tuple[Array | float, Array | float]
 Kept = dict[tuple[int, int], Mask]

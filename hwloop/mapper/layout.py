@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from hwloop.mapper.factors import FactorTable, remainders
 from hwloop.mapper.mapspace import Mapspace, written_order
 from hwloop.mapper.orders import OrderChoice, order_choices
-from hwloop.simulate.compiled import Compiled
+from hwloop.simulator.compiled import Compiled
 from hwloop.spec.batch import SPATIAL_X, SPATIAL_Y, TEMPORAL, MappingBatch
 from hwloop.spec.loops import complete_permutation
 

@@ -24,7 +24,7 @@ from hwloop.mapper.refine import Best, Refiner
 from hwloop.mapper.result import MapResult, find_ceiling, find_padding
 from hwloop.mapper.search import EFFORTS, Effort, TilingSearch
 from hwloop.mapper.simulation import BatchSimulation
-from hwloop.simulate.result import LayerCost
+from hwloop.simulator.result import LayerCost
 from hwloop.spec.architecture import Architecture, load_architecture
 from hwloop.spec.batch import MappingBatch
 from hwloop.spec.constraints import Constraints

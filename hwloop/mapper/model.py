@@ -20,7 +20,7 @@ from hwloop.mapper.flows import Flows, Kept, Traffic
 from hwloop.mapper.mapspace import Mapspace
 from hwloop.mapper.prices import Prices
 from hwloop.mapper.view import Array, Keep, View, product, rank_extent
-from hwloop.simulate.compiled import Compiled
+from hwloop.simulator.compiled import Compiled
 
 
 @dataclass(frozen=True)

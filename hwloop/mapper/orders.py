@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from hwloop.mapper.mapspace import Mapspace
-from hwloop.simulate.compiled import Compiled
+from hwloop.simulator.compiled import Compiled
 
 
 @dataclass(frozen=True)

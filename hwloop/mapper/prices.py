@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwloop.mapper.mapspace import Mapspace
-from hwloop.simulate.compiled import Compiled
+from hwloop.simulator.compiled import Compiled
 
 Array = NDArray[np.float64]
 

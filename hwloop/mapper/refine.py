@@ -13,7 +13,7 @@ from hwloop.mapper.layout import Layout, Points
 from hwloop.mapper.model import CostModel
 from hwloop.mapper.objective import Array, Objective, objective_values
 from hwloop.mapper.search import FITS, TilingSearch
-from hwloop.simulate.result import BatchCost
+from hwloop.simulator.result import BatchCost
 from hwloop.spec.batch import MappingBatch
 
 Simulate = Callable[[MappingBatch], BatchCost]

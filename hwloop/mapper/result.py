@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from hwloop.simulate.result import LayerCost
+from hwloop.simulator.result import LayerCost
 from hwloop.spec.architecture import Architecture
 from hwloop.spec.mapping import Mapping, load_mapping
 from hwloop.spec.problem import Problem

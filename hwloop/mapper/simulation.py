@@ -7,8 +7,8 @@ from collections.abc import Mapping as MappingABC
 import numpy as np
 
 from hwloop.mapper.prices import word_prices
-from hwloop.simulate.batch import BatchSimulator
-from hwloop.simulate.result import BatchCost, LayerCost
+from hwloop.simulator.batch import BatchSimulator
+from hwloop.simulator.result import BatchCost, LayerCost
 from hwloop.spec.architecture import Architecture
 from hwloop.spec.batch import MappingBatch
 from hwloop.spec.energy_table import EnergyTable

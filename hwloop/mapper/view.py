@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from hwloop.simulate.compiled import Compiled
+from hwloop.simulator.compiled import Compiled
 
 Array = NDArray[np.float64]
 Keep = NDArray[np.bool_]

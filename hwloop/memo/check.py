@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from hwloop.errors import HwloopError
 from hwloop.memo.key import simulator_version
 from hwloop.memo.store import Store
-from hwloop.simulate import simulate
+from hwloop.simulator import simulate
 from hwloop.spec.architecture import load_architecture
 from hwloop.spec.energy_table import load_energy_table
 from hwloop.spec.mapping import load_mapping

@@ -11,73 +11,46 @@ import hashlib
 import json
 from collections.abc import Mapping as MappingABC
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from functools import cache, cached_property
+from functools import cache
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import hwloop
+from hwloop.backend.request import MapRequest
+from hwloop.backend.simulators import EMBEDDED, find_simulator
 from hwloop.errors import SpecError
-from hwloop.external.simulators import EMBEDDED, find_simulator
 from hwloop.spec.architecture import Architecture
-from hwloop.spec.constraints import Constraints
 from hwloop.spec.energy_table import EnergyTable
-from hwloop.spec.mapping import Mapping
 from hwloop.spec.problem import Problem
 
 KEY_VERSION = 1  # raise it when the canonical form changes
 _PACKAGE = Path(hwloop.__file__).parent
-_CODE = ("spec", "simulate", "mapper")  # what a result depends on
+_CODE = ("spec", "simulator", "mapper", "backend")  # what a result depends on
 
 
-@dataclass(frozen=True, eq=False)
-class MapRequest:
-    """One call of `map_problem`, with names for the record.
+_keys: WeakKeyDictionary[MapRequest, str] = WeakKeyDictionary()
 
-    Attributes:
-        problem: shape, sizes and densities.
-        arch: the accelerator.
-        ert: its energies.
-        constraints: what a mapping may do beyond what the accelerator says.
-        objective: what the mapper minimises.
-        bits: `{data space: bits}`.
-        start: mappings to start from.
-        seed: of the mapper.
-        effort: how long the mapper looks.
-        simulator: who costs the mapping, one of `hwloop.external.simulators.SIMULATORS`.
-        network, layer: for people; not in the key.
-    """
 
-    problem: Problem
-    arch: Architecture
-    ert: EnergyTable
-    constraints: Constraints | None = None
-    objective: str = "edp"
-    bits: MappingABC[str, int] | None = None
-    start: Sequence[Mapping] | None = None
-    seed: int = 0
-    effort: str = "normal"
-    network: str = field(default="")
-    layer: str = field(default="")
-    simulator: str = EMBEDDED
-
-    @cached_property
-    def key(self) -> str:
-        """Hex SHA-256 of the request and of the program that answers it."""
-        parts = {
-            "key_version": KEY_VERSION,
-            "simulator": simulator_version(self.simulator),
-            "problem": _problem_form(self.problem),
-            "bits": None if self.bits is None else {name: int(bits) for name, bits in self.bits.items()},
-            "architecture": digest_of_architecture(self.arch),
-            "energy_table": digest_of_energy_table(self.ert),
-            "constraints": None if self.constraints is None else _without_names(self.constraints.to_dict()),
-            "objective": self.objective,
-            "start": [mapping.to_list() for mapping in self.start or ()],
-            "seed": int(self.seed),
-            "effort": self.effort,
-        }
-        return digest(parts)
+def request_key(request: MapRequest) -> str:
+    """Hex SHA-256 of a request and of the program that answers it; kept for as long as the request lives."""
+    if request not in _keys:
+        _keys[request] = digest(
+            {
+                "key_version": KEY_VERSION,
+                "simulator": simulator_version(request.simulator),
+                "problem": _problem_form(request.problem),
+                "bits": None if request.bits is None else {name: int(bits) for name, bits in request.bits.items()},
+                "architecture": digest_of_architecture(request.arch),
+                "energy_table": digest_of_energy_table(request.ert),
+                "constraints": None if request.constraints is None else _without_names(request.constraints.to_dict()),
+                "objective": request.objective,
+                "start": [mapping.to_list() for mapping in request.start or ()],
+                "seed": int(request.seed),
+                "effort": request.effort,
+            }
+        )
+    return _keys[request]
 
 
 def canonical(value: Any) -> str:

@@ -4,29 +4,24 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Callable, Sequence
 from collections.abc import Mapping as MappingABC
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from hwloop.backend.request import MapRequest, Outcome
+from hwloop.backend.solve import OnOutcome, Solver, solve_here
 from hwloop.errors import InfeasibleMappingError, MemoError
-from hwloop.external.simulators import EMBEDDED
-from hwloop.mapper.mapper import map_problem
 from hwloop.mapper.result import MapResult
-from hwloop.memo.key import MapRequest, digest_of_architecture, digest_of_energy_table, simulator_version
-from hwloop.memo.outside import solve_outside
+from hwloop.memo.key import digest_of_architecture, digest_of_energy_table, request_key, simulator_version
 from hwloop.memo.store import Store
 from hwloop.spec.architecture import Architecture, load_architecture
 from hwloop.spec.constraints import Constraints, load_constraints
 from hwloop.spec.energy_table import EnergyTable, load_energy_table
 from hwloop.spec.mapping import Mapping, load_mapping
 from hwloop.spec.problem import Problem, load_problem
-
-Outcome = MapResult | InfeasibleMappingError
-OnOutcome = Callable[[int, MapRequest, Outcome], None]
-Solver = Callable[[Sequence[MapRequest], OnOutcome], None]
 
 
 @dataclass
@@ -125,9 +120,9 @@ class Memo:
 
     def lookup(self, requests: Sequence[MapRequest]) -> list[Outcome | None]:
         """What the table has, in the order of `requests`, in one query; None where it has nothing. Not counted."""
-        rows = self.store.get_many(list({request.key for request in requests}))
+        rows = self.store.get_many(list({request_key(request) for request in requests}))
         read = {key: _outcome(row) for key, row in rows.items()}
-        return [read.get(request.key) for request in requests]
+        return [read.get(request_key(request)) for request in requests]
 
     def map_many(
         self, requests: Sequence[MapRequest], solve: Solver | None = None, on_outcome: OnOutcome | None = None
@@ -145,20 +140,20 @@ class Memo:
         """
         first: dict[str, int] = {}
         for i, request in enumerate(requests):
-            first.setdefault(request.key, i)
+            first.setdefault(request_key(request), i)
         unique = list(first.values())
         answers: dict[str, Outcome] = {}
         for i, outcome in zip(unique, self.lookup([requests[i] for i in unique]), strict=True):
             if outcome is not None:
-                answers[requests[i].key] = outcome
+                answers[request_key(requests[i])] = outcome
                 self.statistics.hits += 1
                 self.statistics.seconds_saved += outcome.seconds if isinstance(outcome, MapResult) else 0.0
                 if on_outcome:
                     on_outcome(i, requests[i], outcome)
-        missing = [i for i in unique if requests[i].key not in answers]
+        missing = [i for i in unique if request_key(requests[i]) not in answers]
 
         def store(at: int, request: MapRequest, outcome: Outcome) -> None:
-            answers[request.key] = outcome
+            answers[request_key(request)] = outcome
             self.statistics.misses += 1
             self.statistics.seconds_spent += outcome.seconds if isinstance(outcome, MapResult) else 0.0
             if not self.store.read_only:
@@ -168,34 +163,7 @@ class Memo:
 
         if missing:
             (solve or solve_here)([requests[i] for i in missing], store)
-        return [answers[request.key] for request in requests]
-
-
-def solve(request: MapRequest) -> Outcome:
-    """Runs the mapper on one request."""
-    try:
-        if request.simulator != EMBEDDED:
-            return solve_outside(request)
-        best: MapResult = map_problem(
-            request.problem,
-            request.arch,
-            request.ert,
-            constraints=request.constraints,
-            objective=request.objective,
-            bits=None if request.bits is None else dict(request.bits),
-            start=request.start,
-            seed=request.seed,
-            effort=request.effort,
-        )
-        return best
-    except InfeasibleMappingError as error:
-        return error
-
-
-def solve_here(requests: Sequence[MapRequest], on_outcome: OnOutcome) -> None:
-    """Runs the mapper on each request in turn, in this process."""
-    for i, request in enumerate(requests):
-        on_outcome(i, request, solve(request))
+        return [answers[request_key(request)] for request in requests]
 
 
 def _documents(request: MapRequest) -> list[dict[str, Any]]:
@@ -210,7 +178,7 @@ def _row(request: MapRequest, outcome: Outcome) -> dict[str, Any]:
     found = outcome if isinstance(outcome, MapResult) else None
     bits = dict(request.bits or {})
     row: dict[str, Any] = {
-        "key": request.key,
+        "key": request_key(request),
         "feasible": int(found is not None),
         "reason": "" if found else str(outcome),
         "energy_pj": float(found.cost.energy_pj) if found else None,

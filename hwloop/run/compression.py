@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import hwloop
-from hwloop.compress.build import LibraryConfig, MemberEvent, build_library
-from hwloop.compress.data import DataSplits, load_data
-from hwloop.compress.finetune import EpochEvent, TrainConfig
-from hwloop.compress.library import Library
-from hwloop.compress.library import versions as torch_versions
-from hwloop.compress.prepare import Trained, seeded_model, trained_model, use_threads, workload_of
 from hwloop.memo import Memo
 from hwloop.memo.key import digest_of_architecture, simulator_version
+from hwloop.network.build import LibraryConfig, MemberEvent, build_library
+from hwloop.network.data import DataSplits, load_data
+from hwloop.network.finetune import EpochEvent, TrainConfig
+from hwloop.network.library import Library
+from hwloop.network.library import versions as torch_versions
+from hwloop.network.prepare import Trained, seeded_model, trained_model, use_threads, workload_of
 from hwloop.report.progress import Progress, Silent
 from hwloop.report.result import Front
 from hwloop.run.model import LibraryModel

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from hwloop.compress.accuracy import Evaluator
-from hwloop.compress.coding import model_size
-from hwloop.compress.data import DataSplits
-from hwloop.compress.library import Library
+from hwloop.network.accuracy import Evaluator
+from hwloop.network.coding import model_size
+from hwloop.network.data import DataSplits
+from hwloop.network.library import Library
 from hwloop.search.genotype import Candidate
 from hwloop.spec.plan import Plan, make_plan
 from hwloop.spec.workload import Workload

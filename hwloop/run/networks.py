@@ -6,11 +6,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from hwloop.backend.request import MapRequest, Outcome
+from hwloop.backend.simulators import EMBEDDED
+from hwloop.backend.solve import OnOutcome
 from hwloop.errors import InfeasibleMappingError
-from hwloop.external.simulators import EMBEDDED
 from hwloop.mapper.result import MapResult
-from hwloop.memo import MapRequest, Memo, Outcome
-from hwloop.memo.memo import OnOutcome
+from hwloop.memo import Memo
+from hwloop.memo.key import request_key
 from hwloop.run.parallel import make_solver
 from hwloop.run.targets import ArchitectureLike, DataflowLike, make_targets
 from hwloop.search.hardware import MapAll, MapperSettings, Target
@@ -86,17 +88,17 @@ class _NoMemo:
     ) -> list[Outcome]:
         first: dict[str, MapRequest] = {}
         for request in requests:
-            first.setdefault(request.key, request)
+            first.setdefault(request_key(request), request)
         missing = [request for key, request in first.items() if key not in self.known]
 
         def keep(at: int, request: MapRequest, outcome: Outcome) -> None:
-            self.known[request.key] = outcome
+            self.known[request_key(request)] = outcome
             if on_outcome:
                 on_outcome(at, request, outcome)
 
         if missing:
             solve(missing, keep)
-        return [self.known[request.key] for request in requests]
+        return [self.known[request_key(request)] for request in requests]
 
 
 def map_network(

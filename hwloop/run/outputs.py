@@ -6,8 +6,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from hwloop.compress.library import Library
 from hwloop.memo import MemoStatistics
+from hwloop.network.library import Library
 from hwloop.report.plots import plot_fronts
 from hwloop.report.result import Front, front_document, member_row
 from hwloop.search.checkpoint import RunFolder

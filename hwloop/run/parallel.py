@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from hwloop.mapper.pool import in_processes, worker_count
-from hwloop.memo import MapRequest, Outcome, solve, solve_here
-from hwloop.memo.memo import OnOutcome, Solver
+from hwloop.backend.pool import in_processes, worker_count
+from hwloop.backend.request import MapRequest, Outcome
+from hwloop.backend.solve import OnOutcome, Solver, solve, solve_here
 
 
 def make_solver(workers: int | None = None) -> Solver:

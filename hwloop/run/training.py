@@ -8,14 +8,14 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any
 
-from hwloop.compress.data import load_data
-from hwloop.compress.finetune import EpochEvent, TrainConfig
-from hwloop.compress.finetune import train as train_model
-from hwloop.compress.library import write_state
-from hwloop.compress.prepare import seeded_model, use_threads, workload_of
-from hwloop.compress.scoring import accuracy
-from hwloop.compress.zoo import load_weights
 from hwloop.errors import DataError
+from hwloop.network.data import load_data
+from hwloop.network.finetune import EpochEvent, TrainConfig
+from hwloop.network.finetune import train as train_model
+from hwloop.network.library import write_state
+from hwloop.network.prepare import seeded_model, use_threads, workload_of
+from hwloop.network.scoring import accuracy
+from hwloop.network.zoo import load_weights
 from hwloop.report.progress import Progress, Silent
 
 

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from hwloop.backend.request import MapRequest, Outcome
 from hwloop.errors import InfeasibleMappingError
-from hwloop.memo import MapRequest, Memo, Outcome
+from hwloop.memo import Memo
 from hwloop.pareto import hypervolume, non_dominated
 from hwloop.report.progress import Progress, Task
 from hwloop.report.result import Front, Member

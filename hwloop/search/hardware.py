@@ -12,11 +12,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from hwloop.backend.request import MapRequest, Outcome
+from hwloop.backend.simulators import EMBEDDED, Simulator, find_simulator
 from hwloop.errors import HwloopError, InfeasibleMappingError
-from hwloop.external.simulators import EMBEDDED, Simulator, find_simulator
 from hwloop.mapper.result import MapResult
-from hwloop.memo import MapRequest, Outcome
-from hwloop.simulate import simulate_batch
+from hwloop.simulator import simulate_batch
 from hwloop.spec.architecture import Architecture
 from hwloop.spec.batch import MappingBatch
 from hwloop.spec.constraints import Constraints
@@ -56,7 +56,7 @@ class MapperSettings:
         objective: what it minimises.
         effort: how long it looks.
         seed: of its draws.
-        simulator: who costs mappings, one of `hwloop.external.simulators.SIMULATORS`.
+        simulator: who costs mappings, one of `hwloop.backend.simulators.SIMULATORS`.
     """
 
     objective: str = "edp"

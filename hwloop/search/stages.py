@@ -1,6 +1,6 @@
 """Stage 2 of the search: evolution over (p, q), every candidate scored by inference and simulation alone.
 
-Stage 1, the library of pruned models, is `hwloop.compress.build_library`; here it is what `CompressedModel` stands on.
+Stage 1, the library of pruned models, is `hwloop.network.build_library`; here it is what `CompressedModel` stands on.
 """
 
 from __future__ import annotations

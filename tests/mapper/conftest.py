@@ -9,7 +9,7 @@ import pytest
 
 from hwloop.mapper.check import check
 from hwloop.mapper.factors import divisors
-from hwloop.simulate.batch import BatchSimulator
+from hwloop.simulator.batch import BatchSimulator
 from hwloop.spec.architecture import Architecture, load_architecture
 from hwloop.spec.batch import MappingBatch
 from hwloop.spec.energy_table import EnergyTable, load_energy_table

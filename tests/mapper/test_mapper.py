@@ -14,7 +14,7 @@ import hwloop
 from hwloop.errors import InfeasibleMappingError
 from hwloop.mapper import check, map_problem
 from hwloop.mapper.result import MapResult
-from hwloop.simulate.simulator import Simulator
+from hwloop.simulator.simulator import Simulator
 from hwloop.spec.constraints import load_constraints
 from hwloop.spec.energy_table import EnergyTable, load_energy_table
 from hwloop.spec.problem import conv2d_shape, make_problem

@@ -5,11 +5,12 @@ from pathlib import Path
 
 import pytest
 
-import hwloop.memo.memo
+import hwloop.backend.solve
+from hwloop.backend.request import MapRequest
 from hwloop.energy import estimate_energy_table
 from hwloop.errors import InfeasibleMappingError, MemoError
 from hwloop.mapper.mapper import map_problem
-from hwloop.memo import MapRequest, Memo, Store, check
+from hwloop.memo import Memo, Store, check
 from hwloop.spec.problem import Problem, conv2d_shape, make_problem
 from hwloop.spec.resources import open_architecture, open_mapping
 
@@ -36,7 +37,7 @@ def calls(monkeypatch) -> list[Problem]:
         seen.append(problem)
         return map_problem(problem, *args, **kwargs)
 
-    monkeypatch.setattr(hwloop.memo.memo, "map_problem", spy)
+    monkeypatch.setattr(hwloop.backend.solve, "map_problem", spy)
     return seen
 
 
@@ -82,7 +83,7 @@ def test_a_network_is_one_query_and_equal_layers_are_asked_once(memo: Memo, call
 
 def test_results_that_are_there_survive_a_failure_later(memo: Memo) -> None:
     def fails(requests, on_outcome) -> None:
-        on_outcome(0, requests[0], hwloop.memo.memo.solve(requests[0]))
+        on_outcome(0, requests[0], hwloop.backend.solve.solve(requests[0]))
         raise KeyboardInterrupt
 
     requests = [MapRequest(layer(m), ARCH, ERT, FLOW, effort="quick") for m in (8, 4)]

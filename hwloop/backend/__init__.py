@@ -1,0 +1,1 @@
+"""Who answers "what does this layer cost": targets, requests, the backends, the worker pool, whole networks."""

@@ -1,0 +1,203 @@
+"""Watching the inputs of layers on real data: ranges for quantisation, and how many of them are not zero."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from hwloop.errors import SpecError
+from hwloop.network.data import Split
+from hwloop.network.layers import device_of, weight_layers
+
+METHODS = ("minmax", "percentile", "mse")
+BINS = 2048
+_MSE_TRIALS = 60
+
+
+@dataclass(frozen=True)
+class ActivationRange:
+    """What quantised inputs may lie between; zero is always inside."""
+
+    low: float
+    high: float
+
+    def levels(self, bits: int) -> tuple[float, int]:
+        """The step and the integer that stands for zero, for levels 0 to `2**bits - 1`; a step of 0 for an empty range."""
+        low, high = min(self.low, 0.0), max(self.high, 0.0)
+        step = (high - low) / (2**bits - 1)
+        return (step, round(-low / step)) if step > 0 else (0.0, 0)
+
+
+@dataclass(frozen=True, eq=False)
+class LayerInputs:
+    """What calibration saw at the input of one layer.
+
+    Attributes:
+        low, high: the smallest and largest value.
+        density: fraction of the values that are not zero.
+        counts: `(BINS,)` float64: how many values fell into each of equal bins between `low` and `high`.
+    """
+
+    low: float
+    high: float
+    density: float
+    counts: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Calibration:
+    """Ranges of the inputs of layers.
+
+    Attributes:
+        layers: what was seen, by module path; layers that did not run are missing.
+        method: `minmax`: everything seen; `percentile`: `percentile` percent of the values are inside, the rest is shared by
+            both ends; `mse`: the clipping that makes the squared error least at the number of bits asked for.
+        symmetric: make the range reach equally far on both sides of zero when there are values on both.
+        percentile: for `percentile`.
+    """
+
+    layers: Mapping[str, LayerInputs]
+    method: str = "mse"
+    symmetric: bool = False
+    percentile: float = 99.9
+    _ranges: dict[tuple[str, int], ActivationRange] = field(default_factory=dict, init=False, repr=False)
+
+    def range(self, layer: str, bits: int) -> ActivationRange:
+        """The range of `layer` for `bits` bits; only `mse` depends on the bits. Kept for the next time."""
+        key = (layer, bits if self.method == "mse" else 0)
+        if key not in self._ranges:
+            self._ranges[key] = self._find(self.layers[layer], bits)
+        return self._ranges[key]
+
+    def densities(self) -> dict[str, float]:
+        """Fraction of inputs that are not zero, by module path."""
+        return {name: seen.density for name, seen in self.layers.items()}
+
+    def _find(self, seen: LayerInputs, bits: int) -> ActivationRange:
+        low, high = min(seen.low, 0.0), max(seen.high, 0.0)
+        if self.symmetric and low < 0 < high:
+            high = max(high, -low)
+            low = -high
+        whole = ActivationRange(low, high)
+        if self.method == "minmax" or high <= low or seen.high <= seen.low:
+            return whole
+        width = (seen.high - seen.low) / BINS
+        centres = seen.low + width * (torch.arange(BINS, dtype=torch.float64) + 0.5)
+        if self.method == "mse":
+            return _least_error(centres, seen.counts, whole, bits)
+        tail = (1 - self.percentile / 100) / 2 * float(seen.counts.sum())
+        one_sided = low == 0 or high == 0
+        tail = 2 * tail if one_sided else tail
+        below = float(centres[int((seen.counts.cumsum(0) <= tail).sum().clamp(max=BINS - 1))]) - width / 2
+        above = float(centres[BINS - 1 - int((seen.counts.flip(0).cumsum(0) <= tail).sum().clamp(max=BINS - 1))]) + width / 2
+        if self.symmetric and not one_sided:
+            above = max(above, -below)
+            below = -above
+        return ActivationRange(0.0 if low == 0 else max(low, min(below, 0.0)), 0.0 if high == 0 else min(high, max(above, 0.0)))
+
+
+def _least_error(centres: Tensor, counts: Tensor, whole: ActivationRange, bits: int) -> ActivationRange:
+    """Shrinks the range in equal parts on both sides and keeps the one with the least squared error over the histogram."""
+    shrink = torch.linspace(1.0, 1 / _MSE_TRIALS, _MSE_TRIALS, dtype=torch.float64)[:, None]
+    top = 2**bits - 1
+    low, high = whole.low * shrink, whole.high * shrink
+    step = (high - low) / top
+    zero = (-low / step).round()
+    levels = (centres / step + zero).round().clamp(0, top)
+    error = (((levels - zero) * step - centres).square() * counts).sum(dim=1)
+    best = int(error.argmin())
+    return ActivationRange(float(low[best]), float(high[best]))
+
+
+@contextmanager
+def _watched(model: nn.Module, see: Callable[[str, Tensor], None]) -> Iterator[None]:
+    """Calls `see(layer, input)` whenever a layer of `model` is about to run; the model is in evaluation mode meanwhile."""
+
+    def watch(name: str) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
+        return lambda _, inputs: see(name, inputs[0])
+
+    hooks = [layer.register_forward_pre_hook(watch(name)) for name, layer in weight_layers(model).items()]
+    modes = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        with torch.inference_mode():
+            yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+        for module, mode in modes.items():
+            module.training = mode
+
+
+def input_densities(model: nn.Module, split: Split, batch_size: int = 256) -> dict[str, float]:
+    """Fraction of each layer's inputs that are not zero, over the images of `split`.
+
+    The first layer sees normalised pixels, where black is not zero: its density is 1 for most normalisations.
+
+    Returns:
+        By module path; layers that did not run are missing, one that ran twice counts both.
+    """
+    nonzeros: dict[str, int] = {}
+    values: dict[str, int] = {}
+
+    def see(name: str, inputs: Tensor) -> None:
+        nonzeros[name] = nonzeros.get(name, 0) + int(inputs.count_nonzero())
+        values[name] = values.get(name, 0) + inputs.numel()
+
+    device = device_of(model)
+    with _watched(model, see):
+        for images, _ in split.batches(batch_size):
+            model(images.to(device))
+    return {name: nonzeros[name] / values[name] for name in values}
+
+
+def calibrate(
+    model: nn.Module,
+    split: Split,
+    method: str = "mse",
+    symmetric: bool = False,
+    percentile: float = 99.9,
+    batch_size: int = 256,
+) -> Calibration:
+    """Runs `split` through `model` twice: for the ranges, then for a histogram inside them.
+
+    Args:
+        model: not changed.
+        split: calibration images; training images, a few hundred are enough.
+        method: `minmax`, `percentile` or `mse`; see `Calibration`.
+        symmetric: see `Calibration`.
+        percentile: percent of the values inside the range, for `percentile`.
+        batch_size: images at a time.
+
+    Raises:
+        SpecError: an unknown method or a percentile out of range.
+    """
+    if method not in METHODS:
+        raise SpecError("<arguments>", "calibration", " or ".join(METHODS), method)
+    if not 50 < percentile <= 100:
+        raise SpecError("<arguments>", "percentile", "a number above 50, up to 100", percentile)
+    low: dict[str, float] = {}
+    high: dict[str, float] = {}
+    nonzeros: dict[str, int] = {}
+    counts: dict[str, Tensor] = {}
+
+    def see_range(name: str, inputs: Tensor) -> None:
+        least, most = (float(value) for value in inputs.aminmax())
+        low[name], high[name] = min(least, low.get(name, least)), max(most, high.get(name, most))
+
+    def see_values(name: str, inputs: Tensor) -> None:
+        nonzeros[name] = nonzeros.get(name, 0) + int(inputs.count_nonzero())
+        part = torch.histc(inputs.float(), BINS, low[name], high[name]).double().cpu()
+        counts[name] = counts[name] + part if name in counts else part
+
+    device = device_of(model)
+    for see in (see_range, see_values):
+        with _watched(model, see):
+            for images, _ in split.batches(batch_size):
+                model(images.to(device))
+    seen = {name: LayerInputs(low[name], high[name], nonzeros[name] / float(counts[name].sum()), counts[name]) for name in counts}
+    return Calibration(seen, method, symmetric, percentile)

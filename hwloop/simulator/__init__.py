@@ -1,0 +1,11 @@
+"""The embedded simulator: counts, energy and cycles of a mapping, as Timeloop computes them."""
+
+from __future__ import annotations
+
+from hwloop.simulator.batch import BatchSimulator, simulate_batch
+from hwloop.simulator.result import BatchCost, ComponentCost, DataSpaceCost, LayerCost
+from hwloop.simulator.simulator import Simulator, simulate
+
+__all__ = [
+    "BatchCost", "BatchSimulator", "ComponentCost", "DataSpaceCost", "LayerCost", "Simulator", "simulate", "simulate_batch",
+]  # fmt: skip

@@ -1,0 +1,203 @@
+"""From activity to cost: capacity, vector accesses, energy, bandwidth and cycles of every level.
+
+Each formula stands once and takes Python numbers (one mapping) or arrays (a batch); see `hwloop.simulator.numeric`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hwloop.simulator.activity import Activity, ComputeActivity, TileActivity
+from hwloop.simulator.compiled import Compiled, CompiledLevel
+from hwloop.simulator.nest import Nest
+from hwloop.simulator.numeric import Number, as_float, ceil, ceil_div, maximum, minimum, unsigned, where
+
+
+@dataclass(slots=True)
+class LevelCost:
+    """One storage level.
+
+    Attributes:
+        cycles: cycles of the whole problem if only this level throttled.
+        leakage_pj: leakage of all its instances [pJ].
+        energy_pj: accesses and leakage [pJ].
+        space_pj: access energy of each data space over all instances [pJ].
+    """
+
+    cycles: Number
+    leakage_pj: Number
+    energy_pj: Number
+    space_pj: list[Number]
+
+
+@dataclass(slots=True)
+class Cost:
+    """The whole accelerator: cycles, energy [pJ], utilisation (0-1), by level, and of the compute units."""
+
+    cycles: Number
+    energy_pj: Number
+    utilization: Number
+    levels: list[LevelCost]
+    compute_pj: Number
+
+
+def needed_capacity(level: CompiledLevel, tiles: list[TileActivity]) -> list[Number]:
+    """What each data space takes of a level: words, or rows where some data space has a width of its own."""
+    if not level.by_rows:
+        return [tile.capacity for tile in tiles]
+    return [_rows(level, s, tile.capacity) for s, tile in enumerate(tiles)]
+
+
+def _rows(level: CompiledLevel, s: int, words: Number) -> Number:
+    if level.word_rows[s] > 1:
+        return words * level.word_rows[s]
+    return words if level.row_words[s] == 1 else ceil_div(words, level.row_words[s])
+
+
+def evaluate(compiled: Compiled, nest: Nest, activity: Activity) -> Cost:
+    """Cost of a mapping that fits."""
+    compute = activity.compute
+    compute_cycles = nest.temporal_iterations if nest.imperfect else ceil(
+        as_float(compute.computes + compute.gated) / compute.instances
+    )  # fmt: skip
+    cycles = compute_cycles
+    level_cycles: list[Number] = []
+    for index, level in enumerate(compiled.levels):
+        own = _level_cycles(level, nest, index, activity.tiles[index], compute_cycles)
+        level_cycles.append(own)
+        cycles = maximum(cycles, own)
+    energy = compute_pj = _compute_energy(compiled, compute)
+    levels: list[LevelCost] = []
+    for index, level in enumerate(compiled.levels):
+        space_pj = [
+            _access_energy(compiled, level, s, tile) if nest.tiles[index][s].kept else 0.0
+            for s, tile in enumerate(activity.tiles[index])
+        ]
+        leakage = _leakage(compiled, activity, index, cycles) if level.leak_pj else 0.0
+        total = sum(space_pj) + leakage
+        levels.append(LevelCost(level_cycles[index], leakage, total, space_pj))
+        energy = energy + total
+    ideal = as_float(compute.computes + compute.gated) / compiled.compute_instances
+    all_cycles = cycles + compiled.network_latency
+    return Cost(all_cycles, energy, ideal / all_cycles, levels, compute_pj)
+
+
+def _compute_energy(compiled: Compiled, compute: ComputeActivity) -> Number:
+    energy = compute.computes * compiled.compute_pj["computes"]
+    if not (isinstance(compute.gated, int) and isinstance(compute.skipped, int) and compute.gated == compute.skipped == 0):
+        energy = energy + compute.skipped * compiled.compute_pj["skipped"] + compute.gated * compiled.compute_pj["gated"]
+    return energy
+
+
+def _is_zero(x: Number) -> bool:
+    return isinstance(x, (int, float)) and x == 0
+
+
+def _access_energy(compiled: Compiled, level: CompiledLevel, s: int, tile: TileActivity) -> Number:
+    """Energy of all accesses of a data space over all instances [pJ].
+
+    An access of a vector is paid once a cluster; `vector_ratio` corrects for vectors that compressed tiles fill unevenly.
+    """
+    energy: Number = 0.0
+    for (state, kind), words in (
+        (("random", "read"), tile.reads),
+        (("random", "fill"), tile.fills),
+        (("random", "update"), tile.updates),
+        (("gated", "read"), tile.gated_reads),
+        (("gated", "fill"), tile.gated_fills),
+        (("gated", "update"), tile.gated_updates),
+        (("skipped", "read"), tile.skipped_reads),
+        (("skipped", "fill"), tile.skipped_fills),
+        (("skipped", "update"), tile.skipped_updates),
+    ):
+        if not _is_zero(words) and level.energy_pj[state, kind]:
+            vectors = _rows(level, s, unsigned(words))
+            if not (isinstance(tile.vector_ratio, float) and tile.vector_ratio == 1.0):
+                vectors = vectors * tile.vector_ratio
+            energy = energy + vectors * level.energy_pj[state, kind]
+    for key, traffic in tile.metadata.items():
+        energy = energy + traffic.vectors * level.metadata_pj[key]
+    if not _is_zero(tile.decompressions):
+        energy = energy + tile.decompressions * level.decompression_pj
+    if not _is_zero(tile.compressions):
+        energy = energy + tile.compressions * level.compression_pj
+    total = energy * tile.instances
+    clusters: Number = 1
+    if level.clusters != level.instances or level.address_pj:
+        spread = tile.x_expansion * tile.y_expansion
+        clusters = minimum(spread, level.clusters)
+        total = total if level.clusters == level.instances else energy * clusters / spread * tile.instances
+    if level.address_pj:
+        generations = tile.fills + tile.gated_fills
+        if compiled.spaces[s].read_write:
+            generations = generations + tile.updates + tile.gated_updates
+        else:
+            generations = generations + tile.reads + tile.gated_reads
+        total = total + generations * level.address_pj * clusters
+    return total
+
+
+def _level_cycles(level: CompiledLevel, nest: Nest, index: int, tiles: list[TileActivity], compute_cycles: Number) -> Number:
+    """Cycles stretched by the bandwidth of a level: read, write, or both shared, whichever is worst."""
+    if level.read_bandwidth is None and level.write_bandwidth is None and level.shared_bandwidth is None:
+        return compute_cycles
+    read: Number = 0.0
+    write: Number = 0.0
+    for s, tile in enumerate(tiles):
+        if not nest.tiles[index][s].kept:
+            continue
+        words_read = tile.reads if _is_zero(tile.gated_reads) else tile.reads + tile.gated_reads
+        words_written = tile.fills
+        for more in (tile.gated_fills, tile.updates, tile.gated_updates):
+            words_written = words_written if _is_zero(more) else words_written + more
+        if tile.metadata:
+            words_read = words_read + _metadata_words(level.space_bits[s], tile, ("read",))
+            words_written = words_written + _metadata_words(level.space_bits[s], tile, ("fill", "update"))
+        if not tile.even:
+            idle = tile.instances == 0
+            ratio = tile.x_expansion * tile.y_expansion / where(idle, 1.0, tile.instances)
+            words_read = where(idle, 0, ceil(words_read / ratio))
+            words_written = where(idle, 0, ceil(words_written / ratio))
+        scale = level.bandwidth_scale[s]
+        read_rate, write_rate = words_read / compute_cycles, words_written / compute_cycles
+        read = read + (read_rate if scale == 1.0 else read_rate * scale)
+        write = write + (write_rate if scale == 1.0 else write_rate * scale)
+    slowdown: Number = 1.0
+    for have, need in ((level.read_bandwidth, read), (level.write_bandwidth, write)):
+        if have is not None:
+            slowdown = minimum(slowdown, have / maximum(need, have))
+    if level.shared_bandwidth is not None:
+        slowdown = minimum(slowdown, level.shared_bandwidth / maximum(write + read, level.shared_bandwidth))
+    if any(scale != 1.0 and tile.kept for scale, tile in zip(level.bandwidth_scale, nest.tiles[index], strict=True)):
+        # shares of a row are fractions: what is a whole number of cycles must not round up
+        slowdown = minimum(1.0, slowdown * (1 + 1e-12))
+    return ceil(compute_cycles / slowdown)
+
+
+def _metadata_words(word_bits: int, tile: TileActivity, kinds: tuple[str, ...]) -> Number:
+    """Metadata moved, in words of the data space."""
+    bits: Number = 0
+    for (state, kind), traffic in tile.metadata.items():
+        if kind in kinds and state != "skipped":
+            bits = bits + traffic.bits
+    return bits // word_bits
+
+
+def _leakage(compiled: Compiled, activity: Activity, index: int, cycles: Number) -> Number:
+    """Leakage of the instances that are not power-gated: those in use, and all that share a gate with one in use."""
+    level = compiled.levels[index]
+    leaking = _used(activity.tiles[index])
+    gate = compiled.levels[level.power_gate]
+    sharing = level.instances / max(gate.instances, 1)
+    if sharing > 1:
+        leaking = sharing * _used(activity.tiles[level.power_gate])
+    return level.leak_pj * cycles * leaking
+
+
+def _used(tiles: list[TileActivity]) -> Number:
+    used: Number = 1
+    last: Number = None
+    for tile in tiles:
+        if tile.instances is not last:  # the data spaces of a dense level share one array
+            used, last = maximum(used, tile.instances), tile.instances
+    return used

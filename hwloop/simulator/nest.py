@@ -1,0 +1,108 @@
+"""What the analysis of a loop nest yields: tiles, the traffic between them, and the compute they feed.
+
+Two analyses fill these records, one for a single mapping (numbers) and one for a batch that shares what is kept where (arrays
+`(batch,)`); everything after them (`sparse`, `cost`) is written once for both, through `hwloop.simulator.numeric`.
+
+Levels are `architecture.storage`, outermost first; data spaces and dimensions are the shape's, in its order.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from hwloop.simulator.numeric import Number
+
+TEMPORAL, SPATIAL_X, SPATIAL_Y = 0, 1, 2
+
+
+@dataclass(slots=True)
+class Loop:
+    """One loop of a nest.
+
+    Attributes:
+        level: index of the storage level it belongs to.
+        axis: `TEMPORAL`, `SPATIAL_X` or `SPATIAL_Y`.
+        dimension: index of the dimension.
+        bound: passes.
+        remainder: passes in the last pass of the loops above it on the same dimension; equal to `bound` when perfect.
+    """
+
+    level: int
+    axis: int
+    dimension: int
+    bound: int
+    remainder: int
+
+
+@dataclass(slots=True)
+class Tile:
+    """One data space at one level; counts are words per instance of the level, over the whole problem, without sparsity.
+
+    Attributes:
+        kept: whether the level stores the data space. All counts are 0 where it does not.
+        extents: size of each rank of the tile (for one mapping also where the data space is not kept, for a batch not).
+        size: words of the tile, the product of the extents; 0 where not kept.
+        partition_size: words of the tensor that this instance is ever responsible for; 0 where not kept.
+        reads: words read to serve the level below, or to be reduced with.
+        fills: words that arrive from the level above.
+        updates: words that arrive from the level below (results only).
+        temporal_reductions: words that were added to a value already here.
+        parent: the next level outward that keeps the data space, None when there is none.
+        child: the next level inward that keeps it, None when that is the compute level.
+    """
+
+    kept: bool
+    extents: tuple[Number, ...]
+    size: Number = 0
+    partition_size: Number = 0
+    reads: Number = 0
+    fills: Number = 0
+    updates: Number = 0
+    temporal_reductions: Number = 0
+    parent: int | None = None
+    child: int | None = None
+
+
+@dataclass(slots=True)
+class Nest:
+    """The analysed nest.
+
+    Attributes:
+        tiles: `tiles[level][data space]`.
+        bounds: `bounds[level]`: per dimension the iterations that one tile of the level covers, this level's own temporal and
+            spatial loops included.
+        instances: per level, how many instances are used on average (a fraction only with imperfect spatial factors).
+        x_expansion: per level, how far the spatial loops above spread along X.
+        y_expansion: likewise along Y.
+        compute_instances: compute units used on average.
+        compute_x: how far all spatial loops spread along X.
+        compute_y: likewise along Y.
+        compute_accesses: passes of the innermost body on one compute unit, on average.
+        temporal_iterations: product of all temporal bounds; the cycles when a factor is imperfect.
+        imperfect: whether some bound and remainder differ.
+        loops: the loops with a bound above 1, innermost first (one mapping only; empty for a batch).
+        factors: `(level, 3, dimension, batch)` bounds by axis (a batch only; None for one mapping).
+        order: `(level, dimension, batch)` dimension indices of the temporal loops, innermost first (a batch only).
+        spatial_order: likewise of the spatial loops, those on X before those on Y; None for the shape's order (a batch only).
+    """
+
+    tiles: list[list[Tile]]
+    bounds: list[tuple[Number, ...]]
+    instances: list[Number]
+    x_expansion: list[Number]
+    y_expansion: list[Number]
+    compute_instances: Number
+    compute_x: Number
+    compute_y: Number
+    compute_accesses: Number
+    temporal_iterations: Number
+    imperfect: bool = False
+    loops: list[Loop] = field(default_factory=list)
+    factors: Number = None
+    order: Number = None
+    spatial_order: Number = None
+
+    @property
+    def computes(self) -> Number:
+        """Multiply-accumulates of the dense problem."""
+        return self.compute_accesses * self.compute_instances

@@ -1,0 +1,207 @@
+"""One mapping at a time: `Simulator` compiled once, `simulate` for a single call."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping as MappingABC
+from typing import Any
+
+from hwloop.errors import InfeasibleMappingError
+from hwloop.simulator.activity import Activity, dense_activity
+from hwloop.simulator.analysis import analyse
+from hwloop.simulator.compiled import Compiled, compile_simulation
+from hwloop.simulator.cost import Cost, evaluate, needed_capacity
+from hwloop.simulator.imperfect import analyse_imperfect
+from hwloop.simulator.loops import mapping_loops
+from hwloop.simulator.nest import Nest
+from hwloop.simulator.numeric import unsigned
+from hwloop.simulator.result import ComponentCost, DataSpaceCost, LayerCost
+from hwloop.simulator.sparse import prepare, sparse_activity, sparse_needed
+from hwloop.spec.architecture import Architecture, load_architecture
+from hwloop.spec.energy_table import EnergyTable, load_energy_table
+from hwloop.spec.mapping import Mapping, load_mapping
+from hwloop.spec.problem import Problem, load_problem
+
+
+class Simulator:
+    """A problem on an accelerator, ready to cost mappings one by one.
+
+    Args:
+        problem: the layer.
+        architecture: the accelerator.
+        energy_table: energies [pJ] per vector access; never rescaled.
+        bits: width of the values of a data space [bits], `{data space: int}`; see `compile_simulation`.
+
+    Raises:
+        SpecError: bits of an unknown data space.
+        EnergyTableError: a component or action that the table lacks.
+    """
+
+    def __init__(
+        self, problem: Problem, architecture: Architecture, energy_table: EnergyTable, bits: MappingABC[str, int] | None = None
+    ) -> None:
+        self.compiled = compile_simulation(problem, architecture, energy_table, bits)
+        self.sparse = prepare(self.compiled) if sparse_needed(self.compiled) else None
+
+    def run(self, mapping: Mapping) -> LayerCost:
+        """The cost of a mapping.
+
+        Raises:
+            InfeasibleMappingError: the accelerator cannot run it; the reason names the level, the need and the room.
+            SpecError: the mapping names something that is not there.
+        """
+        nest = self.nest(mapping)
+        activity = dense_activity(nest) if self.sparse is None else sparse_activity(self.sparse, nest, mapping)
+        check_fit(self.compiled, activity)
+        cost = evaluate(self.compiled, nest, activity)
+        return layer_cost(self.compiled, nest, activity, cost, average=nest.imperfect and self.sparse is None)
+
+    def nest(self, mapping: Mapping) -> Nest:
+        """The analysed nest of a mapping, before sparsity and capacity.
+
+        Raises:
+            InfeasibleMappingError: factors that do not cover the problem, or bypassed data.
+            SpecError: the mapping names something that is not there.
+        """
+        loops, keep = mapping_loops(self.compiled, mapping)
+        if any(loop.bound != loop.remainder for loop in loops):
+            return analyse_imperfect(self.compiled, loops, keep)
+        return analyse(self.compiled, loops, keep)
+
+
+def simulate(
+    problem: Problem | Any, architecture: Architecture | Any, mapping: Mapping | Any, energy_table: EnergyTable | Any,
+    bits: MappingABC[str, int] | None = None,
+) -> LayerCost:  # fmt: skip
+    """The cost of one layer under one mapping, as the real Timeloop computes it.
+
+    Args:
+        problem: a `Problem`, or what `load_problem` takes.
+        architecture: an `Architecture`, or what `load_architecture` takes.
+        mapping: a `Mapping`, or what `load_mapping` takes.
+        energy_table: an `EnergyTable`, or what `load_energy_table` takes; never rescaled.
+        bits: width of the values of a data space [bits], `{data space: int}`; `datawidth` of each level for those not named.
+
+    Raises:
+        InfeasibleMappingError: the accelerator cannot run the mapping; the reason names the level, the need and the room.
+        SpecError: a spec that cannot be read, or a name in the mapping that is not there.
+        EnergyTableError: a component or action that the table lacks.
+    """
+    simulator = Simulator(
+        load_problem(problem), load_architecture(architecture), load_energy_table(energy_table), bits
+    )  # fmt: skip
+    return simulator.run(load_mapping(mapping))
+
+
+def check_fit(compiled: Compiled, activity: Activity) -> None:
+    """Refuses what does not fit: the mesh of the compute units, then each level from the innermost out.
+
+    Raises:
+        InfeasibleMappingError: with level, data space, need and room.
+    """
+    _check_mesh(
+        compiled.compute_name, activity.compute.x_expansion, activity.compute.y_expansion, compiled.compute_mesh,
+        compiled.compute_instances,
+    )  # fmt: skip
+    for index in range(len(compiled.levels) - 1, -1, -1):
+        level, tiles = compiled.levels[index], activity.tiles[index]
+        needed = needed_capacity(level, tiles)
+        total = sum(needed)
+        unit = "rows" if level.by_rows else "words"
+        if level.capacity is not None:
+            names = [space.name for space, need in zip(compiled.spaces, needed, strict=True) if need]
+            detail = ", ".join(f"{n} {need}" for n, need in zip((s.name for s in compiled.spaces), needed, strict=True) if need)
+            what = f"{names[0]} needs {total}" if len(names) == 1 else f"{' + '.join(names)} need {total} ({detail})"
+            first = names[0] if len(names) == 1 else ""
+            if total > level.capacity:
+                raise InfeasibleMappingError(f"{level.name}: {what} {unit}, {level.capacity} {unit} fit", level.name, first)
+            bits = sum(tile.metadata_capacity_bits for tile in tiles)
+            if level.metadata_capacity_bits is not None and bits > level.metadata_capacity_bits:
+                raise InfeasibleMappingError(
+                    f"{level.name}: metadata needs {bits} bits, {level.metadata_capacity_bits} bits fit", level.name
+                )
+            if total < level.min_capacity:
+                raise InfeasibleMappingError(
+                    f"{level.name}: {total} {unit} are used, min_utilization asks for {level.min_capacity:g}", level.name
+                )
+        _check_mesh(
+            level.name, max(t.x_expansion for t in tiles), max(t.y_expansion for t in tiles), (level.mesh_x, level.mesh_y),
+            level.instances,
+        )  # fmt: skip
+
+
+def _check_mesh(name: str, used_x: int, used_y: int, mesh: tuple[int, int], instances: int) -> None:
+    for axis, used, have in (("X", used_x, mesh[0]), ("Y", used_y, mesh[1])):
+        if used > have:
+            raise InfeasibleMappingError(
+                f"{name}: spatial loops spread over {used} instances along {axis}, the mesh has {have}", name
+            )
+    if used_x * used_y > instances:
+        raise InfeasibleMappingError(f"{name}: spatial loops use {used_x * used_y} instances, there are {instances}", name)
+
+
+def layer_cost(compiled: Compiled, nest: Nest, activity: Activity, cost: Cost, average: bool = False) -> LayerCost:
+    """Lays the numbers of one mapping out by component and data space.
+
+    Args:
+        compiled: problem, accelerator and energies.
+        nest: the analysed nest.
+        activity: what is done of it.
+        cost: of it.
+        average: say how many instances are in use on average, as the real program does of dense imperfect factors.
+    """
+    components: dict[str, ComponentCost] = {}
+    for index, level in enumerate(compiled.levels):
+        if level.spatial:
+            continue
+        spaces: dict[str, DataSpaceCost] = {}
+        needed = needed_capacity(level, activity.tiles[index])
+        for s, space in enumerate(compiled.spaces):
+            tile = nest.tiles[index][s]
+            if not tile.kept:
+                continue
+            done = activity.tiles[index][s]
+            metadata = done.metadata
+            kinds = {(f"{state}_{kind}" if state != "random" else kind): t.ranks for (state, kind), t in metadata.items()}
+            vectors = {kind: t.vectors for (state, kind), t in metadata.items() if state == "random"}
+            spaces[space.name] = DataSpaceCost(
+                tile_size=tile.size,
+                capacity=needed[s],
+                instances=int(done.instances) if average else done.x_expansion * done.y_expansion,
+                reads=done.reads,
+                fills=done.fills,
+                updates=done.updates,
+                temporal_reductions=done.temporal_reductions,
+                energy_pj=cost.levels[index].space_pj[s],
+                algorithmic_reads=tile.reads,
+                algorithmic_fills=tile.fills,
+                algorithmic_updates=tile.updates,
+                gated_reads=unsigned(done.gated_reads),
+                gated_fills=done.gated_fills,
+                gated_updates=unsigned(done.gated_updates),
+                skipped_reads=unsigned(done.skipped_reads),
+                skipped_fills=done.skipped_fills,
+                skipped_updates=unsigned(done.skipped_updates),
+                metadata_reads=vectors.get("read", 0),
+                metadata_fills=vectors.get("fill", 0),
+                metadata_updates=vectors.get("update", 0),
+                metadata_capacity_bits=done.metadata_capacity_bits,
+                density=done.density,
+                metadata=kinds,
+            )
+        used = max((s.instances for s in spaces.values()), default=0)
+        own = cost.levels[index]
+        components[level.name] = ComponentCost(own.energy_pj, own.leakage_pj, own.cycles, used, spaces)
+    done_compute = activity.compute
+    cycles = cost.cycles - compiled.network_latency
+    used = done_compute.x_expansion * done_compute.y_expansion
+    components[compiled.compute_name] = ComponentCost(cost.compute_pj, 0.0, cycles, used)
+    return LayerCost(
+        energy_pj=cost.energy_pj,
+        cycles=cost.cycles,
+        utilization=cost.utilization,
+        computes=int(nest.computes),
+        components=components,
+        actual_computes=done_compute.computes,
+        gated_computes=done_compute.gated,
+        skipped_computes=done_compute.skipped,
+    )

@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import hwloop
+from hwloop import InfeasibleMappingError, SimulatorError
+from hwloop.backend.simulators import Embedded
+from hwloop.simulator import LayerCost
+from hwloop.validate.against import LiveCase, make_cases, run_against
+
+
+class Wrong(Embedded):
+    """Says what `change` makes of the truth."""
+
+    def __init__(self, change: Callable[[LayerCost], LayerCost]) -> None:
+        super().__init__("wrong", "1")
+        object.__setattr__(self, "change", change)
+
+    def simulate(self, *arguments: Any) -> LayerCost:
+        return self.change(super().simulate(*arguments))  # type: ignore[attr-defined,no-any-return]
+
+
+def live(case: Any, name: str = "case") -> LiveCase:
+    return LiveCase(name, case.problem, case.architecture, case.table, case.mapping, case.bits)
+
+
+def test_the_same_simulator_agrees(recorded: Any) -> None:
+    seen: list[str] = []
+    report = run_against(Embedded(), {"group": [live(recorded)]}, seen.append)
+    assert report.agrees
+    assert seen == ["case"]
+    assert report.energy_gap == {"group": 0.0}
+    assert report.groups["group"].quantities["cycles"].equal == 1
+    assert set(report.seconds) == {"embedded"}
+
+
+def test_a_wrong_one_does_not(recorded_run: Callable[[str], Any]) -> None:
+    case = live(recorded_run("shidiannao_depthwise"))
+    slow = Wrong(lambda cost: replace(cost, cycles=cost.cycles + 1, energy_pj=cost.energy_pj * 1.01))
+    report = run_against(slow, {"a": [case], "b": []})
+    assert not report.agrees
+    assert report.groups["b"].agrees
+    assert set(report.groups["a"].quantities["cycles"].cases) == {"case"}
+    assert 0.009 < report.energy_gap["a"] < 0.011
+
+
+def test_refusals_and_crashes(recorded_run: Callable[[str], Any]) -> None:
+    case = live(recorded_run("shidiannao_depthwise"))
+
+    def refuse(_: LayerCost) -> LayerCost:
+        raise InfeasibleMappingError("buffer: too small")
+
+    def crash(_: LayerCost) -> LayerCost:
+        raise SimulatorError("it crashed\nwith a long log")
+
+    refused = run_against(Wrong(refuse), {"a": [case]})
+    assert refused.groups["a"].quantities["feasibility"].cases == {"case": "wrong refuses: buffer: too small"}
+    crashed = run_against(Wrong(crash), {"a": [case]})
+    assert crashed.unanswered == {"case": "it crashed"}
+    assert crashed.agrees  # nothing was compared, and that is said
+
+
+def test_cases_are_every_layer_density_and_width(recorded_run: Callable[[str], Any]) -> None:
+    case = recorded_run("shidiannao_depthwise")
+    asked = []
+
+    def energies(widths: Mapping[str, int] | None) -> Any:
+        return case.table
+
+    def find(problem: Any, widths: dict[str, int]) -> Any:
+        asked.append((problem.name, widths["Weights"]))
+        return case.mapping
+
+    layers = [replace(case.problem, name="one"), replace(case.problem, name="two")]
+    cases = make_cases("acc", case.architecture, layers, [1.0, 0.5], [8, 4], energies, find)
+    assert len(cases) == 8
+    assert asked == [("one", 8), ("one", 4), ("two", 8), ("two", 4)]
+    assert cases[1].id == "acc one density 0.5 bits 8"
+    assert cases[1].problem.density("Weights").density == 0.5
+    assert cases[0].problem.densities == ()
+    assert cases[2].bits == {"Weights": 4, "Inputs": 4}
+    assert hwloop.simulate(*(getattr(cases[0], n) for n in ("problem", "architecture", "mapping", "table", "bits"))).computes
