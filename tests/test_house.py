@@ -14,7 +14,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "hwloop"
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 # What each room may import from; a room may always import from itself.
-BASE = {"errors", "units", "pareto", "programs", "files"}
+BASE = {"errors", "units", "pareto", "programs", "files", "user_objects"}
 SPEC = BASE | {"spec"}
 SIMULATION = SPEC | {"simulator", "energy"}
 BACKEND = SIMULATION | {"mapper"}
@@ -25,6 +25,7 @@ ALLOWED: dict[str, set[str]] = {
     "units": set(),
     "programs": {"errors"},
     "files": {"errors"},
+    "user_objects": {"errors"},
     "pareto": {"errors"},
     "spec": BASE,
     "simulator": SPEC,
