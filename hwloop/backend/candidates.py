@@ -98,7 +98,7 @@ class CandidateCosts:
         new = {case: layer for layers in applied for layer, case in layers if case not in self._costs}
         self._make_short_lists(new)
         self._cost(new)
-        return [self._sum((layer.layer.name, self._costs[case]) for layer, case in layers) for layers in applied]
+        return [self._sum((layer.name, self._costs[case]) for layer, case in layers) for layers in applied]
 
     def remap(self, plans: Sequence[Plan], on_outcome: OnOutcome | None = None) -> list[NetworkCost | None]:
         """Every layer of every plan mapped in full, all requests at once; None for a plan with a layer that fits no mapping.
@@ -116,9 +116,9 @@ class CandidateCosts:
                 outcome = next(outcomes)
                 found = [known.layers[at]] if known is not None else []
                 if isinstance(outcome, MapResult):
-                    found.append(LayerShare.of(layer.layer.name, outcome))
+                    found.append(LayerShare.of(layer.name, outcome))
                 shares.append(min(found, key=self._rank) if found else None)
-            costs.append(self._sum((layer.layer.name, share) for layer, share in zip(layers, shares, strict=True)))
+            costs.append(self._sum((layer.name, share) for layer, share in zip(layers, shares, strict=True)))
         return costs
 
     @property
@@ -158,7 +158,7 @@ class CandidateCosts:
         for shape, layer in shapes.items():
             self._short_lists[shape] = []
             for bits in shape.bits:
-                asked.append((shape, self._dense_request(shape.problem, bits, layer.layer.name)))
+                asked.append((shape, self._dense_request(shape.problem, bits, layer.name)))
         outcomes = self.backend.map([request for _, request in asked]) if asked else []
         for (shape, _), outcome in zip(asked, outcomes, strict=True):
             if isinstance(outcome, MapResult):
@@ -181,7 +181,7 @@ class CandidateCosts:
             left += self._try(mappings, cases) if mappings else cases
         outcomes = self.backend.map([self._request(new[case]) for case in left]) if left else []
         for case, outcome in zip(left, outcomes, strict=True):
-            self._costs[case] = LayerShare.of(new[case].layer.name, outcome) if isinstance(outcome, MapResult) else None
+            self._costs[case] = LayerShare.of(new[case].name, outcome) if isinstance(outcome, MapResult) else None
 
     def _try(self, mappings: Sequence[Mapping], cases: Sequence[_Case]) -> list[_Case]:
         """Costs cases of one shape by its short list; returns those that nothing on it fits."""

@@ -45,9 +45,7 @@ class LayerShare:
             HwloopError: only a known mapping's cost was looked up.
         """
         if self.result is None:
-            raise HwloopError(
-                f"layer {self.name}: this is the cost of a known mapping; map the network to have the mapping"
-            )
+            raise HwloopError(f"layer {self.name}: this is the cost of a known mapping; map the network to have the mapping")
         return self.result
 
     @classmethod
@@ -91,6 +89,11 @@ class NetworkCost:
     def computes(self) -> int:
         """Multiply-accumulates of the planned layers when dense."""
         return sum(share.computes for share in self.layers)
+
+    @property
+    def utilization(self) -> float:
+        """Part of the compute units' time that they compute, over the whole network, 0-1."""
+        return sum(share.utilization * share.cycles for share in self.layers) / max(self.cycles, 1)
 
     @property
     def component_energy_pj(self) -> dict[str, float]:

@@ -87,7 +87,7 @@ def request_for(
     problem = planned.problem if target.sees_zeros else without_densities(planned.problem)
     bits = planned.bits
     return MapRequest(
-        problem, target.arch, target.table(bits), target.constraints, bits or None, settings, start, network, planned.layer.name
+        problem, target.arch, target.table(bits), target.constraints, bits or None, settings, start, network, planned.name
     )
 
 

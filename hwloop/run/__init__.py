@@ -11,6 +11,7 @@ _HOME = {
     "Settings": "hwloop.run.settings",
     "Target": "hwloop.backend.target",
     "make_targets": "hwloop.backend.target",
+    "map_layer": "hwloop.run.networks",
     "map_network": "hwloop.run.networks",
     "compare_dataflows": "hwloop.run.networks",
     "NetworkCost": "hwloop.backend.network_cost",

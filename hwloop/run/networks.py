@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from hwloop.backend.distinct import Distinct
 from hwloop.backend.find import find_backend
-from hwloop.backend.network_cost import NetworkCost
+from hwloop.backend.network_cost import NetworkCost, mapped_share
 from hwloop.backend.network_cost import map_network as map_on
 from hwloop.backend.protocol import EMBEDDED, Backend
-from hwloop.backend.request import MapperSettings, OnOutcome
+from hwloop.backend.request import MapperSettings, MapRequest
 from hwloop.backend.target import ArchitectureLike, DataflowLike, Target, make_targets
+from hwloop.errors import InfeasibleMappingError
 from hwloop.mapper.objective import Objective
+from hwloop.mapper.result import MapResult
 from hwloop.memo import Memo
+from hwloop.report.progress import Progress, Silent
+from hwloop.spec.density import Density
+from hwloop.spec.document import read_document
 from hwloop.spec.plan import Plan
-from hwloop.spec.workload import Workload
+from hwloop.spec.problem import Problem, load_problem
+from hwloop.spec.workload import Workload, load_workload
 
 
 def open_backend(simulator: str = EMBEDDED, workers: int | None = None, memo: Memo | None = None) -> Backend:
@@ -34,6 +42,44 @@ def open_backend(simulator: str = EMBEDDED, workers: int | None = None, memo: Me
     return Distinct(backend if memo is None else memo.remember(backend))
 
 
+def map_layer(
+    problem: Problem | Any,
+    arch: ArchitectureLike | Target,
+    dataflow: DataflowLike = None,
+    *,
+    densities: Mapping[str, Density | float] | None = None,
+    bits: Mapping[str, int] | None = None,
+    energy: Any = "shipped",
+    objective: Objective = "edp",
+    effort: str = "normal",
+    seed: int = 0,
+    simulator: str = EMBEDDED,
+    memo: Memo | None = None,
+) -> MapResult:
+    """Maps one layer on a target: energies for its bits, the dataflow and the memo table included.
+
+    Args:
+        problem: a `Problem`, or what `load_problem` takes.
+        arch: an accelerator by name, file or object, or a whole `Target`.
+        dataflow: constraints by name, file or object; with a `Target` it has one already.
+        densities: by data space, on top of the problem's own.
+        bits: `{data space: bits}`.
+        energy, objective, effort, seed, simulator, memo: as in `map_network`.
+
+    Raises:
+        InfeasibleMappingError: names the layer and the target that it does not fit.
+        SimulatorError: an outside program failed.
+    """
+    problem, target = load_problem(problem), _target(arch, dataflow, energy)
+    if densities:
+        problem = problem.with_densities(dict(problem.densities) | dict(densities))
+    request = MapRequest(
+        problem, target.arch, target.table(bits), target.constraints, bits or None, MapperSettings(objective, effort, seed)
+    )
+    [outcome] = open_backend(simulator, 1, memo).map([request])
+    return mapped_share(request, outcome, target).mapped
+
+
 def map_network(
     workload: Workload,
     arch: ArchitectureLike | Target,
@@ -47,7 +93,7 @@ def map_network(
     simulator: str = EMBEDDED,
     memo: Memo | None = None,
     workers: int | None = None,
-    on_outcome: OnOutcome | None = None,
+    progress: Progress | None = None,
 ) -> NetworkCost:
     """Maps every layer of a network; equal layers are mapped once.
 
@@ -61,15 +107,30 @@ def map_network(
         simulator: who costs the mappings: `embedded`, `timeloop` or `timeloop-mapper` (which finds them too).
         memo: results are read from and written to it.
         workers: processes, one a core when None.
-        on_outcome: called once a layer, as answers arrive.
+        progress: where to show how far it is; nowhere when None.
 
     Raises:
         InfeasibleMappingError: names the layer that fits no mapping.
         SimulatorError: an outside program failed, or a worker was killed.
     """
-    target = arch if isinstance(arch, Target) else make_targets(arch, dataflow, energy)[0]
-    backend = open_backend(simulator, workers, memo)
-    return map_on(workload, target, backend, plan, MapperSettings(objective, effort, seed), on_outcome)
+    settings = MapperSettings(objective, effort, seed)
+    return _shown(workload, _target(arch, dataflow, energy), open_backend(simulator, workers, memo), plan, settings, progress)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One network on one accelerator under several dataflows.
+
+    Attributes:
+        costs: in the order asked.
+        left_out: by dataflow, why no mapping of a layer fits it.
+    """
+
+    costs: tuple[NetworkCost, ...]
+    left_out: dict[str, InfeasibleMappingError]
+
+    def __iter__(self) -> Iterator[NetworkCost]:
+        return iter(self.costs)
 
 
 def compare_dataflows(
@@ -85,17 +146,51 @@ def compare_dataflows(
     simulator: str = EMBEDDED,
     memo: Memo | None = None,
     workers: int | None = None,
-) -> tuple[NetworkCost, ...]:
+    progress: Progress | None = None,
+) -> Comparison:
     """The same network on the same accelerator under each dataflow, so that area and storage are equal.
 
     Args:
         workload: the network.
         arch: the accelerator.
         dataflows: constraints by name, file or object.
-        plan, energy, objective, effort, seed, simulator, memo, workers: as in `map_network`.
+        plan, energy, objective, effort, seed, simulator, memo, workers, progress: as in `map_network`.
 
     Raises:
-        InfeasibleMappingError: names the layer and the dataflow that does not fit it.
+        InfeasibleMappingError: no dataflow fits every layer; says why the first does not.
     """
     backend, settings = open_backend(simulator, workers, memo), MapperSettings(objective, effort, seed)
-    return tuple(map_on(workload, target, backend, plan, settings) for target in make_targets(arch, list(dataflows), energy))
+    costs: list[NetworkCost] = []
+    left_out: dict[str, InfeasibleMappingError] = {}
+    for target in make_targets(arch, list(dataflows), energy):
+        try:
+            costs.append(_shown(workload, target, backend, plan, settings, progress))
+        except InfeasibleMappingError as refusal:
+            left_out[target.name] = refusal
+    if not costs:
+        raise next(iter(left_out.values()))
+    return Comparison(tuple(costs), left_out)
+
+
+def open_subject(path: str | Path) -> Problem | Workload:
+    """Reads a file that holds a layer (a Timeloop problem) or a network (a workload).
+
+    Raises:
+        SpecError: it is neither.
+    """
+    document, _ = read_document(path)
+    if isinstance(document, Mapping) and ("workload" in document or "layers" in document):
+        return load_workload(path)
+    problem = load_problem(path)
+    return problem if problem.name else replace(problem, name=Path(path).stem)
+
+
+def _target(arch: ArchitectureLike | Target, dataflow: DataflowLike, energy: Any) -> Target:
+    return arch if isinstance(arch, Target) else make_targets(arch, dataflow, energy)[0]
+
+
+def _shown(
+    workload: Workload, target: Target, backend: Backend, plan: Plan | None, settings: MapperSettings, progress: Progress | None
+) -> NetworkCost:
+    with (progress or Silent()).task(f"map {workload.name} on {target.name}", len(workload.layers)) as task:
+        return map_on(workload, target, backend, plan, settings, lambda _at, request, _outcome: task.advance(request.layer))

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from time import perf_counter
+from typing import Any
 
 from hwloop.backend.protocol import Backend
 from hwloop.backend.target import Target, make_targets
@@ -67,6 +68,11 @@ class LiveReport:
     def agrees(self) -> bool:
         """Whether every group agrees."""
         return all(report.agrees for report in self.groups.values())
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, for JSON."""
+        groups = {name: group.to_dict() | {"energy_gap": self.energy_gap[name]} for name, group in self.groups.items()}
+        return {"agrees": self.agrees, "groups": groups, "no_answer": self.unanswered, "seconds": self.seconds}
 
 
 @dataclass(frozen=True)

@@ -89,7 +89,10 @@ def test_refuses_what_is_out_of_range(workload: Workload) -> None:
     ("text", "message"),
     [
         ("plan: {layers: {a: {weight_bitz: 4}}}", r"plan\.layers\.a\.weight_bitz: .*found 4; did you mean 'weight_bits'"),
-        ("plan: {layers: {a: {input_density: half}}}", r"<text>: plan\.layers\.a\.input_density: expected a fraction .*found 'half'"),
+        (
+            "plan: {layers: {a: {input_density: half}}}",
+            r"<text>: plan\.layers\.a\.input_density: expected a fraction .*found 'half'",
+        ),
         ("plan: {}", r"plan\.layers: expected a mapping of fields, found nothing"),
     ],
 )
