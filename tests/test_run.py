@@ -7,12 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hwloop.backend.solve import solve, solve_here
+from hwloop.run.parallel import make_solver
 
 from hwloop.backend.request import MapRequest
-from hwloop.backend.solve import solve, solve_here
 from hwloop.errors import DataError, InfeasibleMappingError, SpecError
 from hwloop.run import compare_dataflows, compress, make_targets, map_network
-from hwloop.run.parallel import make_solver
 from hwloop.run.settings import Settings
 from hwloop.spec.energy_table import load_energy_table
 from hwloop.spec.plan import make_plan

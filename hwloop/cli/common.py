@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from hwloop.backend.simulators import EMBEDDED, SIMULATORS
+from hwloop.backend.protocol import EMBEDDED, SIMULATORS
 from hwloop.errors import DataError, SpecError
 from hwloop.report.progress import Progress, make_progress
 from hwloop.search.checkpoint import write_whole

@@ -2,7 +2,7 @@
 
 Two requests that mean the same have the same key: the order of dict entries, whole numbers written as floats, and names that
 are only for people (of the layer, the accelerator, the constraint set, the source of an energy) do not count. Everything else
-does, down to the source code of the mapper and the simulator, so that no row outlives the program that made it.
+does, and so does who answers: the backend's identity, which names the version of every model that makes its answers.
 """
 
 from __future__ import annotations
@@ -11,46 +11,51 @@ import hashlib
 import json
 from collections.abc import Mapping as MappingABC
 from collections.abc import Sequence
-from functools import cache
 from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
 
-import hwloop
 from hwloop.backend.request import MapRequest
-from hwloop.backend.simulators import EMBEDDED, find_simulator
-from hwloop.errors import SpecError
+from hwloop.errors import MemoError, SpecError
 from hwloop.spec.architecture import Architecture
 from hwloop.spec.energy_table import EnergyTable
 from hwloop.spec.problem import Problem
 
-KEY_VERSION = 1  # raise it when the canonical form changes
-_PACKAGE = Path(hwloop.__file__).parent
-_CODE = ("spec", "simulator", "mapper", "backend")  # what a result depends on
+KEY_VERSION = 2  # raise it when the canonical form changes
+_digests: WeakKeyDictionary[MapRequest, str] = WeakKeyDictionary()
 
 
-_keys: WeakKeyDictionary[MapRequest, str] = WeakKeyDictionary()
+def request_key(request: MapRequest, identity: str) -> str:
+    """Hex SHA-256 of a request and of who answers it.
+
+    Args:
+        request: the question; its digest is kept for as long as it lives.
+        identity: the backend's.
+
+    Raises:
+        MemoError: the objective is a function.
+        SpecError: a density counts a file that cannot be read.
+    """
+    if request not in _digests:
+        _digests[request] = digest(_form(request))
+    return hashlib.sha256(f"{KEY_VERSION} {identity} {_digests[request]}".encode()).hexdigest()
 
 
-def request_key(request: MapRequest) -> str:
-    """Hex SHA-256 of a request and of the program that answers it; kept for as long as the request lives."""
-    if request not in _keys:
-        _keys[request] = digest(
-            {
-                "key_version": KEY_VERSION,
-                "simulator": simulator_version(request.simulator),
-                "problem": _problem_form(request.problem),
-                "bits": None if request.bits is None else {name: int(bits) for name, bits in request.bits.items()},
-                "architecture": digest_of_architecture(request.arch),
-                "energy_table": digest_of_energy_table(request.ert),
-                "constraints": None if request.constraints is None else _without_names(request.constraints.to_dict()),
-                "objective": request.objective,
-                "start": [mapping.to_list() for mapping in request.start or ()],
-                "seed": int(request.seed),
-                "effort": request.effort,
-            }
-        )
-    return _keys[request]
+def _form(request: MapRequest) -> dict[str, Any]:
+    settings = request.settings
+    if not isinstance(settings.objective, str):
+        raise MemoError("objective: a function has no canonical form, so its results cannot be stored; use hwloop.map_problem")
+    return {
+        "problem": _problem_form(request.problem),
+        "bits": {name: int(bits) for name, bits in request.bits.items()} if request.bits else None,
+        "architecture": digest_of_architecture(request.arch),
+        "energy_table": digest_of_energy_table(request.ert),
+        "constraints": None if request.constraints is None else _without_names(request.constraints.to_dict()),
+        "objective": settings.objective,
+        "effort": settings.effort,
+        "seed": int(settings.seed),
+        "start": [mapping.to_list() for mapping in request.start],
+    }
 
 
 def canonical(value: Any) -> str:
@@ -66,23 +71,6 @@ def canonical(value: Any) -> str:
 def digest(value: Any) -> str:
     """Hex SHA-256 of the canonical form."""
     return hashlib.sha256(canonical(value).encode()).hexdigest()
-
-
-@cache
-def simulator_version(simulator: str = EMBEDDED) -> str:
-    """Name and version of the mapper and simulator, with a digest of their source code, and of the outside one if named.
-
-    Raises:
-        SpecError: there is no such simulator.
-        SimulatorError: the outside simulator is not there.
-    """
-    outside = find_simulator(simulator)
-    code = hashlib.sha256()
-    for room in _CODE:
-        for file in sorted((_PACKAGE / room).rglob("*.py")):
-            code.update(str(file.relative_to(_PACKAGE)).encode() + b"\0" + file.read_bytes())
-    own = f"hwloop {hwloop.__version__}+{code.hexdigest()[:12]}"
-    return own if simulator == EMBEDDED else f"{own}, {simulator} {outside.version}"
 
 
 _architectures: dict[int, tuple[Architecture, str]] = {}
@@ -117,15 +105,21 @@ def _remember(kept: dict[int, tuple[Any, str]], thing: Any, digest_: str) -> tup
 
 
 def _problem_form(problem: Problem) -> dict[str, Any]:
-    form = problem.to_dict()
-    for _, density in problem.densities:
-        if density.filename:  # what the file says counts, not what it is called
-            form.setdefault("density_files", []).append(_file_digest(density.filename))
-    return form
+    """Sizes and coefficients each in a list of their own, as a coefficient may be called like a dimension."""
+    return {
+        "shape": problem.shape.to_dict(),
+        "sizes": list(problem.bounds),
+        "coefficients": list(problem.coefficients),
+        "densities": {name: density.to_dict() for name, density in problem.densities},
+        "counted": [_file_digest(density.filename) for _, density in problem.densities if density.filename],
+    }
 
 
 def _file_digest(filename: str) -> str:
+    """What a file of counts says counts, not what it is called."""
     try:
+        if not Path(filename).is_file():  # a device or a pipe would be waited for
+            raise OSError("not a regular file")
         return hashlib.sha256(Path(filename).read_bytes()).hexdigest()
     except OSError as error:
         raise SpecError("<problem>", "densities", "a readable file of counts", filename, str(error)) from None

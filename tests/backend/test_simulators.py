@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hwloop.backend.simulators import SIMULATORS, find_simulator, map_with_timeloop
 
 import hwloop
 from hwloop import SimulatorError, SpecError
-from hwloop.backend.simulators import SIMULATORS, find_simulator, map_with_timeloop
 
 
 def test_the_embedded_one_is_hwloop_simulate(recorded_run: Callable[[str], Any]) -> None:

@@ -3,9 +3,9 @@ from __future__ import annotations
 import sqlite3
 from pathlib import Path
 
+import hwloop.backend.solve
 import pytest
 
-import hwloop.backend.solve
 from hwloop.backend.request import MapRequest
 from hwloop.energy import estimate_energy_table
 from hwloop.errors import InfeasibleMappingError, MemoError

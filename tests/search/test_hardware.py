@@ -3,12 +3,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import pytest
+from hwloop.backend.solve import solve
+from hwloop.search.hardware import HardwareModel, MapperSettings, Target
 
 from hwloop.backend.request import MapRequest, Outcome
-from hwloop.backend.solve import solve
 from hwloop.energy import estimate_energy_table
 from hwloop.errors import HwloopError, InfeasibleMappingError
-from hwloop.search.hardware import HardwareModel, MapperSettings, Target
 from hwloop.simulator import simulate, simulate_batch
 from hwloop.spec.plan import Plan, make_plan
 from hwloop.spec.problem import conv2d_shape, make_problem

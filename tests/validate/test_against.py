@@ -4,9 +4,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from hwloop.backend.simulators import Embedded
+
 import hwloop
 from hwloop import InfeasibleMappingError, SimulatorError
-from hwloop.backend.simulators import Embedded
 from hwloop.simulator import LayerCost
 from hwloop.validate.against import LiveCase, make_cases, run_against
 

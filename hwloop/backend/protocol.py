@@ -1,0 +1,124 @@
+"""The one interface over whoever answers what a layer costs: hwloop's own simulator, the real Timeloop, and what wraps them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hwloop.backend.request import MapRequest, OnOutcome, Outcome
+from hwloop.mapper.objective import Objective
+from hwloop.simulator import LayerCost
+from hwloop.spec.energy_table import EnergyTable
+from hwloop.spec.levels import Architecture
+from hwloop.spec.mapping import Mapping as LoopMapping
+from hwloop.spec.problem import Problem
+
+EMBEDDED, TIMELOOP, TIMELOOP_MAPPER = "embedded", "timeloop", "timeloop-mapper"
+SIMULATORS = {
+    EMBEDDED: "hwloop's own",
+    TIMELOOP: "the real timeloop-model costs the mappings that hwloop's mapper finds",
+    TIMELOOP_MAPPER: "the real timeloop-mapper finds the mappings, timeloop-model costs them",
+}
+
+
+@dataclass(frozen=True)
+class CostCase:
+    """One layer to be costed under given mappings.
+
+    Attributes:
+        problem: with its densities.
+        ert: the accelerator's energies at these bits.
+        bits: `{data space: bits}`; None for the accelerator's own widths.
+    """
+
+    problem: Problem
+    ert: EnergyTable
+    bits: Mapping[str, int] | None = None
+
+
+@dataclass(frozen=True)
+class Cheapest:
+    """The best of a short list of mappings for each of many cases: arrays `(cases,)`.
+
+    Attributes:
+        at: which mapping; -1 where none of them fits.
+        energy_pj: its energy; infinite where none fits [pJ].
+        cycles: its cycles, as floats; infinite where none fits.
+        utilization: part of the compute units' time that they compute, 0-1.
+        component_energy_pj: by component; infinite where none fits [pJ].
+    """
+
+    at: NDArray[np.int64]
+    energy_pj: NDArray[np.float64]
+    cycles: NDArray[np.float64]
+    utilization: NDArray[np.float64]
+    component_energy_pj: dict[str, NDArray[np.float64]]
+
+    def __len__(self) -> int:
+        return len(self.at)
+
+
+class Backend(Protocol):
+    """Says what layers cost. The same request always gets the same answer, however many are asked together."""
+
+    @property
+    def name(self) -> str:
+        """One of `SIMULATORS`."""
+        ...
+
+    @property
+    def identity(self) -> str:
+        """Name and version of everything that makes its answers: part of every memo key and of a run's identity.
+
+        Raises:
+            SimulatorError: an outside program is not there.
+        """
+        ...
+
+    def map(self, requests: Sequence[MapRequest], on_outcome: OnOutcome | None = None) -> list[Outcome]:
+        """The best mapping of each request and its cost, or the `InfeasibleMappingError` that says why there is none.
+
+        Args:
+            requests: questions.
+            on_outcome: called with (index, request, outcome) as answers arrive, in any order.
+
+        Raises:
+            SimulatorError: an outside program is missing, crashed or timed out, or a worker process was killed.
+        """
+        ...
+
+    def simulate(
+        self,
+        problem: Problem,
+        architecture: Architecture,
+        mapping: LoopMapping,
+        table: EnergyTable,
+        bits: Mapping[str, int] | None = None,
+    ) -> LayerCost:
+        """The cost of one layer under one mapping, in full; arguments as `hwloop.simulate`.
+
+        Raises:
+            InfeasibleMappingError: the accelerator cannot run the mapping.
+            SimulatorError: an outside program failed.
+        """
+        ...
+
+    def cheapest(
+        self, mappings: Sequence[LoopMapping], arch: Architecture, cases: Sequence[CostCase], objective: Objective = "edp"
+    ) -> Cheapest:
+        """For each case the mapping that minimises `objective`, and what it costs.
+
+        Args:
+            mappings: of one problem shape and size; at least one.
+            arch: the accelerator.
+            cases: of that shape and size; densities, bits and energies may differ.
+            objective: as in `hwloop.map_problem`.
+
+        Raises:
+            SimulatorError: an outside program failed.
+        """
+        ...

@@ -1,0 +1,151 @@
+"""The real Timeloop as a backend: it costs every mapping, and finds them too where it is asked to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from time import perf_counter
+
+import numpy as np
+
+from hwloop.backend.embedded import IDENTITY, Embedded, map_one
+from hwloop.backend.pool import answer_all
+from hwloop.backend.protocol import TIMELOOP, TIMELOOP_MAPPER, Cheapest, CostCase
+from hwloop.backend.request import MapRequest, OnOutcome, Outcome
+from hwloop.backend.timeloop.programs import Timeloop
+from hwloop.backend.timeloop.version import MODEL_VERSION
+from hwloop.errors import InfeasibleMappingError, SimulatorError
+from hwloop.mapper.objective import Objective, objective_value
+from hwloop.mapper.result import MapResult, find_ceiling, find_padding
+from hwloop.simulator import LayerCost
+from hwloop.spec.energy_table import EnergyTable
+from hwloop.spec.levels import Architecture
+from hwloop.spec.mapping import Mapping as LoopMapping
+from hwloop.spec.problem import Problem
+
+
+@dataclass(frozen=True)
+class TimeloopBackend:
+    """hwloop's mapper finds the mappings, the real `timeloop-model` says what they cost.
+
+    Attributes:
+        programs: the Timeloop on this machine.
+        workers: programs at a time; None for one a core.
+    """
+
+    programs: Timeloop
+    workers: int | None = None
+    name = TIMELOOP
+
+    @property
+    def identity(self) -> str:
+        """The program's digest, and the versions of what writes its input, reads its output and finds the mappings."""
+        return f"{TIMELOOP} {self.programs.version}: adapter {MODEL_VERSION}, {IDENTITY}"
+
+    def map(self, requests: Sequence[MapRequest], on_outcome: OnOutcome | None = None) -> list[Outcome]:
+        """The best mapping of each request; see `Backend.map`."""
+        return answer_all(partial(_with_our_mapping, self.programs), requests, self.workers, on_outcome)
+
+    def simulate(
+        self,
+        problem: Problem,
+        architecture: Architecture,
+        mapping: LoopMapping,
+        table: EnergyTable,
+        bits: Mapping[str, int] | None = None,
+    ) -> LayerCost:
+        """The cost of one layer under one mapping; see `Backend.simulate`."""
+        return self.programs.simulate(problem, architecture, mapping, table, bits)
+
+    def cheapest(
+        self, mappings: Sequence[LoopMapping], arch: Architecture, cases: Sequence[CostCase], objective: Objective = "edp"
+    ) -> Cheapest:
+        """The embedded simulator picks each case's mapping, Timeloop costs that one; see `Backend.cheapest`."""
+        picked = Embedded(1).cheapest(mappings, arch, cases, objective)
+        rows = list(zip(picked.at.tolist(), cases, strict=True))
+        costs = [None if at < 0 else self._attempt(case, arch, mappings[at]) for at, case in rows]
+        names = dict.fromkeys(name for cost in costs if cost for name in cost.components)
+        return Cheapest(
+            np.array([at if cost else -1 for (at, _), cost in zip(rows, costs, strict=True)], np.int64),
+            np.array([cost.energy_pj if cost else np.inf for cost in costs]),
+            np.array([float(cost.cycles) if cost else np.inf for cost in costs]),
+            np.array([cost.utilization if cost else 0.0 for cost in costs]),
+            {name: np.array([cost.components[name].energy_pj if cost else np.inf for cost in costs]) for name in names},
+        )
+
+    def _attempt(self, case: CostCase, arch: Architecture, mapping: LoopMapping) -> LayerCost | None:
+        try:
+            return self.simulate(case.problem, arch, mapping, case.ert, case.bits)
+        except InfeasibleMappingError:
+            return None
+
+
+@dataclass(frozen=True)
+class TimeloopMapperBackend(TimeloopBackend):
+    """The real `timeloop-mapper` finds the mappings, `timeloop-model` says what they cost."""
+
+    name = TIMELOOP_MAPPER
+
+    @property
+    def identity(self) -> str:
+        """The programs' digests, and the version of what writes their input and reads their output.
+
+        Raises:
+            SimulatorError: `timeloop-mapper` is not there.
+        """
+        return f"{TIMELOOP_MAPPER} {self.programs.mapper_version} with {self.programs.version}: adapter {MODEL_VERSION}"
+
+    def map(self, requests: Sequence[MapRequest], on_outcome: OnOutcome | None = None) -> list[Outcome]:
+        """The mapping that `timeloop-mapper` finds for each request; see `Backend.map`.
+
+        It looks at the accelerator's own word widths; with `bits` only the cost is that of mixed precision, so a mapping that
+        fits wide words is found where a tighter one would do. It takes no start, seed or effort.
+        """
+        return answer_all(partial(_with_their_mapping, self.programs), requests, self.workers, on_outcome)
+
+
+def _with_our_mapping(programs: Timeloop, request: MapRequest) -> Outcome:
+    began = perf_counter()
+    found = map_one(request)
+    if not isinstance(found, MapResult):
+        return found
+    try:
+        cost = programs.simulate(request.problem, request.arch, found.mapping, request.ert, request.bits)
+    except InfeasibleMappingError as refused:
+        return refused
+    return replace(
+        found,
+        cost=cost,
+        value=_value(request.settings.objective, cost),
+        ceiling=find_ceiling(cost, request.arch),
+        seconds=perf_counter() - began,
+    )
+
+
+def _with_their_mapping(programs: Timeloop, request: MapRequest) -> Outcome:
+    began = perf_counter()
+    objective = request.settings.objective
+    if not isinstance(objective, str):
+        raise SimulatorError(f"{TIMELOOP_MAPPER} minimises edp, energy or cycles, not a function; use hwloop's mapper")
+    try:
+        mapping, cost = programs.map_problem(request.problem, request.arch, request.ert, request.constraints, objective)
+        if request.bits:
+            cost = programs.simulate(request.problem, request.arch, mapping, request.ert, request.bits)
+    except InfeasibleMappingError as refused:
+        return refused
+    return MapResult(
+        mapping=mapping,
+        cost=cost,
+        objective=objective,
+        value=_value(objective, cost),
+        ceiling=find_ceiling(cost, request.arch),
+        padding=find_padding(mapping, request.problem),
+        evaluated=1,
+        simulated=1,
+        seconds=perf_counter() - began,
+    )
+
+
+def _value(objective: Objective, cost: LayerCost) -> float:
+    return objective_value(objective, cost.energy_pj, cost.cycles, cost.utilization)
