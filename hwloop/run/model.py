@@ -1,16 +1,17 @@
-"""A trained network with its library, as the search asks about it (`hwloop.search.stages.CompressedModel`)."""
+"""A trained network with its library, as the search asks about it (`hwloop.search.seams.Scorer`)."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from typing import Any
 
+from hwloop.errors import SpecError
 from hwloop.network.accuracy import Evaluator
 from hwloop.network.coding import model_size
 from hwloop.network.data import DataSplits
 from hwloop.network.library import Library
-from hwloop.search.genotype import Candidate
 from hwloop.spec.plan import Plan, make_plan
+from hwloop.spec.pruning import base_pruning
 from hwloop.spec.workload import Workload
 
 _DENSITY_DIGITS = 4  # a measured density is no more exact than this
@@ -51,57 +52,58 @@ class LibraryModel:
         self._validation = Evaluator(model, library, splits, images=images, **self._arguments)
         self._test: Evaluator | None = None
         self.layers = tuple(name for name in self._validation.layers if name in workload.by_name)
+        self.images = min(images or len(splits.validation), len(splits.validation))
+        self.train_images = len(splits.train)
 
-    def accuracy(self, candidate: Candidate) -> float:
+    def complete(self, plan: Plan) -> Plan:
+        """Weight densities by exact count, input densities as measured, the reference's bits where the plan says none."""
+        p, weight_bits, activation_bits = self._read(plan)
+        known = self.workload.by_name
+        weights = {k: round(v, _DENSITY_DIGITS) for k, v in self._validation.weight_densities(p).items() if k in known}
+        inputs = {k: round(v, _DENSITY_DIGITS) for k, v in self._validation.input_densities(p).items() if k in known}
+        reference = dict.fromkeys(self.layers, self._reference_bits)
+        return make_plan(
+            self.workload, weights, inputs, reference | weight_bits, reference | activation_bits, base=plan.base
+        )  # fmt: skip
+
+    def accuracy(self, plan: Plan, network: Any = None) -> float:
         """On the validation images, 0 to 1."""
-        return self._validation.evaluate(candidate.p, dict(candidate.weight_bits), dict(candidate.activation_bits) or None)
+        p, weight_bits, activation_bits = self._read(plan)
+        return self._validation.evaluate(p, weight_bits or None, activation_bits or None)
 
-    def reference_accuracy(self) -> float:
-        """Of the trained model itself, in floating point."""
-        return self._validation.evaluate(0.0)
-
-    def test_accuracy(self, candidate: Candidate | None) -> float:
-        """On the test set; of the trained model itself when None. For the report only."""
+    def test_accuracy(self, plan: Plan, network: Any = None) -> float:
+        """On the test set; for the report only."""
         if self._test is None:
             self._test = Evaluator(
                 self._model, self.library, replace(self._splits, validation=self._splits.test), **self._arguments
             )  # calibrates on the same training images as the search did
-        if candidate is None:
-            return self._test.evaluate(0.0)
-        return self._test.evaluate(candidate.p, dict(candidate.weight_bits), dict(candidate.activation_bits) or None)
+        p, weight_bits, activation_bits = self._read(plan)
+        return self._test.evaluate(p, weight_bits or None, activation_bits or None)
 
-    def plan(self, candidate: Candidate) -> Plan:
-        """Weight densities by exact count, input densities as measured, bits as the candidate has them."""
-        return self._plan(candidate.p, candidate)
+    def size_bits(self, plan: Plan) -> float:
+        """Weights at their bits under the coding, all else as 32-bit floats; a plan that says nothing as 32-bit floats."""
+        p, weight_bits, _ = self._read(plan)
+        counts = self._validation.counts(p)
+        return (model_size(counts, weight_bits, self._coding) if weight_bits else model_size(counts)).size_bits
 
-    def reference_plan(self) -> Plan:
-        """Nothing pruned, weights and activations at the reference bits; the inputs' natural zeros as measured."""
-        return self._plan(0.0, None)
-
-    def size_bits(self, candidate: Candidate) -> float:
-        """Of the stored model: weights at their bits under the coding, all else as 32-bit floats."""
-        return model_size(self._validation.counts(candidate.p), dict(candidate.weight_bits), self._coding).size_bits
-
-    def reference_size_bits(self) -> float:
-        """Every number a 32-bit float, no coding: the trained model as it is stored."""
-        return model_size(self._validation.counts(0.0)).size_bits
-
-    def macs(self, candidate: Candidate) -> float:
+    def macs(self, plan: Plan) -> float:
         """Multiply-accumulates with a weight that is not zero, for one image."""
-        kept = self._validation.weight_densities(candidate.p)
-        return sum(layer.computes * kept.get(_module(layer.name), 1.0) for layer in self.workload.layers)
+        kept = self._validation.weight_densities(self._read(plan)[0])
+        return sum(layer.computes * kept.get(layer.name.partition("#")[0], 1.0) for layer in self.workload.layers)
 
-    def _plan(self, p: float, candidate: Candidate | None) -> Plan:
-        known = self.workload.by_name
-        weights = {k: round(v, _DENSITY_DIGITS) for k, v in self._validation.weight_densities(p).items() if k in known}
-        inputs = {k: round(v, _DENSITY_DIGITS) for k, v in self._validation.input_densities(p).items() if k in known}
-        weight_bits = dict.fromkeys(self.layers, self._reference_bits)
-        activation_bits = dict(weight_bits)
-        if candidate is not None:
-            weight_bits |= {k: v for k, v in candidate.weight_bits.items() if k in known}
-            activation_bits |= {k: v for k, v in candidate.activation_bits.items() if k in known}
-        return make_plan(self.workload, weights, inputs, weight_bits, activation_bits)
+    def materialise(self, plan: Plan, training: Any = None) -> Any:
+        """Not before the transforms are here."""
+        raise NotImplementedError
 
-
-def _module(layer: str) -> str:
-    return layer.partition("#")[0]
+    def _read(self, plan: Plan) -> tuple[float, dict[str, int], dict[str, int]]:
+        """p, weight bits and activation bits by layer."""
+        weight_bits = {name: share.weight_bits for name, share in plan.layers if share.weight_bits is not None}
+        activation_bits = {name: share.activation_bits for name, share in plan.layers if share.activation_bits is not None}
+        only = set(self.layers)
+        if any(share.channels or share.rank or share.removed or share.weight_density != 1.0 for _, share in plan.layers):
+            raise SpecError("<plan>", "layers", "bits alone", plan.to_dict())
+        return (
+            base_pruning(plan.base),
+            {k: v for k, v in weight_bits.items() if k in only},
+            {k: v for k, v in activation_bits.items() if k in only},
+        )

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from hwloop.search.records import Record
+from hwloop.search.seams import Floats
 from hwloop.search.space import Genes, Space
-from hwloop.search.study import Floats, Study
+from hwloop.search.study import Study
 
 
 class IntegerProblem:

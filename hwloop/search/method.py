@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, Protocol
 
 from hwloop.search.options import describe_options, find_class, plain_options, read_options
+from hwloop.search.seams import BudgetSpent
 from hwloop.search.space import Space
-from hwloop.search.study import BudgetSpent, Study
+from hwloop.search.study import Study
 
 METHODS = {"nsga2": "hwloop.search.methods.nsga2:Nsga2", "random": "hwloop.search.methods.random:Random"}
 
@@ -26,6 +27,10 @@ class Method(Protocol):
     """
 
     name: ClassVar[str]
+
+    def expected(self) -> int:
+        """About how many candidates it asks for when no budget stops it, for the display; 0 where nobody knows."""
+        ...
 
     def run(self, study: Study, space: Space) -> None:
         """Evaluates candidates of `space`."""

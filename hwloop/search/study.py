@@ -5,140 +5,24 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
-from functools import cached_property
+from dataclasses import asdict
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hwloop.backend.network_cost import NetworkCost
-from hwloop.errors import DataError, HwloopError, SpecError
+from hwloop.errors import DataError, HwloopError
 from hwloop.files import write_file
 from hwloop.search.log import KEPT, EvaluationLog
 from hwloop.search.objectives import Budget, Objective, to_f, to_g
 from hwloop.search.records import LayerRecord, Record
+from hwloop.search.seams import BudgetSpent, Floats, Hardware, LayerFeatures, Scorer, SearchBudget, Step
 from hwloop.spec.plan import Plan
-from hwloop.spec.workload import Layer, Workload
 
-Floats = NDArray[np.float64]
 OnRecord = Callable[[Record, bool], None]
-
-
-class Scorer(Protocol):
-    """A trained network, as the search asks about it. The same plan always gets the same answers."""
-
-    @property
-    def workload(self) -> Workload:
-        """The network as the accelerator sees it."""
-        ...
-
-    @property
-    def layers(self) -> tuple[str, ...]:
-        """Names of the layers that a plan may change."""
-        ...
-
-    @property
-    def images(self) -> int:
-        """Validation images that one accuracy looks at."""
-        ...
-
-    @property
-    def train_images(self) -> int:
-        """Images of one epoch of training."""
-        ...
-
-    def complete(self, plan: Plan) -> Plan:
-        """The plan with the densities that its weights and inputs really have."""
-        ...
-
-    def accuracy(self, plan: Plan, network: Any = None) -> float:
-        """On the validation images, 0 to 1, of `network`, or of what the plan alone makes when None."""
-        ...
-
-    def test_accuracy(self, plan: Plan, network: Any = None) -> float:
-        """On the test set; for the report only."""
-        ...
-
-    def size_bits(self, plan: Plan) -> float:
-        """Of the stored network [bits]."""
-        ...
-
-    def macs(self, plan: Plan) -> float:
-        """Multiply-accumulates with a weight that is not zero, for one input."""
-        ...
-
-    def materialise(self, plan: Plan, training: Any = None) -> Any:
-        """The network of a plan, trained further when `training` (a dataclass with `epochs`) is given."""
-        ...
-
-
-class Hardware(Protocol):
-    """The target, as the search asks about it."""
-
-    def costs(self, plans: Sequence[Plan]) -> Sequence[NetworkCost | None]:
-        """What each plan costs; None where a layer fits no mapping."""
-        ...
-
-
-@dataclass(frozen=True)
-class SearchBudget:
-    """How much a method may ask; None bounds nothing.
-
-    Attributes:
-        evaluations: candidates, each counted once.
-        images: images that networks are run on, in evaluation and in training.
-
-    Raises:
-        SpecError: a bound below 1.
-    """
-
-    evaluations: int | None = None
-    images: int | None = None
-
-    def __post_init__(self) -> None:
-        for name, value in (("evaluations", self.evaluations), ("images", self.images)):
-            if value is not None and value < 1:
-                raise SpecError("<arguments>", name, "1 or more", value)
-
-
-class BudgetSpent(HwloopError):
-    """The budget is used up. A method may catch it to put something in order, and then returns; it need not."""
-
-
-@dataclass(frozen=True)
-class LayerFeatures:
-    """What is known of a layer before anything is changed.
-
-    Attributes:
-        layer: name, kind, problem, parameter.
-        changes: whether a plan may change it.
-        energy_pj: of the network that is not compressed, on the target.
-        cycles: likewise.
-    """
-
-    layer: Layer
-    changes: bool
-    energy_pj: float
-    cycles: int
-
-
-@dataclass(frozen=True)
-class Step:
-    """Where a method stands.
-
-    Attributes:
-        number: from 1.
-        steps: how many there will be; 0 where nobody knows.
-        F: `(n, n_obj)` of the candidates it holds, minimised.
-        G: `(n, 1 + n_budgets)`, feasible where all are at most 0.
-    """
-
-    number: int
-    steps: int
-    F: Floats
-    G: Floats
+OnStep = Callable[[Step], None]
 
 
 class Study:
@@ -154,8 +38,6 @@ class Study:
         seed: of everything that the method draws.
         log: every evaluation, kept as it happens; what it has is answered from it.
         folder: where a method may keep files of its own (`keep` is the usual way); None keeps nothing.
-        on_record: called for each candidate asked for, with whether it came from the log.
-        on_step: called after each step of the method.
     """
 
     def __init__(
@@ -169,8 +51,6 @@ class Study:
         seed: int = 0,
         log: EvaluationLog | None = None,
         folder: Path | None = None,
-        on_record: OnRecord | None = None,
-        on_step: Callable[[Step], None] | None = None,
     ) -> None:
         self.workload, self.reference, self.seed, self.folder = scorer.workload, reference, seed, folder
         self.objectives, self.budgets, self.limit = tuple(objectives), tuple(budgets), limit or SearchBudget()
@@ -180,6 +60,11 @@ class Study:
         self._log = EvaluationLog() if log is None else log
         self._asked: dict[tuple[str, str], Record] = {}
         self._makers: dict[tuple[str, str], Callable[[], Any]] = {}
+        self._on_record: OnRecord | None = None
+        self._on_step: OnStep | None = None
+
+    def watch(self, on_record: OnRecord | None = None, on_step: OnStep | None = None) -> None:
+        """Has `on_record` called for each candidate asked for, with whether it came from the log, `on_step` after each step."""
         self._on_record, self._on_step = on_record, on_step
 
     @cached_property
@@ -228,7 +113,7 @@ class Study:
         costs = self._costs([plan for plan in allowed if (plan.key, how) not in self._log])
         for plan in allowed:
             if training is not None:
-                self._makers[plan.key, how] = lambda plan=plan: network(plan)
+                self._makers[plan.key, how] = partial(network, plan)
             self._ask(plan, how, price, costs, network)
         if len(allowed) < len(fresh):
             raise BudgetSpent(self._spent_text())
@@ -285,7 +170,9 @@ class Study:
         if not record.how:
             return None
         if record.key not in self._makers:
-            raise HwloopError(f"the network {record.how!r} was made in an earlier start of this run; its method must make it again")
+            raise HwloopError(
+                f"the network {record.how!r} was made in an earlier start of this run; its method must make it again"
+            )
         return self._makers[record.key]()
 
     def to_f(self, records: Sequence[Record]) -> Floats:
@@ -334,11 +221,18 @@ class Study:
             asked = [self._log[key, how] for key, how in header["asked"]]
             self.images_used = int(header["images_used"])
             self.steps = [
-                Step(i, n, np.array(F, float).reshape(-1, len(self.objectives)), np.array(G, float).reshape(-1, 1 + len(self.budgets)))
+                Step(
+                    i,
+                    n,
+                    np.array(F, float).reshape(-1, len(self.objectives)),
+                    np.array(G, float).reshape(-1, 1 + len(self.budgets)),
+                )
                 for i, (n, F, G) in enumerate(header["steps"], 1)
             ]
         except (ValueError, KeyError, TypeError) as error:
-            raise DataError(f"{path} does not fit the evaluations beside it ({error}); delete it to start the method anew") from error
+            raise DataError(
+                f"{path} does not fit the evaluations beside it ({error}); delete it to start the method anew"
+            ) from error
         for record in asked:
             self._asked[record.key] = record
             if self._on_record is not None:

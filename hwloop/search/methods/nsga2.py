@@ -48,10 +48,16 @@ class Nsga2:
             if not good:
                 raise SpecError("<arguments>", f"method option {name}", expected, found)
 
+    def expected(self) -> int:
+        """Candidates that it asks for."""
+        return self.population * self.generations
+
     def run(self, study: Study, space: Space) -> None:
         """Evaluates `population * generations` candidates (fewer when the space or the budget runs out)."""
         problem = IntegerProblem(study, space)
-        algorithm = make_nsga2(problem, study.seed, self.population, self.generations, self.eta, self.exchange, self.rate, self.shift)
+        algorithm = make_nsga2(
+            problem, study.seed, self.population, self.generations, self.eta, self.exchange, self.rate, self.shift
+        )
         while algorithm.has_next():
             algorithm.next()
             if algorithm.pop is not None:

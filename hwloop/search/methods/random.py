@@ -35,6 +35,10 @@ class Random:
             if getattr(self, name) < 1:
                 raise SpecError("<arguments>", f"method option {name}", "1 or more", getattr(self, name))
 
+    def expected(self) -> int:
+        """Candidates that it asks for."""
+        return self.evaluations
+
     def run(self, study: Study, space: Space) -> None:
         """Draws and evaluates."""
         problem, rng = IntegerProblem(study, space), np.random.default_rng(study.seed)
