@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from hwloop.errors import SpecError
-from hwloop.network.data import Split
+from hwloop.network.batches import run_model, to_device
 from hwloop.network.layers import device_of, weight_layers
+from hwloop.network.samples import Split
 
 METHODS = ("minmax", "percentile", "mse")
 BINS = 2048
@@ -150,8 +151,8 @@ def input_densities(model: nn.Module, split: Split, batch_size: int = 256) -> di
 
     device = device_of(model)
     with _watched(model, see):
-        for images, _ in split.batches(batch_size):
-            model(images.to(device))
+        for inputs, _ in split.batches(batch_size):
+            run_model(model, to_device(inputs, device))
     return {name: nonzeros[name] / values[name] for name in values}
 
 
@@ -197,7 +198,7 @@ def calibrate(
     device = device_of(model)
     for see in (see_range, see_values):
         with _watched(model, see):
-            for images, _ in split.batches(batch_size):
-                model(images.to(device))
+            for inputs, _ in split.batches(batch_size):
+                run_model(model, to_device(inputs, device))
     seen = {name: LayerInputs(low[name], high[name], nonzeros[name] / float(counts[name].sum()), counts[name]) for name in counts}
     return Calibration(seen, method, symmetric, percentile)
