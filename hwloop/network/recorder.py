@@ -376,7 +376,7 @@ class Recorder(MultiplyDispatch):
             strides = torch.empty(shape, device="meta").stride()  # in any memory format, rows are rows
         elif not parameter.is_contiguous():
             return None
-        return layout_of(dimensions(strides), weights.storage_offset() - parameter.storage_offset(), shape)
+        return layout_of(dimensions(strides), int(weights.storage_offset() - parameter.storage_offset()), shape)
 
     def _owner(self, weights: Tensor) -> str:
         """Name of the parameter that `weights` is made of: of its size if there is one, else the largest; empty if of none."""

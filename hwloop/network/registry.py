@@ -191,7 +191,8 @@ def _registry(recorder: Recorder, model: nn.Module, title: str) -> Registry:
     for at, layer in enumerate(found):
         if layer.layout is not None and layer.owner not in left_out:
             users.setdefault((layer.owner, layer.layout.rows), []).append(at)
-    entries, shapes, weights = [], [], {}
+    entries, shapes = [], []
+    weights: dict[int, str] = {}
     for (key, (first, end)), places in users.items():
         shape = tuple(parameters[key].shape)
         whole = end - first == shape[0]
