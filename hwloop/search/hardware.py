@@ -25,6 +25,7 @@ from hwloop.spec.energy_table import EnergyTable
 from hwloop.spec.mapping import Mapping
 from hwloop.spec.plan import LayerPlan, Plan
 from hwloop.spec.problem import Problem
+from hwloop.spec.pruning import BlockPattern
 from hwloop.spec.workload import Workload
 
 EnergySource = Callable[[dict[str, int]], EnergyTable]
@@ -235,7 +236,8 @@ class HardwareModel:
 
     def _planned(self, problem: Problem, share: LayerPlan) -> Problem:
         """The problem with its densities; without them where no level has a sparse optimisation, as zeros save nothing there."""
-        given = {"Weights": share.weight_density, "Inputs": share.input_density} if self._sees_zeros else {}
+        kept = share.weight_density.density if isinstance(share.weight_density, BlockPattern) else share.weight_density
+        given = {"Weights": kept, "Inputs": share.input_density} if self._sees_zeros else {}
         densities: dict[str, Density | float] = dict(problem.densities)
         densities |= {name: value for name, value in given.items() if value != 1.0}
         return replace(problem.with_densities(densities), name=problem.name) if densities else problem
