@@ -9,6 +9,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from hwloop.network.batches import Batch, to_device
 from hwloop.network.calibrate import Calibration, calibrate
 from hwloop.network.coding import ModelCount, count_model
 from hwloop.network.data import DataSplits, Split
@@ -156,8 +157,8 @@ class Evaluator:
             self._counts[p] = count_model(self._model)
         return self._counts[p]
 
-    def _ready(self, split: Split, batch_size: int) -> list[tuple[Tensor, Tensor]]:
-        return [(images.to(self._device), labels.to(self._device)) for images, labels in split.batches(batch_size)]
+    def _ready(self, split: Split, batch_size: int) -> list[Batch]:
+        return [(to_device(inputs, self._device), labels.to(self._device)) for inputs, labels in split.batches(batch_size)]
 
     def _load(self, p: float) -> None:
         """Puts the library's model at p into place, in floating point."""

@@ -14,11 +14,13 @@ import torch
 from torch import nn
 
 from hwloop.errors import DataError
-from hwloop.network.data import DataSplits
+from hwloop.files import write_file
 from hwloop.network.finetune import EpochEvent, TrainConfig, train
-from hwloop.network.library import read_state, versions, write_file, write_state
-from hwloop.network.scoring import accuracy
+from hwloop.network.library import versions
+from hwloop.network.scoring import validation_score
+from hwloop.network.splits import DataSplits
 from hwloop.network.trace import trace
+from hwloop.network.weights_file import read_state, write_state
 from hwloop.network.zoo import load_weights, make_model
 from hwloop.spec.workload import Workload
 
@@ -59,9 +61,8 @@ def use_threads(workload: Workload) -> int:
 
 
 def workload_of(model: nn.Module, splits: DataSplits, name: str) -> Workload:
-    """The workload of `model` for one image of the data set."""
-    images, _ = next(splits.train.batches(1))
-    return trace(model, images, name)
+    """The workload of `model` for one example of the data set."""
+    return trace(model, splits.example_input, name)
 
 
 def seeded_model(name: str, splits: DataSplits, seed: int) -> nn.Module:
@@ -110,7 +111,7 @@ def trained_model(
     model = seeded_model(name, splits, training.seed)
     if weights is not None:
         load_weights(model, weights)
-        return Trained(model, f"weights of {Path(weights).name}", accuracy(model, splits.validation))
+        return Trained(model, f"weights of {Path(weights).name}", validation_score(model, splits))
     recipe = [name, splits.image_shape, len(splits.classes), asdict(training), splits.fingerprint, versions()]
     digest = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()[:16]
     place = None if folder is None else Path(folder) / f"trained-{digest}.json"
@@ -121,9 +122,9 @@ def trained_model(
             return Trained(model.eval(), f"trained before, {place.with_suffix('.pt')}", index["validation_accuracy"])
     train(model, splits, training, on_event=on_epoch)
     model.eval()
-    score = accuracy(model, splits.validation)
+    score = validation_score(model, splits)
     if place is not None:
         sha256 = write_state(place.with_suffix(".pt"), model.state_dict())
         index = {"recipe": recipe, "sha256": sha256, "validation_accuracy": score}
-        write_file(place, json.dumps(index, indent=1).encode())
+        write_file(place, json.dumps(index, indent=1))
     return Trained(model, "trained now", score)

@@ -12,9 +12,9 @@ from hwloop.errors import DataError
 from hwloop.network.data import load_data
 from hwloop.network.finetune import EpochEvent, TrainConfig
 from hwloop.network.finetune import train as train_model
-from hwloop.network.library import write_state
 from hwloop.network.prepare import seeded_model, use_threads, workload_of
 from hwloop.network.scoring import accuracy
+from hwloop.network.weights_file import write_state
 from hwloop.network.zoo import load_weights
 from hwloop.report.progress import Progress, Silent
 
