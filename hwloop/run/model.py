@@ -53,7 +53,7 @@ class LibraryModel:
         self._test: Evaluator | None = None
         self.layers = tuple(name for name in self._validation.layers if name in workload.by_name)
         self.images = min(images or len(splits.validation), len(splits.validation))
-        self.train_images = len(splits.train)
+        self.train_images, self.has_test = len(splits.train), splits.has_test
 
     def complete(self, plan: Plan) -> Plan:
         """Weight densities by exact count, input densities as measured, the reference's bits where the plan says none."""

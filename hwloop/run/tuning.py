@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -40,10 +41,12 @@ class Searched:
 
     Attributes:
         front: its numbers, without the test set's.
+        records: of each member of the front.
         networks: of each member of the front: gives its network, or None where the plan alone makes it.
     """
 
     front: Front
+    records: tuple[Record, ...]
     networks: tuple[Callable[[], Any], ...]
 
 
@@ -101,9 +104,7 @@ def search_target(
     title = f"{target.name}: map the front of {len(found)} in full"
     with timer("mapping"), _answers(progress, title, scorer, plans) as count:
         costs = hardware.remap(plans, count)
-    members = [
-        (_member(scorer, plan, record, cost), record) for plan, record, cost in zip(plans, found, costs, strict=True)
-    ]
+    members = [(_member(scorer, plan, record, cost), record) for plan, record, cost in zip(plans, found, costs, strict=True)]
     best = _still_best(members, objectives, budgets)
     result = Front(
         target=target.name,
@@ -115,7 +116,8 @@ def search_target(
         hypervolumes=hypervolumes(study.steps),
         images=study.images_used,
     )
-    return Searched(result, tuple(_network_of(study, record) for _, record in best))
+    records = tuple(record for _, record in best)
+    return Searched(result, records, tuple(partial(study.network, record) for record in records))
 
 
 @contextmanager
@@ -149,10 +151,6 @@ def hypervolumes(steps: Sequence[Step]) -> tuple[float, ...]:
     span = np.where(high > low, high - low, 1.0)
     ref = np.ones(every.shape[1]) * 1.001
     return tuple(round(hypervolume((F - low) / span, ref), 6) if len(F) else 0.0 for F in fronts)
-
-
-def _network_of(study: Study, record: Record) -> Callable[[], Any]:
-    return lambda: study.network(record)
 
 
 def _reference(scorer: Scorer, cost: NetworkCost) -> Member:

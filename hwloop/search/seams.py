@@ -40,6 +40,11 @@ class Scorer(Protocol):
         """Images of one epoch of training."""
         ...
 
+    @property
+    def has_test(self) -> bool:
+        """Whether there is a test set."""
+        ...
+
     def complete(self, plan: Plan) -> Plan:
         """The plan with the densities that its weights and inputs really have."""
         ...

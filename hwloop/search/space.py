@@ -155,6 +155,16 @@ def find_space(name: str, choices: Choices, options: Mapping[str, Any] | None = 
     return space
 
 
+def check_space(name: str, options: Mapping[str, Any] | None = None) -> None:
+    """Checks that there is such a space with such options, before its choices are known.
+
+    Raises:
+        SpecError: no such space, or options that it does not have.
+        DataError: the user's module cannot be imported.
+    """
+    read_options(find_class(name, SPACES, "space"), options or {}, "space option", ("choices",))
+
+
 def space_identity(space: Space) -> dict[str, Any]:
     """What a space's rows depend on beside its choices, as plain data."""
     return {"name": space.name, "options": plain_options(space, ("choices",))}
