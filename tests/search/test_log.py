@@ -33,7 +33,7 @@ def test_every_record_is_on_disk_when_append_returns(tmp_path: Path) -> None:
     log.close()
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(st.lists(record, max_size=4))
 def test_records_come_back_as_they_were(tmp_path: Path, records: list[Record]) -> None:
     path = tmp_path / "log.jsonl"

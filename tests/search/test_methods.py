@@ -102,7 +102,7 @@ def test_nsga2_finds_the_true_front_of_a_space_small_enough_to_try_out() -> None
     grid = np.stack(np.meshgrid(np.arange(10), *[np.arange(2, 10)] * 3, indexing="ij"), -1).reshape(-1, 4)
     every = make_study().to_f(make_study().evaluate([space.plan(x) for x in grid]))
     true = {tuple(p) for p in every[non_dominated(every)].round(9).tolist()}
-    run_method(find_method("nsga2", {"population": 24, "generations": 30}), study, space)
+    run_method(find_method("nsga2", {"population": 24, "generations": 20}), study, space)
     found = front(study.records, OBJECTIVES, [])
     got = {tuple(p) for p in study.to_f(found).round(9).tolist()}
     assert len(got & true) >= 0.8 * len(true), f"{len(got & true)} of {len(true)}"

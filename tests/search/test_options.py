@@ -24,7 +24,8 @@ class Everything:
 @pytest.mark.parametrize(
     ("name", "value", "found"),
     [
-        ("count", "7", 7), ("count", 7, 7), ("rate", "1e-3", 0.001), ("rate", 2, 2.0), ("exact", "true", True), ("exact", False, False),
+        ("count", "7", 7), ("count", 7, 7), ("rate", "1e-3", 0.001), ("rate", 2, 2.0), ("exact", "true", True),
+        ("exact", False, False),
         ("most", "none", None), ("most", "4", 4), ("most", None, None), ("sizes", "3,4,5", (3, 4, 5)), ("sizes", [3], (3,)),
         ("span", "2,0.25", (2, 0.25)), ("file", "3", "3"),
     ],

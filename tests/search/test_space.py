@@ -58,7 +58,7 @@ class TestContract:
     def test_what_is_outside_is_refused(self, name: str) -> None:
         space = make(name)
         for row in (space.lower - 1, space.upper + 1, space.lower[:-1], [*space.lower, 2]):
-            with pytest.raises(ValueError, match="expected .* whole numbers"):
+            with pytest.raises(ValueError, match=r"expected .* whole numbers"):
                 space.plan(row)
         with pytest.raises(ValueError, match=r"."):
             space.row(Plan((("a", LayerPlan(weight_bits=64)),)))

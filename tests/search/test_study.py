@@ -100,9 +100,9 @@ def test_a_network_of_the_methods_own_is_scored_once_and_made_again_for_the_repo
         make_study().network(record)
     with pytest.raises(ValueError, match="needs a name"):
         study.score(PLANS[1], make, "")
+    spent = make_study(limit=SearchBudget(evaluations=1))
+    spent.evaluate(PLANS[:1])
     with pytest.raises(BudgetSpent, match="1 evaluations"):
-        spent = make_study(limit=SearchBudget(evaluations=1))
-        spent.evaluate(PLANS[:1])
         spent.score(PLANS[1], make, "distilled 1")
 
 
