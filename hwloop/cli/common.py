@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from hwloop.backend.protocol import EMBEDDED, SIMULATORS
-from hwloop.errors import DataError, SpecError
+from hwloop.errors import SpecError
+from hwloop.files import write_file
 from hwloop.report.progress import Progress, make_progress
-from hwloop.search.checkpoint import write_whole
 
 Subparsers = Any  # argparse has no public name for it
 
@@ -115,8 +115,4 @@ def write_text(path: str | Path, text: str) -> None:
     Raises:
         DataError: the disk refuses.
     """
-    try:
-        write_whole(Path(path), text)
-    except DataError as error:  # its advice is for a run that has --resume
-        reason = error.__cause__.strerror if isinstance(error.__cause__, OSError) else str(error)
-        raise DataError(f"cannot write {path} ({reason}); put it right, or choose another place, and run again") from error
+    write_file(path, text, "put it right, or choose another place, and run again")
