@@ -188,7 +188,7 @@ class CandidateCosts:
         asked = [CostCase(case.problem, self.target.table(dict(case.bits)), dict(case.bits) or None) for case in cases]
         best = self.backend.cheapest(mappings, self.target.arch, asked, self.settings.objective)
         names = list(best.component_energy_pj)
-        parts = np.array([best.component_energy_pj[name] for name in names]).T.tolist()
+        parts = np.array([best.component_energy_pj[name] for name in names]).reshape(len(names), len(cases)).T.tolist()
         computes = cases[0].problem.computes
         columns = (best.at, best.energy_pj, best.cycles, best.utilization)
         rows = zip(cases, *(column.tolist() for column in columns), parts, strict=True)

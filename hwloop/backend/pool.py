@@ -95,11 +95,13 @@ def in_processes(
         KeyboardInterrupt: on Ctrl-C, after the workers were stopped; likewise whatever a task raises.
     """
     context = _context()
-    shared = context.RawArray("q", len(tasks))
-    pool = ProcessPoolExecutor(min(workers, len(tasks)), context, initializer=_begin, initargs=(shared,))
     try:
-        with _no_script():
-            futures: dict[Future[T], int] = {pool.submit(_run, i, function, task): i for i, task in enumerate(tasks)}
+        shared = context.RawArray("q", len(tasks))
+        pool = ProcessPoolExecutor(min(workers, len(tasks)), context, initializer=_begin, initargs=(shared,))
+    except OSError as error:
+        raise _unstarted(error) from error
+    try:
+        futures = _submit(pool, function, tasks)
         waiting = set(futures)
         while waiting:
             done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
@@ -113,6 +115,18 @@ def in_processes(
         _stop(pool)
         raise
     pool.shutdown()
+
+
+def _submit(pool: ProcessPoolExecutor, function: Callable[..., T], tasks: Sequence[tuple[Any, ...]]) -> dict[Future[T], int]:
+    try:
+        with _no_script():  # workers start as tasks are handed in
+            return {pool.submit(_run, i, function, task): i for i, task in enumerate(tasks)}
+    except (OSError, EOFError) as error:
+        raise _unstarted(error) from error
+
+
+def _unstarted(error: Exception) -> SimulatorError:
+    return SimulatorError(f"worker processes cannot be started ({error}); ask for fewer of them, or for one, which needs none")
 
 
 def _context() -> Any:
