@@ -11,10 +11,7 @@ from hwloop.backend.protocol import EMBEDDED, SIMULATORS
 from hwloop.errors import SpecError
 from hwloop.files import write_file
 from hwloop.report.progress import Progress, make_progress
-<<<<<<< HEAD
 from hwloop.spec.pruning import check_pruning
-=======
->>>>>>> backend
 
 Subparsers = Any  # argparse has no public name for it
 
