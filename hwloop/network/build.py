@@ -16,6 +16,7 @@ from torch import nn
 from hwloop.errors import DataError, SpecError
 from hwloop.network.data import DataSplits
 from hwloop.network.finetune import EpochEvent, TrainConfig, train
+from hwloop.network.layers import device_of
 from hwloop.network.library import (
     DIGITS,
     INDEX,
@@ -29,8 +30,10 @@ from hwloop.network.library import (
     write_index,
     write_state,
 )
-from hwloop.network.prune import BlockPattern, Masks, densities, magnitude_masks, schedule
+from hwloop.network.prune import Masks, densities, magnitude_masks, schedule
+from hwloop.network.registry import Registry, register
 from hwloop.network.scoring import accuracy
+from hwloop.spec.pruning import BlockPattern
 
 MODES = ("gradual", "trajectory")
 RETRAINING = TrainConfig(epochs=1, learning_rate=0.02)
@@ -196,10 +199,17 @@ def _prune_and_retrain(
     model = copy.deepcopy(start)
     if p == 0:
         return model
+    registry = _registry(model, splits)
     steps = math.ceil(config.steps * p) if config.mode == "gradual" else 1
     amounts = sorted({_on_grid(amount, config.block) for amount in schedule(p, steps, config.schedule)})
     for step, amount in enumerate(amounts):
-        train(model, splits, replace(config.training, seed=_seed(config, p, step)), _masks(model, amount, config), on_epoch)
+        train(
+            model,
+            splits,
+            replace(config.training, seed=_seed(config, p, step)),
+            _masks(model, registry, amount, config),
+            on_epoch,
+        )
     return model
 
 
@@ -208,11 +218,15 @@ def _on_grid(amount: float, block: int | None) -> float:
     return amount if block is None else math.ceil(amount * block - 1e-6) / block
 
 
-def _masks(model: nn.Module, amount: float, config: LibraryConfig) -> Masks:
+def _registry(model: nn.Module, splits: DataSplits) -> Registry:
+    return register(model, next(splits.train.batches(1))[0].to(device_of(model)))
+
+
+def _masks(model: nn.Module, registry: Registry, amount: float, config: LibraryConfig) -> Masks:
     if config.block is None:
-        return magnitude_masks(model, amount, config.exclude)
+        return magnitude_masks(model, registry, amount, config.exclude)
     pattern = BlockPattern(config.block - round(amount * config.block), config.block)
-    return magnitude_masks(model, 0.0, config.exclude, pattern)
+    return magnitude_masks(model, registry, 0.0, config.exclude, pattern)
 
 
 def _seed(config: LibraryConfig, p: float, step: int) -> int:
@@ -222,7 +236,7 @@ def _seed(config: LibraryConfig, p: float, step: int) -> int:
 
 def _save(library: Library, model: nn.Module, p: float, recipe: str, seed: int, splits: DataSplits, began: float) -> MemberInfo:
     file = f"p{100 * p:05.2f}.pt"
-    kept = densities(model)
+    kept = densities(model, _registry(model, splits))
     score = accuracy(model, splits.validation)
     digest = write_state(library.folder / file, model.state_dict())
     return MemberInfo(p, file, digest, kept, score, seed, recipe, time.perf_counter() - began)

@@ -23,7 +23,6 @@ import torch
 from torch import Tensor, nn
 
 from hwloop.errors import DataError
-from hwloop.network.prune import Masks
 
 INDEX = "library.json"
 FORMAT = 1
@@ -73,10 +72,6 @@ class Member:
             model.load_state_dict(dict(self.state))
         except RuntimeError as error:
             raise DataError(f"{self.info.file} does not fit the model: {' '.join(str(error).split())}") from error
-
-    def masks(self) -> Masks:
-        """The weights that are not zero, for the layers that the library prunes."""
-        return Masks({name: self.state[f"{name}.weight"] != 0 for name in self.info.densities})
 
 
 @dataclass(frozen=True, eq=False)
