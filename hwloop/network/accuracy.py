@@ -13,18 +13,14 @@ from hwloop.network.batches import Batch, to_device
 from hwloop.network.calibrate import Calibration, calibrate
 from hwloop.network.coding import ModelCount, count_model
 from hwloop.network.data import DataSplits, Split
-from hwloop.network.layers import device_of, per_layer, weight_layers, weight_of
+from hwloop.network.layers import device_of, per_layer
 from hwloop.network.library import Library
-from hwloop.network.quantize import (
-    MAX_BITS,
-    MIN_BITS,
-    ActivationQuantizer,
-    activation_spans,
-    quantize_weight,
-    recalibrate_batchnorm_,
-)
+from hwloop.network.operands import attached
+from hwloop.network.quantize import activation_quantizer, quantize_weight, recalibrate_batchnorm_
+from hwloop.network.registry import register
 from hwloop.network.scoring import BATCH_SIZE, count_right
 from hwloop.network.scoring import accuracy as accuracy
+from hwloop.spec.bits import MAX_QUANTISED, MIN_QUANTISED
 
 Bits = int | Mapping[str, int] | None
 _WEIGHT_CACHE_BYTES = 2**30
@@ -78,18 +74,14 @@ class Evaluator:
         self._device = device_of(self._model)
         self._library = library
         self._granularity, self._clipping, self._method = granularity, clipping, calibration
-        self._modules = weight_layers(self._model)
-        self.layers = tuple(self._modules)
-        self._quantizers = {name: ActivationQuantizer() for name in self.layers}
-        for name, quantizer in self._quantizers.items():
-            self._modules[name].register_forward_pre_hook(quantizer)
+        self._registry = register(self._model, next(splits.train.batches(1))[0].to(self._device))
+        self.layers = tuple(self._registry.by_name)
         validation = splits.validation if images is None else splits.validation.subset(images, seed)
         self._count = len(validation)
         self._batches = self._ready(validation, batch_size)
         self._calibration_split = splits.train.subset(_CALIBRATION_IMAGES, seed)
         self._batchnorm = self._ready(splits.train.subset(batchnorm_images, seed), batch_size) if batchnorm_images else []
         self._loaded: float | None = None
-        self._float = {name: weight_of(layer).data for name, layer in self._modules.items()}
         self._weights: OrderedDict[tuple[float, str, int], Tensor] = OrderedDict()
         self._weight_bytes = 0
         self._calibrations: dict[float, Calibration] = {}
@@ -110,23 +102,22 @@ class Evaluator:
             SpecError: an unknown layer, or bits out of range.
         """
         p = self._library.info(p).p
-        bits = per_layer(weight_bits, self.layers, "weight_bits", MIN_BITS, MAX_BITS)
-        inputs = per_layer(activation_bits, self.layers, "activation_bits", MIN_BITS, MAX_BITS)
+        bits = per_layer(weight_bits, self.layers, "weight_bits", MIN_QUANTISED, MAX_QUANTISED)
+        inputs = per_layer(activation_bits, self.layers, "activation_bits", MIN_QUANTISED, MAX_QUANTISED)
         key = (p, tuple(sorted(bits.items())), tuple(sorted(inputs.items())))
         if key in self._known:
             self.hits += 1
             return self._known[key]
-        spans = activation_spans(self.layers, activation_bits, self.calibration(p) if inputs else None)
+        quantizer = activation_quantizer(self._registry, inputs or None, self.calibration(p) if inputs else None)
         self._load(p)
         try:
-            for name, layer in self._modules.items():
-                if name in bits:
-                    weight_of(layer).data = self._quantised(p, name, bits[name])
-                if name in spans:
-                    self._quantizers[name].bits, self._quantizers[name].span = spans[name]
-            if self._batchnorm:
-                recalibrate_batchnorm_(self._model, self._batchnorm)
-            result = count_right(self._model, self._batches) / self._count
+            quantised = {name: self._quantised(p, name, number) for name, number in bits.items()}
+            for name, weight in quantised.items():
+                self._registry.by_name[name].write_(self._model, weight)
+            with attached(self._model, self._registry, quantizer, quantizer.layers):
+                if self._batchnorm:
+                    recalibrate_batchnorm_(self._model, self._batchnorm)
+                result = count_right(self._model, self._batches) / self._count
         finally:
             self._restore()
         self.evaluated += 1
@@ -138,7 +129,7 @@ class Evaluator:
         p = self._library.info(p).p
         if p not in self._calibrations:
             self._load(p)
-            self._calibrations[p] = calibrate(self._model, self._calibration_split, self._method)
+            self._calibrations[p] = calibrate(self._model, self._registry, self._calibration_split, self._method)
         return self._calibrations[p]
 
     def input_densities(self, p: float) -> dict[str, float]:
@@ -154,7 +145,7 @@ class Evaluator:
         p = self._library.info(p).p
         if p not in self._counts:
             self._load(p)
-            self._counts[p] = count_model(self._model)
+            self._counts[p] = count_model(self._model, self._registry)
         return self._counts[p]
 
     def _ready(self, split: Split, batch_size: int) -> list[Batch]:
@@ -172,7 +163,7 @@ class Evaluator:
         if key in self._weights:
             self._weights.move_to_end(key)
             return self._weights[key]
-        weight = quantize_weight(self._float[name], bits, self._granularity, self._clipping)
+        weight = quantize_weight(self._registry.by_name[name].read(self._model), bits, self._granularity, self._clipping)
         self._weights[key] = weight
         self._weight_bytes += weight.nbytes
         while self._weight_bytes > _WEIGHT_CACHE_BYTES and len(self._weights) > 1:
@@ -180,9 +171,5 @@ class Evaluator:
         return weight
 
     def _restore(self) -> None:
-        """Back to floating point: the cached tensors must never be what `_load` writes into."""
-        for name, layer in self._modules.items():
-            weight_of(layer).data = self._float[name]
-            self._quantizers[name].bits = None
-        if self._batchnorm:
-            self._loaded = None
+        """The weights are quantised now, and BatchNorm may have changed."""
+        self._loaded = None

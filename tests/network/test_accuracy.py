@@ -14,6 +14,7 @@ from hwloop.network.data import DataSplits, load_data
 from hwloop.network.finetune import TrainConfig, train
 from hwloop.network.library import Library
 from hwloop.network.quantize import quantized, recalibrate_batchnorm_
+from hwloop.network.registry import Registry, register
 from hwloop.network.scoring import accuracy
 from hwloop.network.zoo import load_weights, make_model
 
@@ -34,6 +35,10 @@ def library(splits: DataSplits, tmp_path_factory: pytest.TempPathFactory) -> Lib
     train(model, splits, TrainConfig(epochs=4, learning_rate=0.1))
     config = LibraryConfig(fractions=(0.5, 0.9), training=TrainConfig(epochs=1))
     return build_library(model, splits, tmp_path_factory.mktemp("library"), config)
+
+
+def registered(model: nn.Module, splits: DataSplits) -> Registry:
+    return register(model, next(splits.train.batches(1))[0])
 
 
 def member(library: Library, p: float) -> nn.Sequential:
@@ -66,8 +71,8 @@ def test_it_is_what_the_quantised_model_scores(library, splits, p, weight_bits, 
     for other in (0.5, p):  # what ran before must not matter
         found = evaluator.evaluate(other, weight_bits, activation_bits)
     model = member(library, p)
-    calibration = calibrate(model, splits.train.subset(256), "mse")
-    with quantized(model, weight_bits, activation_bits, calibration, clipping="mse") as smaller:
+    calibration = calibrate(model, registered(model, splits), splits.train.subset(256), "mse")
+    with quantized(model, registered(model, splits), weight_bits, activation_bits, calibration, clipping="mse") as smaller:
         assert found == accuracy(smaller, splits.validation)
 
 
@@ -100,7 +105,7 @@ def test_densities_and_sizes_are_the_members(library: Library, splits: DataSplit
     evaluator.evaluate(0.9, 4, 4)
     assert evaluator.weight_densities(0.9) == library.info(0.9).densities
     model = member(library, 0.9)
-    assert evaluator.input_densities(0.9) == input_densities(model, splits.train.subset(256))
+    assert evaluator.input_densities(0.9) == input_densities(model, registered(model, splits), splits.train.subset(256))
     count = evaluator.counts(0.9)
     assert count.layers["4"].nonzeros == 200
     assert model_size(count, 4).compression < model_size(count, 4, "csr").compression
@@ -110,7 +115,7 @@ def test_input_densities_by_hand():
     model = nn.Sequential(nn.Flatten(), nn.Linear(4, 2, bias=False), nn.ReLU(), nn.Linear(2, 2, bias=False))
     model[1].weight.data = torch.tensor([[1.0, 0, 0, 0], [-1.0, 0, 0, 0]])
     digits = load_data("digits", image_size=2, normalisation=((0.0,), (1.0,))).validation
-    densities = input_densities(model, digits, batch_size=7)
+    densities = input_densities(model, register(model, digits.tensors()[0][:1]), digits, batch_size=7)
     x = digits.tensors()[0].flatten(1)
     assert densities["1"] == pytest.approx(float((x != 0).float().mean()))
     assert densities["3"] == pytest.approx(float((x[:, 0] != 0).float().mean()) / 2)
@@ -119,7 +124,7 @@ def test_input_densities_by_hand():
 def test_batchnorm_measured_anew_for_each_candidate(library: Library, splits: DataSplits):
     evaluator = Evaluator(net(), library, splits, batchnorm_images=200)
     model = member(library, 0.9)
-    with quantized(model, 2, clipping="mse") as smaller:
+    with quantized(model, registered(model, splits), 2, clipping="mse") as smaller:
         recalibrate_batchnorm_(smaller, splits.train.subset(200).batches(64))
         expected = accuracy(smaller, splits.validation)
     evaluator.evaluate(0.9, 3)
@@ -137,7 +142,7 @@ def test_candidates_that_cannot_be(library: Library, splits: DataSplits):
     evaluator = Evaluator(net(), library, splits)
     with pytest.raises(DataError, match=r"no model pruned by 70%; there are: 0%, 50%, 90%"):
         evaluator.evaluate(0.7, 4)
-    with pytest.raises(SpecError, match=r"weight_bits.0: expected a whole number of bits from 2 to 23, found 1"):
+    with pytest.raises(SpecError, match=r"weight_bits.0: expected a whole number from 2 to 23, found 1"):
         evaluator.evaluate(0.5, {"0": 1})
     with pytest.raises(SpecError, match=r"activation_bits.fc: expected a layer of the model"):
         evaluator.evaluate(0.5, 4, {"fc": 4})
