@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import copy
-import hashlib
-import json
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -16,12 +14,15 @@ from torch import nn
 
 from hwloop.errors import DataError, SpecError
 from hwloop.network.finetune import EpochEvent, TrainConfig, train
+from hwloop.network.identity import digest_of, workload_digest
 from hwloop.network.library import DIGITS, Library, Member, MemberInfo, add_member, read_index, versions
 from hwloop.network.locks import locked
-from hwloop.network.prune import BlockPattern, Masks, densities, magnitude_masks, schedule
+from hwloop.network.prune import Masks, densities, magnitude_masks, schedule
+from hwloop.network.registry import Registry, register
 from hwloop.network.scoring import validation_score
 from hwloop.network.splits import DataSplits
 from hwloop.network.weights_file import check_finite, read_state, weights_digest, write_state
+from hwloop.spec.pruning import BlockPattern, check_pruning
 
 MODES = ("gradual", "trajectory")
 RETRAINING = TrainConfig(epochs=1, learning_rate=0.02)
@@ -41,7 +42,7 @@ class LibraryConfig:
         mode: `trajectory` or `gradual`, see `Library`.
         steps: for `gradual`: a member at p is pruned in `ceil(steps * p)` steps; 34 makes the paper's 32 or 33 to 95%.
         schedule: for `gradual`: `cubic` or `linear`, see `prune.schedule`.
-        exclude: layers (patterns of module paths) never pruned; the paper prunes all.
+        exclude: layers (names or patterns such as `features.*`) never pruned; the paper prunes all.
         block: None for free choice, M for N:M structure, where only multiples of 1/M can be fractions.
         training: the retraining after each step; its seed is the library's.
     """
@@ -58,8 +59,7 @@ class LibraryConfig:
         if self.mode not in MODES:
             raise SpecError("<arguments>", "library.mode", " or ".join(MODES), self.mode)
         for p in self.fractions:
-            if not 0 <= p < 1:
-                raise SpecError("<arguments>", "library.fractions", "numbers from 0 to below 1", p)
+            check_pruning(p, "library.fractions")
             if self.block is not None and abs(p * self.block - round(p * self.block)) > 1e-6:
                 raise SpecError("<arguments>", "library.fractions", f"multiples of 1/{self.block} (the block)", p)
         schedule(max(self.fractions, default=0.0), self.steps, self.schedule)
@@ -89,6 +89,7 @@ def build_library(
     config: LibraryConfig | None = None,
     *,
     name: str = "",
+    registry: Registry | None = None,
     on_member: Callable[[MemberEvent], None] | None = None,
     on_epoch: Callable[[EpochEvent], None] | None = None,
     on_wait: Callable[[str], None] | None = None,
@@ -104,6 +105,7 @@ def build_library(
         folder: of the library; made when missing.
         config: `LibraryConfig()` when None.
         name: of the model, kept in the index.
+        registry: of the model; made here when None.
         on_member: called when a member is there.
         on_epoch: called after each epoch of retraining.
         on_wait: called with who else builds this library (`process 12 on host`), before waiting for it.
@@ -120,8 +122,10 @@ def build_library(
     """
     config = config or LibraryConfig()
     check_finite(model.state_dict(), name or type(model).__name__)
+    registry = registry or register(model, splits.example_input, name or None)
+    registry.select(config.exclude)
     fractions = sorted({0.0, *(round(p, DIGITS) for p in config.fractions)})
-    library = _there(model, splits, Path(folder), config, name, fractions)
+    library = _there(model, registry, splits, Path(folder), config, name, fractions)
     previous, before = model, None  # the network made last, and the member made or found last
     locks = ExitStack()
     alone = False
@@ -140,8 +144,8 @@ def build_library(
                     previous = model
                 elif before is not None:
                     previous = _loaded(model, library.folder, before)
-                previous = _prune_and_retrain(previous, p, splits, config, on_epoch)
-                info = _save(library, previous, p, recipe, config.training.seed, splits, began)
+                previous = _prune_and_retrain(previous, registry, p, splits, config, on_epoch)
+                info = _save(library, previous, registry, p, recipe, config.training.seed, splits, began)
             before = info if reused else None
             if info not in library.infos:
                 library = add_member(library, info)
@@ -151,7 +155,13 @@ def build_library(
 
 
 def _there(
-    model: nn.Module, splits: DataSplits, folder: Path, config: LibraryConfig, name: str, fractions: Sequence[float]
+    model: nn.Module,
+    registry: Registry,
+    splits: DataSplits,
+    folder: Path,
+    config: LibraryConfig,
+    name: str,
+    fractions: Sequence[float],
 ) -> Library:
     """The library of this model and these settings in the folder; an empty one if there is none."""
     settings = {
@@ -162,20 +172,17 @@ def _there(
         "training": asdict(config.training),
         "data": splits.name,
         "data_sha256": splits.fingerprint,
+        "network_sha256": workload_digest(registry.workload),
     }
-    start = weights_digest(model)
+    start = weights_digest(model.state_dict())
     path = list(fractions) if config.mode == "trajectory" else None  # members of a trajectory depend on those before
-    library = Library(folder, _digest([start, config.mode, settings, path]), name, config.mode, start, settings, versions(), ())
+    library = Library(folder, digest_of([start, config.mode, settings, path]), name, config.mode, start, settings, versions(), ())
     return read_index(folder)[0].get(library.key, library)
-
-
-def _digest(parts: Sequence[object]) -> str:
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
 def _recipe(library: Library, path: Sequence[float]) -> str:
     """Digest of all that a member's weights depend on; `path` are the pruning amounts it went through."""
-    return _digest([library.start_sha256, library.mode, library.settings, list(path)])
+    return digest_of([library.start_sha256, library.mode, library.settings, list(path)])
 
 
 def _reusable(folder: Path, recipe: str) -> MemberInfo | None:
@@ -197,7 +204,12 @@ def _loaded(model: nn.Module, folder: Path, info: MemberInfo) -> nn.Module:
 
 
 def _prune_and_retrain(
-    start: nn.Module, p: float, splits: DataSplits, config: LibraryConfig, on_epoch: Callable[[EpochEvent], None] | None
+    start: nn.Module,
+    registry: Registry,
+    p: float,
+    splits: DataSplits,
+    config: LibraryConfig,
+    on_epoch: Callable[[EpochEvent], None] | None,
 ) -> nn.Module:
     """A copy of `start`, pruned to p and retrained: at once (trajectory) or in steps (gradual)."""
     model = copy.deepcopy(start)
@@ -206,7 +218,8 @@ def _prune_and_retrain(
     steps = math.ceil(config.steps * p) if config.mode == "gradual" else 1
     amounts = sorted({_on_grid(amount, config.block) for amount in schedule(p, steps, config.schedule)})
     for step, amount in enumerate(amounts):
-        train(model, splits, replace(config.training, seed=_seed(config, p, step)), _masks(model, amount, config), on_epoch)
+        training = replace(config.training, seed=_seed(config, p, step))
+        train(model, splits, training, _masks(model, registry, amount, config), on_epoch)
     return model
 
 
@@ -215,11 +228,15 @@ def _on_grid(amount: float, block: int | None) -> float:
     return amount if block is None else math.ceil(amount * block - 1e-6) / block
 
 
-def _masks(model: nn.Module, amount: float, config: LibraryConfig) -> Masks:
+def _masks(model: nn.Module, registry: Registry, amount: float, config: LibraryConfig) -> Masks:
     if config.block is None:
-        return magnitude_masks(model, amount, config.exclude)
-    pattern = BlockPattern(config.block - round(amount * config.block), config.block)
-    return magnitude_masks(model, 0.0, config.exclude, pattern)
+        return magnitude_masks(model, registry, amount, config.exclude)
+    return magnitude_masks(model, registry, 0.0, config.exclude, block_pattern(amount, config.block))
+
+
+def block_pattern(amount: float, block: int) -> BlockPattern:
+    """N:M structure that removes the fraction `amount`, a multiple of 1/`block`."""
+    return BlockPattern(block - round(amount * block), block)
 
 
 def _seed(config: LibraryConfig, p: float, step: int) -> int:
@@ -227,9 +244,18 @@ def _seed(config: LibraryConfig, p: float, step: int) -> int:
     return (config.training.seed * 1_000_003 + round(p * 1e4) * 1009 + step) % (1 << 31)
 
 
-def _save(library: Library, model: nn.Module, p: float, recipe: str, seed: int, splits: DataSplits, began: float) -> MemberInfo:
+def _save(
+    library: Library,
+    model: nn.Module,
+    registry: Registry,
+    p: float,
+    recipe: str,
+    seed: int,
+    splits: DataSplits,
+    began: float,
+) -> MemberInfo:
     file = f"p{100 * p:05.2f}-{recipe[:16]}.pt"
-    kept = densities(model)
     score = validation_score(model, splits)
     digest = write_state(library.folder / file, model.state_dict())
+    kept = densities(model, registry)
     return MemberInfo(p, file, digest, kept, score, seed, recipe, time.perf_counter() - began)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Callable
@@ -16,6 +15,7 @@ from torch import nn
 from hwloop.errors import DataError
 from hwloop.files import write_file
 from hwloop.network.finetune import EpochEvent, TrainConfig, train
+from hwloop.network.identity import digest_of
 from hwloop.network.library import versions
 from hwloop.network.scoring import validation_score
 from hwloop.network.splits import DataSplits
@@ -113,7 +113,7 @@ def trained_model(
         load_weights(model, weights)
         return Trained(model, f"weights of {Path(weights).name}", validation_score(model, splits))
     recipe = [name, splits.image_shape, len(splits.classes), asdict(training), splits.fingerprint, versions()]
-    digest = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()[:16]
+    digest = digest_of(recipe)[:16]
     place = None if folder is None else Path(folder) / f"trained-{digest}.json"
     if place is not None and place.exists():
         with suppress(DataError, ValueError, KeyError, OSError):  # damaged: trained again

@@ -16,21 +16,7 @@ from torch import Tensor, nn
 
 from hwloop.errors import SpecError
 from hwloop.network.registry import Registry
-
-
-@dataclass(frozen=True)
-class BlockPattern:
-    """N:M structured sparsity: of every `block` consecutive input channels (at one filter position), `keep` weights stay.
-
-    It is what hardware with `fixed_structured` density exploits. A last, shorter block keeps at most `keep`.
-    """
-
-    keep: int
-    block: int
-
-    def __post_init__(self) -> None:
-        if not 0 < self.keep <= self.block:
-            raise SpecError("<arguments>", "pattern", "keep:block with 0 < keep <= block", f"{self.keep}:{self.block}")
+from hwloop.spec.pruning import BlockPattern, check_pruning
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,8 +91,7 @@ def magnitude_masks(
     Raises:
         SpecError: the fraction is out of range or `exclude` names no layer.
     """
-    if not 0 <= fraction < 1:
-        raise SpecError("<arguments>", "fraction", "a number from 0 to below 1", fraction)
+    check_pruning(fraction, "fraction")
     entries = registry.select(exclude)
     return Masks(registry, {entry.name: magnitude_mask(entry.read(model), fraction, pattern) for entry in entries})
 

@@ -21,8 +21,8 @@ from hwloop.network.calibrate import ActivationRange, Calibration
 from hwloop.network.layers import per_layer
 from hwloop.network.operands import INPUTS, SECOND, attached
 from hwloop.network.registry import Registry
+from hwloop.spec.bits import MAX_QUANTISED, MIN_QUANTISED, check_bits
 
-MIN_BITS, MAX_BITS = 2, 23  # 1 bit has no symmetric level beside zero; a float32 holds no more than 24 bits
 GRANULARITIES = ("channel", "tensor")
 CLIPPINGS = ("max", "mse")
 _MSE_TRIALS = 40
@@ -119,7 +119,7 @@ def activation_quantizer(
         SpecError: bits out of range, no calibration, or a layer named that it did not see.
     """
     layers = registry.workload.layers
-    bits = per_layer(activation_bits, [layer.name for layer in layers], "activation_bits", MIN_BITS, MAX_BITS)
+    bits = per_layer(activation_bits, [layer.name for layer in layers], "activation_bits", MIN_QUANTISED, MAX_QUANTISED)
     if not bits:
         return ActivationQuantizer({})
     if calibration is None:
@@ -165,7 +165,7 @@ def quantized(
         >>> with quantized(model, registry, weight_bits={"conv1": 4, "fc": 8}) as smaller:
         ...     accuracy(smaller, splits.validation)
     """
-    bits = per_layer(weight_bits, registry.by_name, "weight_bits", MIN_BITS, MAX_BITS)
+    bits = per_layer(weight_bits, registry.by_name, "weight_bits", MIN_QUANTISED, MAX_QUANTISED)
     quantizer = activation_quantizer(registry, activation_bits, calibration)
     entries = [registry.by_name[name] for name in bits]
     new = [quantize_weight(entry.read(model), bits[entry.name], granularity, clipping) for entry in entries]
@@ -212,8 +212,7 @@ def recalibrate_batchnorm_(model: nn.Module, batches: Iterable[Batch]) -> None:
 
 
 def _check(bits: int, granularity: str, clipping: str) -> None:
-    if isinstance(bits, bool) or not isinstance(bits, int) or not MIN_BITS <= bits <= MAX_BITS:
-        raise SpecError("<arguments>", "bits", f"a whole number from {MIN_BITS} to {MAX_BITS}", bits)
+    check_bits(bits, "bits", MIN_QUANTISED, MAX_QUANTISED)
     if granularity not in GRANULARITIES:
         raise SpecError("<arguments>", "granularity", " or ".join(GRANULARITIES), granularity)
     if clipping not in CLIPPINGS:

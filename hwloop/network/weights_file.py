@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from hwloop.errors import DataError
 from hwloop.files import write_file
@@ -98,10 +98,10 @@ def read_state(path: Path, sha256: str) -> dict[str, Tensor]:
     return state
 
 
-def weights_digest(model: nn.Module) -> str:
-    """SHA-256 over names, shapes, types and values of the state dict."""
+def weights_digest(state: Mapping[str, Tensor]) -> str:
+    """SHA-256 over names, shapes, types and values of a state dict."""
     digest = hashlib.sha256()
-    for name, tensor in model.state_dict().items():
+    for name, tensor in state.items():
         values = tensor.detach().cpu().contiguous()
         digest.update(f"{name} {values.dtype} {tuple(values.shape)}\n".encode())
         digest.update(values.reshape(-1).view(torch.uint8).numpy().data)
