@@ -114,7 +114,7 @@ def run(args: argparse.Namespace) -> int:
         args.arch or ["eyeriss_168"],
         args.dataflow,
         _settings(args),
-        library_dir=args.library or Path(args.out) / "library",
+        library_dir=args.library,
         data_root=args.data_root,
         weights=args.weights,
         normalisation=args.normalisation,

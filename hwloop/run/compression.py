@@ -14,21 +14,23 @@ from typing import Any
 import hwloop
 from hwloop.backend.find import find_backend
 from hwloop.backend.target import ArchitectureLike, DataflowLike, Target, make_targets
-from hwloop.errors import DataError
+from hwloop.errors import DataError, SpecError
 from hwloop.memo import Memo
 from hwloop.network.build import LibraryConfig, MemberEvent, build_library
+from hwloop.network.candidates import CompressedNetwork
 from hwloop.network.data import as_splits
 from hwloop.network.finetune import EpochEvent, TrainConfig
+from hwloop.network.identity import model_identity
 from hwloop.network.library import Library
 from hwloop.network.library import versions as torch_versions
-from hwloop.network.prepare import Trained, seeded_model, trained_model, use_threads, workload_of
+from hwloop.network.prepare import Trained, seeded_model, trained_model, use_threads
+from hwloop.network.registry import Registry, register
 from hwloop.network.scoring import validation_score
 from hwloop.network.splits import DataSplits
 from hwloop.network.zoo import load_weights
 from hwloop.report.progress import Progress, Silent
 from hwloop.report.result import Front, Member
-from hwloop.run.identity import model_identity, target_identity
-from hwloop.run.model import LibraryModel
+from hwloop.run.identity import target_identity
 from hwloop.run.outputs import CompressResult, write_outputs
 from hwloop.run.settings import Settings
 from hwloop.run.tuning import Searched, search_target
@@ -38,7 +40,6 @@ from hwloop.search.run_folder import RunFolder
 from hwloop.search.seams import Scorer
 from hwloop.search.space import Choices, Space, check_space, find_space, space_identity
 from hwloop.spec.plan import Plan
-from hwloop.spec.workload import Workload
 
 
 @dataclass
@@ -64,7 +65,7 @@ def compress(
     dataflows: DataflowLike | Sequence[DataflowLike] = None,
     settings: Settings | None = None,
     *,
-    library_dir: str | Path,
+    library_dir: str | Path | None = None,
     evaluate: Callable[[Any], float] | Sequence[Callable[[Any], float]] | None = None,
     data_root: str | Path | None = None,
     weights: str | Path | None = None,
@@ -87,7 +88,8 @@ def compress(
         arch: an accelerator, or several: a name, a file, an `Architecture`.
         dataflows: constraints to compare on it: names, files, `Constraints`; None is what the accelerator itself allows.
         settings: everything else; `Settings()` when None.
-        library_dir: where the trained model and the pruned models lie, or will; shared by any number of runs.
+        library_dir: where the trained model and the pruned models lie, or will; shared by any number of runs. `library` in
+            `run_dir` when None.
         evaluate: `function(model) -> score`, best from 0 to 1, in place of accuracy on labels; or a pair of them, of which the
             second is asked once, for the report.
         data_root: folder of the data, by name.
@@ -117,6 +119,9 @@ def compress(
     check_space(settings.space, settings.space_options)
     targets = make_targets(arch, dataflows, settings.energy)
     backend = find_backend(settings.simulator, workers)
+    if library_dir is None and run_dir is None:
+        raise SpecError("<arguments>", "library_dir", "a folder for the pruned models, where there is no run_dir", None)
+    library_folder = Path(library_dir) if library_dir is not None else Path(run_dir or ".") / "library"
     name = model if isinstance(model, str) else type(model).__name__
     config = {
         "model": name, "data": data if isinstance(data, str) else "own data",
@@ -134,11 +139,12 @@ def compress(
                 data, evaluate=evaluate, root=data_root, seed=settings.seed, image_size=image_size, normalisation=normalisation,
                 limit=settings.train_images,
             )  # fmt: skip
-            trained, workload = _trained(model, name, splits, Path(library_dir), settings, weights, progress)
+            trained, registry = _trained(model, name, splits, library_folder, settings, weights, progress)
+            workload = registry.workload
         with timings.of("library"):
-            library = _library(name, trained, splits, Path(library_dir), settings, progress)
-        scorer = LibraryModel(
-            trained.model, library, splits, workload,
+            library = _library(name, trained, registry, splits, library_folder, settings, progress)
+        scorer = CompressedNetwork(
+            trained.model, library, splits, registry,
             reference_bits=settings.reference_bits, coding=settings.coding, images=settings.validation_images,
             granularity=settings.granularity, seed=settings.seed,
         )  # fmt: skip
@@ -165,9 +171,10 @@ def compress(
             with timings.of("test set"):
                 fronts.append(_with_test_accuracy(searched, scorer, progress))
         seconds = {stage: round(value, 3) for stage, value in timings.seconds.items()}
+        notes = _notes(settings, splits, registry, library, space, method, targets)
         result = CompressResult(
             tuple(fronts), workload, trained.how, library, method.name, space.name, None if folder is None else folder.path, {},
-            None if table is None else table.statistics, seconds, _notes(settings, splits, library, space, method, targets),
+            None if table is None else table.statistics, seconds, notes,
         )  # fmt: skip
         title = f"{name} on {splits.name}, {', '.join(dict.fromkeys(target.arch.name for target in targets))}"
         return result if folder is None else replace(result, files=write_outputs(folder, result, title))
@@ -180,38 +187,40 @@ def compress(
 
 def _trained(
     model: Any, name: str, splits: DataSplits, folder: Path, settings: Settings, weights: str | Path | None, progress: Progress
-) -> tuple[Trained, Workload]:
-    """The trained network and its workload."""
-    if not isinstance(model, str):
-        if not (hasattr(model, "state_dict") and hasattr(model, "modules")):
-            raise DataError(f"model: expected a name or a torch module, found {type(model).__name__}")
-        own = copy.deepcopy(model).eval()
+) -> tuple[Trained, Registry]:
+    """The trained network, and where its weights stand; those that cannot be compressed are named before anything is trained."""
+    named = isinstance(model, str)
+    if not named and not (hasattr(model, "state_dict") and hasattr(model, "modules")):
+        raise DataError(f"model: expected a name or a torch module, found {type(model).__name__}")
+    start = seeded_model(model, splits, settings.seed) if named else copy.deepcopy(model).eval()
+    registry = register(start, splits.example_input, name)
+    for parameter, reason in registry.left_out:
+        progress.say(f"{name}: {parameter} is not compressed: {reason}")
+    use_threads(registry.workload)
+    training = TrainConfig(
+        epochs=settings.epochs, batch_size=settings.batch_size, learning_rate=settings.learning_rate, seed=settings.seed
+    )
+    if not named:
         if weights is not None:
-            load_weights(own, weights)
-        workload = workload_of(own, splits, name)
-        use_threads(workload)
+            load_weights(start, weights)
         how = "weights as given" if weights is None else f"weights of {Path(weights).name}"
-        trained = Trained(own, how, validation_score(own, splits))
+        trained = Trained(start, how, validation_score(start, splits))
+    elif weights is not None:
+        trained = trained_model(model, splits, folder, training, weights)
     else:
-        training = TrainConfig(
-            epochs=settings.epochs, batch_size=settings.batch_size, learning_rate=settings.learning_rate, seed=settings.seed
-        )
-        use_threads(workload_of(seeded_model(model, splits, settings.seed), splits, model))
-        if weights is not None:
-            trained = trained_model(model, splits, folder, training, weights)
-        else:
-            with progress.task(f"train {model} on {splits.name}", settings.epochs) as task:
+        with progress.task(f"train {model} on {splits.name}", settings.epochs) as task:
 
-                def on_epoch(event: EpochEvent) -> None:
-                    task.advance(f"loss {event.loss:.3f}, validation accuracy {100 * event.validation_accuracy:.2f}%")
+            def on_epoch(event: EpochEvent) -> None:
+                task.advance(f"loss {event.loss:.3f}, validation accuracy {100 * event.validation_accuracy:.2f}%")
 
-                trained = trained_model(model, splits, folder, training, None, on_epoch)
-        workload = workload_of(trained.model, splits, model)
+            trained = trained_model(model, splits, folder, training, None, on_epoch)
     progress.say(f"{name}: {trained.how}, validation accuracy {100 * trained.validation_accuracy:.2f}%")
-    return trained, workload
+    return trained, registry
 
 
-def _library(name: str, trained: Trained, splits: DataSplits, folder: Path, settings: Settings, progress: Progress) -> Library:
+def _library(
+    name: str, trained: Trained, registry: Registry, splits: DataSplits, folder: Path, settings: Settings, progress: Progress
+) -> Library:
     training = TrainConfig(
         epochs=settings.library_epochs,
         batch_size=settings.batch_size,
@@ -226,7 +235,12 @@ def _library(name: str, trained: Trained, splits: DataSplits, folder: Path, sett
             there = ", was there" if event.reused else ""
             task.advance(f"p {100 * event.info.p:g}%: validation accuracy {100 * event.info.validation_accuracy:.2f}%{there}")
 
-        library = build_library(trained.model, splits, folder, config, name=name, on_member=on_member)
+        def on_wait(owner: str) -> None:
+            progress.say(f"the same library is being built by {owner}: waiting for it")
+
+        library = build_library(
+            trained.model, splits, folder, config, name=name, registry=registry, on_member=on_member, on_wait=on_wait
+        )
     asked = {0.0, *(round(p, 4) for p in settings.pruning)}
     return replace(library, infos=tuple(info for info in library.infos if info.p in asked))
 
@@ -246,7 +260,13 @@ def _with_test_accuracy(searched: Searched, scorer: Scorer, progress: Progress) 
 
 
 def _notes(
-    settings: Settings, splits: DataSplits, library: Library, space: Space, method: Method, targets: Sequence[Target]
+    settings: Settings,
+    splits: DataSplits,
+    registry: Registry,
+    library: Library,
+    space: Space,
+    method: Method,
+    targets: Sequence[Target],
 ) -> tuple[str, ...]:
     fixed = settings.activation_bits
     activations = (
@@ -261,6 +281,7 @@ def _notes(
         f"candidates: {space.name} on a {library.mode} library of {len(library.infos)} models, {settings.weight_bits[0]} to "
         f"{settings.weight_bits[1]} bits per weight, {activations}, {settings.coding} coding, searched by {method.name}",
         f"{score} is on the validation split, which the search saw; {test}",
+        *(f"{parameter} is not compressed: {reason}" for parameter, reason in registry.left_out),
         *(
             f"{name} has no sparse optimisations, so pruning saves it neither energy nor cycles; there are "
             "accelerators with gating, skipping or compressed formats"
