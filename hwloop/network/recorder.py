@@ -80,13 +80,11 @@ class Call:
 
     Attributes:
         layers: positions of the layers it computes: none where it is no layer, several where weights are fused.
-        inputs: which of its arguments is `Inputs`.
-        weights: which is `Weights`, or the second activation.
+        swapped: whether the weights are its first operand and the inputs its second.
     """
 
     layers: tuple[int, ...] = ()
-    inputs: int = 0
-    weights: int = 1
+    swapped: bool = False
 
 
 @dataclass
@@ -331,8 +329,7 @@ class Recorder(MultiplyDispatch):
         start = len(self.found)
         for part in self._unfused(found):
             self._add(part, inputs, weights)
-        places = (at[1], at[0]) if on_left else at
-        return Call(tuple(range(start, len(self.found))), *places)
+        return Call(tuple(range(start, len(self.found))), on_left)
 
     def _add(self, found: Found, inputs: Tensor, weights: Tensor) -> None:
         origin = self._origin(weights)
