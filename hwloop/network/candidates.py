@@ -19,9 +19,10 @@ from hwloop.network.layers import device_of
 from hwloop.network.library import Library
 from hwloop.network.operands import attach
 from hwloop.network.parts import call_score
+from hwloop.network.prepare import registry_of
 from hwloop.network.quantize import quantize_weight, recalibrate_batchnorm_
 from hwloop.network.recording import unwrapped
-from hwloop.network.registry import Registry, register
+from hwloop.network.registry import Registry
 from hwloop.network.scoring import BATCH_SIZE, HeldBatches
 from hwloop.network.splits import DataSplits
 from hwloop.network.treatment import Sparsity, Treatment, origin, traced_name, treatment_of
@@ -96,7 +97,7 @@ class CompressedNetwork:
             seed: of the choice of examples.
         """
         model = unwrapped(model)
-        self.registry = registry or register(model, splits.example_input)
+        self.registry = registry or registry_of(model, splits)
         self.workload = self.registry.workload
         self.layers = tuple(self.registry.by_name)
         self._library, self._splits = library, splits

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 from collections.abc import Callable
@@ -14,13 +15,18 @@ from torch import nn
 
 from hwloop.errors import DataError
 from hwloop.files import write_file
+from hwloop.network.batches import to_device
 from hwloop.network.finetune import EpochEvent, TrainConfig, train
 from hwloop.network.identity import digest_of
+from hwloop.network.identity import model_identity as model_identity
+from hwloop.network.layers import device_of
 from hwloop.network.library import versions
+from hwloop.network.recording import unwrapped
+from hwloop.network.registry import Registry, register
 from hwloop.network.scoring import validation_score
 from hwloop.network.splits import DataSplits
 from hwloop.network.trace import trace
-from hwloop.network.weights_file import read_state, write_state
+from hwloop.network.weights_file import check_finite, read_state, write_state
 from hwloop.network.zoo import load_weights, make_model
 from hwloop.spec.workload import Workload
 
@@ -60,9 +66,35 @@ def use_threads(workload: Workload) -> int:
     return torch.get_num_threads()
 
 
+def registry_of(model: nn.Module, splits: DataSplits, name: str | None = None, allow_unmapped: bool = False) -> Registry:
+    """The layers of `model` for one example of the data set, and the parameters that hold their weights.
+
+    Args:
+        model: on whichever device.
+        splits: the data.
+        name: of the workload; the model's class name when None.
+        allow_unmapped: see `hwloop.trace`.
+
+    Raises:
+        DataError: the model cannot run on the data, or holds operations that cannot be mapped.
+    """
+    return register(model, to_device(splits.example_input, device_of(model)), name, allow_unmapped)
+
+
 def workload_of(model: nn.Module, splits: DataSplits, name: str) -> Workload:
     """The workload of `model` for one example of the data set."""
-    return trace(model, splits.example_input, name)
+    return registry_of(model, splits, name).workload
+
+
+def given_model(model: nn.Module, splits: DataSplits) -> Trained:
+    """A network that the caller has trained: a copy of it in evaluation mode.
+
+    Raises:
+        DataError: its weights are not finite numbers, it gives no class scores for the data, or scores for too few classes.
+    """
+    copied = copy.deepcopy(unwrapped(model)).eval()
+    check_finite(copied.state_dict(), type(copied).__name__)
+    return Trained(copied, "given by the caller", validation_score(copied, splits))
 
 
 def seeded_model(name: str, splits: DataSplits, seed: int) -> nn.Module:
