@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import os
 from collections.abc import Callable
@@ -18,15 +17,13 @@ from hwloop.files import write_file
 from hwloop.network.batches import to_device
 from hwloop.network.finetune import EpochEvent, TrainConfig, train
 from hwloop.network.identity import digest_of
-from hwloop.network.identity import model_identity as model_identity
 from hwloop.network.layers import device_of
 from hwloop.network.library import versions
-from hwloop.network.recording import unwrapped
 from hwloop.network.registry import Registry, register
 from hwloop.network.scoring import validation_score
 from hwloop.network.splits import DataSplits
 from hwloop.network.trace import trace
-from hwloop.network.weights_file import check_finite, read_state, write_state
+from hwloop.network.weights_file import read_state, write_state
 from hwloop.network.zoo import load_weights, make_model
 from hwloop.spec.workload import Workload
 
@@ -84,17 +81,6 @@ def registry_of(model: nn.Module, splits: DataSplits, name: str | None = None, a
 def workload_of(model: nn.Module, splits: DataSplits, name: str) -> Workload:
     """The workload of `model` for one example of the data set."""
     return registry_of(model, splits, name).workload
-
-
-def given_model(model: nn.Module, splits: DataSplits) -> Trained:
-    """A network that the caller has trained: a copy of it in evaluation mode.
-
-    Raises:
-        DataError: its weights are not finite numbers, it gives no class scores for the data, or scores for too few classes.
-    """
-    copied = copy.deepcopy(unwrapped(model)).eval()
-    check_finite(copied.state_dict(), type(copied).__name__)
-    return Trained(copied, "given by the caller", validation_score(copied, splits))
 
 
 def seeded_model(name: str, splits: DataSplits, seed: int) -> nn.Module:

@@ -12,7 +12,7 @@ from hwloop.network.build import LibraryConfig, build_library
 from hwloop.network.candidates import CompressedNetwork
 from hwloop.network.finetune import TrainConfig
 from hwloop.network.own_data import make_splits
-from hwloop.network.prepare import given_model, registry_of
+from hwloop.network.prepare import registry_of
 from hwloop.network.splits import DataSplits
 from hwloop.spec.plan import make_plan
 
@@ -84,7 +84,6 @@ def test_a_network_goes_from_data_to_scored_plans(case: str, tmp_path: Path):
     make, data, left_out = CASES[case]
     torch.manual_seed(0)
     splits, model = data(), make()
-    trained = given_model(model, splits)
     registry = registry_of(model, splits, case)
     assert {name for name, _ in registry.left_out} == left_out
     held = {entry.key for entry in registry.entries} | left_out
@@ -93,12 +92,12 @@ def test_a_network_goes_from_data_to_scored_plans(case: str, tmp_path: Path):
     config = LibraryConfig(
         fractions=(0.5, 0.8), training=TrainConfig(epochs=6, batch_size=16, optimizer="adam", learning_rate=0.01)
     )
-    library = build_library(trained.model, splits, tmp_path, config, name=case, registry=registry)
+    library = build_library(model, splits, tmp_path, config, name=case, registry=registry)
     assert set(library.info(0.8).densities) == set(registry.by_name)
     assert all(abs(kept - 0.2) < 0.01 for kept in library.info(0.8).densities.values())
     assert library.info(0.5).validation_accuracy > 0.6
 
-    network = CompressedNetwork(trained.model, library, splits, registry, reference_bits=16)
+    network = CompressedNetwork(model, library, splits, registry, reference_bits=16)
     assert network.accuracy(make_plan(network.workload, base="p=0.5")) == library.info(0.5).validation_accuracy
     plan = make_plan(network.workload, weight_bits=6, activation_bits=8, base="p=0.8")
     full = network.complete(plan)

@@ -214,6 +214,7 @@ class Uneven(Dataset):
         ([examples()], {"limit": 1}, "the limit must be 2 examples or more"),
         ([None], {"evaluate": len}, "give inputs to trace the network on"),
         ([examples()], {"evaluate": 3}, "evaluate must be a function"),
+        ([examples(), examples()], {"evaluate": len}, "evaluate= scores in place of validation and test examples"),
         ([Uneven()], {}, "items of Uneven cannot be put into one batch .*; give a DataLoader with a collate_fn"),
         ([["text"]], {}, "a batch must be .inputs, labels., .* found a list of 1: str"),
         ([DataLoader(["a", "b"])], {}, "a batch must be .inputs, labels., .* found a list of 1: str"),

@@ -6,8 +6,9 @@ from torch import nn
 
 from hwloop.errors import DataError
 from hwloop.network.finetune import TrainConfig
+from hwloop.network.identity import model_identity
 from hwloop.network.own_data import make_splits
-from hwloop.network.prepare import given_model, model_identity, registry_of, trained_model
+from hwloop.network.prepare import registry_of, trained_model
 from hwloop.network.weights_file import read_weights
 
 
@@ -58,19 +59,6 @@ def test_an_identity_follows_weights_code_and_workload():
 def test_the_name_of_a_workload_is_no_part_of_an_identity():
     model = Scaled()
     assert identity(model) == model_identity(model, registry_of(model, splits(), "another name").workload)
-
-
-def test_a_given_network_is_copied_and_scored():
-    model = Scaled().train()
-    trained = given_model(model, splits())
-    assert trained.how == "given by the caller"
-    assert 0 <= trained.validation_accuracy <= 1
-    assert model.training
-    trained.model.layer.weight.data.zero_()
-    assert model.layer.weight.any()
-    model.layer.bias.data[1] = torch.inf
-    with pytest.raises(DataError, match=r"Scaled: layer.bias holds 1 of 3 values that are NaN or infinite"):
-        given_model(model, splits())
 
 
 def test_a_checkpoint_with_nan_is_refused_with_the_layers_name(tmp_path: Path):
