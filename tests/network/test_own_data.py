@@ -119,7 +119,10 @@ def test_a_loader_keeps_its_own_batches():
     loader = DataLoader(TensorDataset(inputs, labels), batch_size=40, drop_last=True)
     splits = make_splits(loader, (inputs, labels))
     assert (len(splits.train), splits.train.steps(7)) == (80, 2)
-    assert [len(part) for part in passes(splits.train.subset(50))] == [40, 10]
+    half = splits.train.subset(50)
+    assert [len(part) for part in passes(half)] == [40, 10]
+    assert (len(half), half.steps(7), len(half.labels)) == (50, 2, 50)
+    assert splits.train.subset(40).steps(7) == 1
     with pytest.raises(DataError, match=r"a DataLoader is read in its own order; give a Dataset or tensors"):
         make_splits(loader)
 
