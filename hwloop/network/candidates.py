@@ -12,24 +12,24 @@ from torch import Tensor, nn
 from hwloop.errors import DataError, SpecError
 from hwloop.network.build import block_pattern
 from hwloop.network.cache import ByteCache
-from hwloop.network.calibrate import Calibration, LayerInputs, calibrate
+from hwloop.network.calibrate import Calibration, calibrate
 from hwloop.network.coding import FLOAT_BITS, ModelCount, WeightCount, model_size
+from hwloop.network.completion import completed, weight_densities
 from hwloop.network.finetune import TrainConfig, train
 from hwloop.network.layers import device_of
 from hwloop.network.library import Library
 from hwloop.network.operands import attach
 from hwloop.network.parts import call_score
+from hwloop.network.prepare import registry_of
 from hwloop.network.quantize import quantize_weight, recalibrate_batchnorm_
 from hwloop.network.recording import unwrapped
-from hwloop.network.registry import Registry, register
+from hwloop.network.registry import Registry
 from hwloop.network.scoring import BATCH_SIZE, HeldBatches
 from hwloop.network.splits import DataSplits
 from hwloop.network.treatment import Sparsity, Treatment, origin, traced_name, treatment_of
 from hwloop.network.variant import DENSITY_DIGITS, Variant, WeightCache
-from hwloop.spec.layer_plan import LayerPlan
 from hwloop.spec.plan import Plan
 from hwloop.spec.pruning import BlockPattern, base_pruning
-from hwloop.spec.workload import Layer
 
 CALIBRATION_IMAGES = 256
 CALIBRATION_CACHE_BYTES = 2**28
@@ -96,7 +96,7 @@ class CompressedNetwork:
             seed: of the choice of examples.
         """
         model = unwrapped(model)
-        self.registry = registry or register(model, splits.example_input)
+        self.registry = registry or registry_of(model, splits)
         self.workload = self.registry.workload
         self.layers = tuple(self.registry.by_name)
         self._library, self._splits = library, splits
@@ -133,20 +133,8 @@ class CompressedNetwork:
         treatment = self._treatment(plan)
         variant = self._variant(treatment)
         calibration = self._calibrated(variant, treatment)
-        weights = self._weight_densities(variant, treatment)
-        inputs = _by_origin(calibration.layers)
-        second = _by_origin(calibration.second)
-        shares = []
-        for layer in self.workload.layers:
-            share = plan.of(layer.name)
-            if not share.removed:
-                density = weights.get(layer.name, share.weight_density)
-                if layer.name in second:
-                    density = second[layer.name]
-                weight_bits, activation_bits = self._bits(layer, share)
-                share = LayerPlan(density, inputs[layer.name], weight_bits, activation_bits, share.channels, share.rank)
-            shares.append((layer.name, share))
-        return Plan(tuple(shares), plan.base)
+        weights = weight_densities(variant, treatment, self._library_pattern(treatment))
+        return completed(plan, self.registry, weights, calibration, self._reference_bits)
 
     def accuracy(self, plan: Plan, network: nn.Module | None = None) -> float:
         """Accuracy on the validation examples, 0 to 1, or what the caller's function says; maximised.
@@ -309,47 +297,12 @@ class CompressedNetwork:
 
         return self._calibrations.get(treatment.floats, measure)
 
-    def _weight_densities(self, variant: Variant, treatment: Treatment) -> dict[str, Sparsity]:
-        """What a completed plan says of the weights of each layer that has any."""
-        kept: dict[str, int] = {}
-        there: dict[str, int] = {}
-        asked: dict[str, Sparsity] = {}
-        for entry in variant.registry.entries:
-            for layer in dict.fromkeys(origin(name) for name in entry.layers):
-                kept[layer] = kept.get(layer, 0) + variant.nonzeros(entry, treatment)
-                there[layer] = there.get(layer, 0) + prod(entry.shape)
-                asked[layer] = variant.sparsity(entry, treatment)
-        found: dict[str, Sparsity] = {}
-        for layer, wanted in asked.items():
-            exact = kept[layer] / there[layer]
-            pattern = wanted if isinstance(wanted, BlockPattern) else self._library_pattern(treatment) if wanted == 1.0 else None
-            if pattern is not None and exact <= pattern.keep / pattern.block + 1e-9:
-                found[layer] = pattern
-            else:
-                found[layer] = round(exact, DENSITY_DIGITS) if wanted == 1.0 or pattern is not None else wanted
-        return found
-
     def _library_pattern(self, treatment: Treatment) -> BlockPattern | None:
         """The N:M structure that the library's members have, while their layers have the shapes they were pruned in."""
         block = None if self._library is None else self._library.settings.get("block")
         if not block or not treatment.base or treatment.changes_shapes:
             return None
         return block_pattern(base_pruning(treatment.base), block)
-
-    def _bits(self, layer: Layer, share: LayerPlan) -> tuple[int | None, int | None]:
-        """Of weights and activations; weights that cannot be quantised stay at the accelerator's width."""
-        weight_bits, activation_bits = share.weight_bits, share.activation_bits
-        if weight_bits is None and layer.name in self.registry.by_layer:
-            weight_bits = self._reference_bits
-        return weight_bits, self._reference_bits if activation_bits is None else activation_bits
-
-
-def _by_origin(seen: Mapping[str, LayerInputs]) -> dict[str, float]:
-    """Densities by layer of the plan; of a factorised layer, the density of what its first part reads."""
-    found: dict[str, float] = {}
-    for name, inputs in seen.items():
-        found.setdefault(origin(name), round(inputs.density, DENSITY_DIGITS))
-    return found
 
 
 def _calibration_bytes(calibration: Calibration) -> int:

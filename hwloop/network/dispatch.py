@@ -7,11 +7,13 @@ later counts along.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
+from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -30,7 +32,6 @@ PRODUCTS = {
     "addmv": (1, 2),
 }
 CONVOLUTION = "convolution"
-_RECURRENT = frozenset({"lstm", "gru", "rnn_tanh", "rnn_relu"})
 
 
 class MultiplyDispatch(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -54,25 +55,23 @@ class MultiplyDispatch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if namespace == "aten":
             if name == CONVOLUTION or name in PRODUCTS:
                 return self.multiply(func, name, args, kwargs)
-            result = self._decompose(func, name, args, kwargs)
+            with self:
+                result = func.decompose(*args, **kwargs)
             if result is not NotImplemented:
                 return result
         return self.other(func, namespace, name, args, kwargs)
 
-    def _decompose(self, func: Any, name: str, args: Any, kwargs: Any) -> Any:
-        if name in _RECURRENT:  # oneDNN would run all steps in one kernel
-            with self, torch.backends.mkldnn.flags(enabled=False):  # type: ignore[no-untyped-call]
-                return func.decompose(*args, **kwargs)
-        with self:
-            return func.decompose(*args, **kwargs)
-
 
 @contextmanager
-def unfused() -> Iterator[None]:
-    """Attention runs as the products it is made of, not as one kernel."""
+def unfused(model: nn.Module) -> Iterator[None]:
+    """Attention and recurrent layers of `model` run as the products they are made of, not as one kernel."""
     fast_path = torch.backends.mha.get_fastpath_enabled()
     with ExitStack() as stack:
         stack.callback(torch.backends.mha.set_fastpath_enabled, fast_path)
         torch.backends.mha.set_fastpath_enabled(False)
         stack.enter_context(sdpa_kernel(SDPBackend.MATH))
+        if any(isinstance(module, nn.RNNBase) for module in model.modules()):
+            stack.enter_context(warnings.catch_warnings())
+            warnings.filterwarnings("ignore", message="TF32 acceleration on top of oneDNN")  # what setting these flags says
+            stack.enter_context(torch.backends.mkldnn.flags(enabled=False))  # type: ignore[no-untyped-call]
         yield

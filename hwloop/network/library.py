@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import platform
-from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -22,6 +21,7 @@ from torch import Tensor, nn
 
 from hwloop.errors import DataError
 from hwloop.files import write_file
+from hwloop.network.cache import ByteCache
 from hwloop.network.locks import locked
 from hwloop.network.weights_file import ADVICE, read_state
 
@@ -99,7 +99,7 @@ class Library:
     settings: Mapping[str, Any]
     versions: Mapping[str, str]
     infos: tuple[MemberInfo, ...]
-    _cache: OrderedDict[float, Member] = field(default_factory=OrderedDict, init=False, repr=False)
+    _cache: ByteCache[float, Member] = field(default_factory=lambda: ByteCache(CACHE_BYTES, _bytes), init=False, repr=False)
 
     @property
     def fractions(self) -> tuple[float, ...]:
@@ -136,14 +136,7 @@ class Library:
             DataError: there is none, or its file is missing or not what was written.
         """
         info = self.info(p)
-        if info.p in self._cache:
-            self._cache.move_to_end(info.p)
-            return self._cache[info.p]
-        member = Member(info, read_state(self.folder / info.file, info.sha256))
-        self._cache[info.p] = member
-        while len(self._cache) > 1 and sum(_bytes(kept.state) for kept in self._cache.values()) > CACHE_BYTES:
-            self._cache.popitem(last=False)
-        return member
+        return self._cache.get(info.p, lambda: Member(info, read_state(self.folder / info.file, info.sha256)))
 
 
 def open_library(folder: str | Path, key: str = "") -> Library:
@@ -239,5 +232,5 @@ def versions() -> dict[str, str]:
     return {"torch": str(torch.__version__), "python": platform.python_version()}
 
 
-def _bytes(state: Mapping[str, Tensor]) -> int:
-    return sum(tensor.nbytes for tensor in state.values())
+def _bytes(member: Member) -> int:
+    return sum(tensor.nbytes for tensor in member.state.values())

@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from hwloop.errors import DataError
-from hwloop.network.dispatch import MultiplyDispatch, unfused
+from hwloop.network.dispatch import PRODUCTS, MultiplyDispatch, unfused
+from hwloop.network.recorder import Call
 from hwloop.network.registry import Registry
 
 INPUTS, SECOND = "Inputs", "Weights"  # the data spaces that hold activations: the second only in a product of two
@@ -81,8 +82,8 @@ class _Root:
 
     def enter(self, module: nn.Module, inputs: Any) -> None:
         stack = ExitStack()
-        mode = _Operands(self.registry, self.see, self.layers)
-        stack.enter_context(unfused())
+        mode = _Operands(module, self.registry, self.see, self.layers)
+        stack.enter_context(unfused(module))
         stack.enter_context(mode)
         self._running.append((stack, mode))
 
@@ -97,27 +98,35 @@ class _Root:
 
 
 class _Operands(MultiplyDispatch):
-    def __init__(self, registry: Registry, see: See, layers: frozenset[str]) -> None:
+    def __init__(self, model: nn.Module, registry: Registry, see: See, layers: frozenset[str]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._calls, self._layers, self._see, self._wanted = registry.calls, registry.workload.layers, see, layers
         self._name, self._at = registry.workload.name, 0
+        self._weights = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
 
     def multiply(self, func: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if self._at >= len(self._calls):
             raise self._other_order()
         call = self._calls[self._at]
         self._at += 1
-        new = [self._ask(at, INPUTS, args[call.inputs]) for at in call.layers]
+        first, second = PRODUCTS.get(name, (0, 1))
+        inputs, weights = (second, first) if self._swapped(args[first], args[second], call) else (first, second)
+        new = [self._ask(at, INPUTS, args[inputs]) for at in call.layers]
         if len(new) > 1 and any(values is not None for values in new):
-            return self._apart(func, args, kwargs, call.inputs, call.weights, new)
+            return self._apart(func, args, kwargs, inputs, weights, new)
         changed = list(args)
         if new and new[0] is not None:
-            changed[call.inputs] = new[0]
+            changed[inputs] = new[0]
         if new and self._layers[call.layers[0]].kind == "matmul":
-            second = self._ask(call.layers[0], SECOND, args[call.weights])
-            if second is not None:
-                changed[call.weights] = second
+            values = self._ask(call.layers[0], SECOND, args[weights])
+            if values is not None:
+                changed[weights] = values
         return func(*changed, **kwargs)
+
+    def _swapped(self, first: Tensor, second: Tensor, call: Call) -> bool:
+        """Whether the weights come first: torch may turn a product round, depending on strides and gradients."""
+        here = [operand.untyped_storage().data_ptr() in self._weights for operand in (first, second)]
+        return here[0] if here[0] != here[1] else call.swapped
 
     def _ask(self, at: int, data_space: str, values: Tensor) -> Tensor | None:
         name = self._layers[at].name

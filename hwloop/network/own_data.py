@@ -47,7 +47,7 @@ def make_splits(
         limit: use at most this many examples of `train`.
 
     Raises:
-        DataError: a part that is empty, of an unknown form, with labels that are no classes, or unlike the others.
+        DataError: a part that is empty, of an unknown form, with labels that are no classes, unlike the others, or of no use.
     """
     score, score_test = (None, None) if evaluate is None else read_scores(evaluate)
     if train is None:
@@ -58,6 +58,11 @@ def make_splits(
         raise DataError(f"{name}: the validation fraction must lie between 0 and 1, found {validation_fraction}")
     if limit is not None and limit < 2:
         raise DataError(f"{name}: the limit must be 2 examples or more, found {limit}")
+    if score is not None and (validation is not None or test is not None):
+        raise DataError(
+            f"{name}: evaluate= scores in place of validation and test examples; give it as a pair of functions for a test, and "
+            "leave these parts out"
+        )
     whole = read_part(train, "train", labelled=score is None)
     whole = whole if limit is None else whole.subset(limit, seed)
     if validation is not None:

@@ -47,7 +47,7 @@ def _read(part: Any, where: str) -> Split:
         return part
     if isinstance(part, DataLoader):
         lengths, labels = _scan(loader_batches(part), where)
-        return LoaderSplit(part, sum(lengths), labels)
+        return LoaderSplit(part, tuple(lengths), labels)
     if isinstance(part, IterableDataset):
         raise DataError(f"own data: the {where} part is an IterableDataset, which cannot be indexed; wrap it in a DataLoader")
     if _is_dataset(part):

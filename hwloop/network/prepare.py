@@ -14,9 +14,12 @@ from torch import nn
 
 from hwloop.errors import DataError
 from hwloop.files import write_file
+from hwloop.network.batches import to_device
 from hwloop.network.finetune import EpochEvent, TrainConfig, train
 from hwloop.network.identity import digest_of
+from hwloop.network.layers import device_of
 from hwloop.network.library import versions
+from hwloop.network.registry import Registry, register
 from hwloop.network.scoring import validation_score
 from hwloop.network.splits import DataSplits
 from hwloop.network.trace import trace
@@ -60,9 +63,24 @@ def use_threads(workload: Workload) -> int:
     return torch.get_num_threads()
 
 
+def registry_of(model: nn.Module, splits: DataSplits, name: str | None = None, allow_unmapped: bool = False) -> Registry:
+    """The layers of `model` for one example of the data set, and the parameters that hold their weights.
+
+    Args:
+        model: on whichever device.
+        splits: the data.
+        name: of the workload; the model's class name when None.
+        allow_unmapped: see `hwloop.trace`.
+
+    Raises:
+        DataError: the model cannot run on the data, or holds operations that cannot be mapped.
+    """
+    return register(model, to_device(splits.example_input, device_of(model)), name, allow_unmapped)
+
+
 def workload_of(model: nn.Module, splits: DataSplits, name: str) -> Workload:
     """The workload of `model` for one example of the data set."""
-    return trace(model, splits.example_input, name)
+    return registry_of(model, splits, name).workload
 
 
 def seeded_model(name: str, splits: DataSplits, seed: int) -> nn.Module:

@@ -19,6 +19,7 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from hwloop.network.dispatch import CONVOLUTION, PRODUCTS, MultiplyDispatch
+from hwloop.network.follow import Follower
 from hwloop.network.layouts import Layout, convolution_dimensions, layout_of, product_dimensions
 from hwloop.network.operations import Posed, convolution, product
 from hwloop.spec.workload import Layer, UnmappedOperation
@@ -45,7 +46,7 @@ class _Origin:
         layers: positions of the nearest layers before it.
         constants: names of parameters and buffers it is made of, if made of nothing else.
         data: True when the model's input is part of it.
-        viewed: name of the parameter that it is a view of, if nothing but that.
+        viewed: name of the parameter or buffer that it is a view of, if nothing but that.
     """
 
     layers: frozenset[int] = frozenset()
@@ -80,13 +81,11 @@ class Call:
 
     Attributes:
         layers: positions of the layers it computes: none where it is no layer, several where weights are fused.
-        inputs: which of its arguments is `Inputs`.
-        weights: which is `Weights`, or the second activation.
+        swapped: whether the weights are its first operand and the inputs its second.
     """
 
     layers: tuple[int, ...] = ()
-    inputs: int = 0
-    weights: int = 1
+    swapped: bool = False
 
 
 @dataclass
@@ -135,6 +134,7 @@ class Recorder(MultiplyDispatch):
         free_operations: calls by name of the operations that count as free.
         entered: how often each module ran.
         read_by: the first operation that read each parameter or buffer other than through a view.
+        channels: where the channels go.
     """
 
     def __init__(self, model: nn.Module, observe: Observer | None = None) -> None:
@@ -150,8 +150,11 @@ class Recorder(MultiplyDispatch):
         self._origins: Any = WeakTensorKeyDictionary()
         self._written: dict[StorageWeakRef, _Origin] = {}  # storages that were written in place, for views of them
         self._stack: list[str] = []
-        for name, tensor in (*self._parameters.items(), *model.named_buffers()):
-            self._origins[tensor] = _Origin(constants=frozenset((name,)), viewed=name if name in self._parameters else "")
+        self._fused: set[frozenset[int]] = set()  # layers whose results come in one tensor
+        tensors: dict[str, Tensor] = {**self._parameters, **dict(model.named_buffers())}
+        for name, tensor in tensors.items():
+            self._origins[tensor] = _Origin(constants=frozenset((name,)), viewed=name)
+        self.channels = Follower(lambda tensor: self._origin(tensor).viewed, tensors)
 
     @property
     def path(self) -> str:
@@ -179,7 +182,7 @@ class Recorder(MultiplyDispatch):
         for at, (name, found) in enumerate(zip(names, self.found, strict=True)):
             inputs = tuple(names[i] for i in sorted(found.inputs))
             problem = replace(found.posed.problem, name=name)
-            layers.append(Layer(name, problem, found.posed.kind, found.module, parameters.get(at, ""), inputs))
+            layers.append(Layer(name, problem, found.posed.kind, found.module, parameters.get(at, ""), inputs, found.input_size))
         return tuple(layers)
 
     def run(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -190,7 +193,9 @@ class Recorder(MultiplyDispatch):
         hooks = [hook for name, module in self._model.named_modules() for hook in self._follow(name, module)]
         try:
             with torch.no_grad(), self:
-                return self._model(*args, **kwargs)
+                result = self._model(*args, **kwargs)
+            self.channels.end([result])
+            return result
         finally:
             for hook in hooks:
                 hook.remove()
@@ -218,7 +223,7 @@ class Recorder(MultiplyDispatch):
             if name == CONVOLUTION:
                 call = self._pose_convolution(args, kwargs, result, origin)
             else:
-                call = self._pose_product(name, args, origin)
+                call = self._pose_product(name, args, result, origin)
             if call.layers:
                 origin = _Origin(frozenset(call.layers), data=True)
         self.calls.append(call)
@@ -238,6 +243,10 @@ class Recorder(MultiplyDispatch):
                 for constant in source.constants:
                     self.read_by.setdefault(constant, name.strip("_"))
         self._note(namespace, name, func, origin)
+        if origin.data:
+            self.channels.other(func, name, self.path, args, result)
+            if origin.layers in self._fused and isinstance(result, Tensor):
+                origin = replace(origin, layers=self.channels.makers(result, origin.layers))
         self._mark(func, args, kwargs, result, origin)
         return result
 
@@ -294,10 +303,12 @@ class Recorder(MultiplyDispatch):
         posed = convolution(weight.shape, inputs.shape, result.shape, given["stride"], given["dilation"], groups, transposed)
         owner = self._owner(weight)
         layout = self._layout(weight, lambda strides: convolution_dimensions(weight.shape, strides, groups, transposed))
-        self._add(Found(posed, self.path, owner, layout, origin.layers, input_size=tuple(inputs.shape[2:])), inputs, weight)
+        size = (1,) * (4 - inputs.dim()) + tuple(inputs.shape[2:])
+        self._add(Found(posed, self.path, owner, layout, origin.layers, input_size=size), inputs, weight)
+        self.channels.convolution(self._reading(1), inputs, given["bias"], result, posed.kind == "depthwise")
         return Call((len(self.found) - 1,))
 
-    def _pose_product(self, name: str, args: Any, origin: _Origin) -> Call:
+    def _pose_product(self, name: str, args: Any, result: Tensor, origin: _Origin) -> Call:
         at = PRODUCTS[name]
         first, second = (args[i] for i in at)
         left, right = list(first.shape), list(second.shape)
@@ -331,8 +342,25 @@ class Recorder(MultiplyDispatch):
         start = len(self.found)
         for part in self._unfused(found):
             self._add(part, inputs, weights)
-        places = (at[1], at[0]) if on_left else at
-        return Call(tuple(range(start, len(self.found))), *places)
+        count = len(self.found) - start
+        if count > 1:
+            self._fused.add(frozenset(range(start, len(self.found))))
+        if posed.kind == "matmul" or name == "addbmm":
+            self.channels.mixed(found.base, first, second)
+        else:
+            bias = args[0] if at[0] > 0 else None
+            self.channels.product(self._reading(count), inputs, bias, result, on_left, batch)
+        return Call(tuple(range(start, len(self.found))), on_left)
+
+    def _reading(self, count: int) -> list[tuple[int, object, int, int]]:
+        """The last `count` layers as the follower of channels takes them."""
+        out: list[tuple[int, object, int, int]] = []
+        for at in range(len(self.found) - count, len(self.found)):
+            found = self.found[at]
+            key = (found.owner, found.layout.rows) if found.layout is not None else at
+            layer = Layer("", found.posed.problem, found.posed.kind)
+            out.append((at, key, layer.output_channels, layer.input_channels))
+        return out
 
     def _add(self, found: Found, inputs: Tensor, weights: Tensor) -> None:
         origin = self._origin(weights)
@@ -368,7 +396,7 @@ class Recorder(MultiplyDispatch):
     def _layout(self, weights: Tensor, dimensions: Callable[[Sequence[int]], dict[str, tuple[int, int]]]) -> Layout | None:
         """How a parameter holds `weights`; None when they are no view of it, or not of whole rows."""
         name = self._origin(weights).viewed
-        if not name:
+        if name not in self._parameters:
             return None
         parameter = self._parameters[name]
         shape, strides = tuple(parameter.shape), tuple(weights.stride())

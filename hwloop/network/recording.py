@@ -6,12 +6,10 @@ values. One that depends on the values in its tensors is run for real.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._pytree import tree_leaves, tree_map
@@ -99,10 +97,8 @@ def _quiet(model: nn.Module) -> Iterator[None]:
     try:
         for module in training:
             module.training = False
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="TF32 acceleration on top of oneDNN")  # what setting these flags says
-            with unfused(), torch.backends.mkldnn.flags(enabled=False):  # type: ignore[no-untyped-call]
-                yield
+        with unfused(model):
+            yield
     finally:
         for module, mode in training.items():
             module.training = mode

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 import torch
@@ -64,16 +65,16 @@ class LoaderSplit(Split):
 
     Attributes:
         loader: its batches are `(inputs, labels)`, `(input, ..., labels)` or a dict with the key `labels`.
-        count: how many examples to use, the first of a pass.
-        labels: `(count,)` int64 of a repeatable pass, None where there are none.
+        sizes: of the batches of a repeatable pass; the last one that is used may be cut.
+        labels: `(n,)` int64 of such a pass, None where there are none.
     """
 
     loader: DataLoader[Any]
-    count: int
+    sizes: tuple[int, ...]
     labels: Tensor | None
 
     def __len__(self) -> int:
-        return self.count
+        return sum(self.sizes)
 
     def take(self, indices: Tensor) -> LoaderSplit:
         """Raises DataError: a loader gives what comes next."""
@@ -81,20 +82,22 @@ class LoaderSplit(Split):
 
     def steps(self, batch_size: int) -> int:
         """How many batches the loader gives."""
-        return sum(1 for _ in self.batches(batch_size))
+        return len(self.sizes)
 
     def subset(self, count: int, seed: int = 0) -> LoaderSplit:
         """The first `count` examples of a pass, since a loader does not say beforehand which classes come."""
         if count >= len(self):
             return self
-        return LoaderSplit(self.loader, count, None if self.labels is None else self.labels[:count])
+        starts = accumulate(self.sizes, initial=0)
+        sizes = tuple(min(size, count - start) for start, size in zip(starts, self.sizes, strict=False) if start < count)
+        return LoaderSplit(self.loader, sizes, None if self.labels is None else self.labels[:count])
 
     def batches(
         self, batch_size: int, generator: torch.Generator | None = None, augmentation: Augmentation | None = None
     ) -> Iterator[Batch]:
         """See `Split.batches`."""
         refuse_augmentation(augmentation)
-        yield from _first(loader_batches(self.loader, generator), self.count)
+        yield from _first(loader_batches(self.loader, generator), len(self))
 
 
 def loader_batches(loader: DataLoader[Any], generator: torch.Generator | None = None) -> Iterator[Batch]:

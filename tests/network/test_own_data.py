@@ -119,7 +119,10 @@ def test_a_loader_keeps_its_own_batches():
     loader = DataLoader(TensorDataset(inputs, labels), batch_size=40, drop_last=True)
     splits = make_splits(loader, (inputs, labels))
     assert (len(splits.train), splits.train.steps(7)) == (80, 2)
-    assert [len(part) for part in passes(splits.train.subset(50))] == [40, 10]
+    half = splits.train.subset(50)
+    assert [len(part) for part in passes(half)] == [40, 10]
+    assert (len(half), half.steps(7), len(half.labels)) == (50, 2, 50)
+    assert splits.train.subset(40).steps(7) == 1
     with pytest.raises(DataError, match=r"a DataLoader is read in its own order; give a Dataset or tensors"):
         make_splits(loader)
 
@@ -214,6 +217,7 @@ class Uneven(Dataset):
         ([examples()], {"limit": 1}, "the limit must be 2 examples or more"),
         ([None], {"evaluate": len}, "give inputs to trace the network on"),
         ([examples()], {"evaluate": 3}, "evaluate must be a function"),
+        ([examples(), examples()], {"evaluate": len}, "evaluate= scores in place of validation and test examples"),
         ([Uneven()], {}, "items of Uneven cannot be put into one batch .*; give a DataLoader with a collate_fn"),
         ([["text"]], {}, "a batch must be .inputs, labels., .* found a list of 1: str"),
         ([DataLoader(["a", "b"])], {}, "a batch must be .inputs, labels., .* found a list of 1: str"),
