@@ -17,7 +17,7 @@ from hwloop.simulator.cost import evaluate
 from hwloop.simulator.nest import TEMPORAL, Nest
 from hwloop.simulator.result import BatchCost
 from hwloop.simulator.simulator import Simulator
-from hwloop.simulator.sparse import data_fits, fits_activity, sparse_activity
+from hwloop.simulator.sparse import data_fits, fits_activity, nest_of_batch, sparse_activity
 from hwloop.spec.architecture import Architecture, load_architecture
 from hwloop.spec.batch import MappingBatch
 from hwloop.spec.energy_table import EnergyTable, load_energy_table
@@ -94,7 +94,7 @@ class BatchSimulator:
         if self.scalar.sparse is None:
             self._store(nest, dense_activity(nest), valid & good, rows, out)
             return
-        activity = sparse_activity(self.scalar.sparse, nest)
+        activity = sparse_activity(self.scalar.sparse, nest, nest_of_batch(self.scalar.sparse, nest))
         fits = fits_activity(self.compiled, activity)
         self._store(nest, activity, valid & good & fits & ~activity.infeasible, rows, out)
 

@@ -15,7 +15,7 @@ from hwloop.simulator.loops import mapping_loops
 from hwloop.simulator.nest import Nest
 from hwloop.simulator.numeric import unsigned
 from hwloop.simulator.result import ComponentCost, DataSpaceCost, LayerCost
-from hwloop.simulator.sparse import prepare, sparse_activity, sparse_needed
+from hwloop.simulator.sparse import nest_of_mapping, prepare, sparse_activity, sparse_needed
 from hwloop.spec.architecture import Architecture, load_architecture
 from hwloop.spec.energy_table import EnergyTable, load_energy_table
 from hwloop.spec.mapping import Mapping, load_mapping
@@ -50,7 +50,10 @@ class Simulator:
             SpecError: the mapping names something that is not there.
         """
         nest = self.nest(mapping)
-        activity = dense_activity(nest) if self.sparse is None else sparse_activity(self.sparse, nest, mapping)
+        activity = dense_activity(nest)
+        if self.sparse is not None:
+            context, shape = nest_of_mapping(self.sparse, nest, mapping)
+            activity = sparse_activity(context, nest, shape)
         check_fit(self.compiled, activity)
         cost = evaluate(self.compiled, nest, activity)
         return layer_cost(self.compiled, nest, activity, cost, average=nest.imperfect and self.sparse is None)

@@ -10,8 +10,10 @@ from numpy.typing import NDArray
 from hwloop.simulator.activity import Activity, TileActivity
 from hwloop.simulator.compiled import Compiled
 from hwloop.simulator.cost import needed_capacity
+from hwloop.simulator.density import Ints
 from hwloop.simulator.numeric import Number
 from hwloop.simulator.sparse.context import SparseContext
+from hwloop.simulator.sparse.spaces import Space
 
 Bools = NDArray[np.bool_]
 
@@ -35,9 +37,13 @@ def data_fits(context: SparseContext, bounds: Sequence[Sequence[Number]], keep: 
             if keep[index][s]:
                 extents = space.extents(mold)
                 full = context.formats[index][s] is not None
-                tiles[s].capacity = space.model.fullest(extents) if full else extents.prod(axis=0)
+                tiles[s].capacity = _fullest(space, extents) if full else extents.prod(axis=0)
         good &= sum(needed_capacity(level, tiles)) <= level.capacity
     return good
+
+
+def _fullest(space: Space, extents: Ints) -> Ints:
+    return space.models[0].most_occupancy(np.stack(space.keys(extents), axis=1))
 
 
 def fits_activity(compiled: Compiled, activity: Activity) -> Bools:

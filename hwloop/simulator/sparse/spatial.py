@@ -12,10 +12,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from hwloop.simulator.density import DensityModel, Floats, Ints
 from hwloop.simulator.nest import SPATIAL_X, Nest
 from hwloop.simulator.numeric import Number, maximum, where
 from hwloop.simulator.sparse.context import Saving, SparseContext
-from hwloop.simulator.sparse.holdings import Held, by_distinct
+from hwloop.simulator.sparse.distinct import by_distinct
+from hwloop.simulator.sparse.holdings import Held
 from hwloop.simulator.sparse.nesting import Nesting
 from hwloop.simulator.sparse.refusals import Refusals
 from hwloop.simulator.sparse.savings import Saved
@@ -148,13 +150,16 @@ def _elements(
     )  # fmt: skip
     element, fiber = space.keys(space.extents(mold)), space.keys(space.extents(whole))
     wide = len(element)
-    model = space.model
 
-    def function(row: tuple[int, ...]) -> tuple[float, ...]:
-        return 1.0 - model.empty(row[:wide]), float(model.most_elements(row[wide:], row[:wide]))
+    def answer(model: DensityModel, rows: Ints) -> Floats:
+        elements, fibers = rows[:, 1 : 1 + wide], rows[:, 1 + wide :]
+        return np.column_stack([1.0 - model.empty(elements), model.most_elements(fibers, elements)])
 
-    filled, most = by_distinct([*element, *fiber], context.lookup.cache("elements", index), function, refusals.single)
-    return np.broadcast_to(filled, bounds.shape), np.broadcast_to(most, bounds.shape) / bounds
+    columns = [space.model_column, *element, *fiber]
+    filled, most = by_distinct(
+        columns, context.remembered("elements", index), lambda rows: space.by_model(rows, 2, answer), refusals.single
+    )
+    return np.atleast_1d(filled), np.atleast_1d(most) / bounds
 
 
 def _by_metadata(
