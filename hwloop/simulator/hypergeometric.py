@@ -99,17 +99,18 @@ class Hypergeometric(DensityModel):
         apart = first > low
         start = first - apart
         counts = start[:, None] + np.arange(int((last - start).max()) + 1)
-        drawn, total, marked = (np.broadcast_to(x, low.shape)[:, None] for x in (tiles[:, 0], self.size, self.nonzeros))
+        drawn, marked = (np.broadcast_to(x, low.shape).astype(np.longdouble)[:, None] for x in (tiles[:, 0], self.nonzeros))
+        spare = np.broadcast_to(self.size, low.shape)[:, None] - marked - drawn
         possible = (counts <= last[:, None]) & (counts >= first[:, None])
         exact = counts.astype(np.longdouble)
         inside = possible & (counts > first[:, None])
         above = np.where(inside, (marked - exact + 1) * (drawn - exact + 1), 1)
-        below = np.where(inside, exact * (total - marked - drawn + exact), 1)
+        below = np.where(inside, exact * (spare + exact), 1)
         up = counts > mode[:, None]
-        weights = np.cumprod(np.where(up, above / below, 1), axis=1)
-        down = np.ones_like(weights)
-        down[:, :-1] = np.cumprod(np.where(up, 1, below / above)[:, :0:-1], axis=1)[:, ::-1]
-        weights = np.where(possible, weights * down, 0)
+        ratios = np.where(up, above, below) / np.where(up, below, above)
+        down = np.ones_like(ratios)
+        np.cumprod(np.where(up, 1, ratios)[:, :0:-1], axis=1, out=down[:, -2::-1])
+        weights = np.where(possible, np.cumprod(np.where(up, ratios, 1), axis=1) * down, 0)
         probabilities = (weights / np.cumsum(weights, axis=1)[:, -1:]).astype(np.float64)
         counts = np.minimum(counts, last[:, None])
         counts[:, 0] = low

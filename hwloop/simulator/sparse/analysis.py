@@ -10,7 +10,7 @@ from hwloop.simulator.numeric import Number, ceil, ceil_div
 from hwloop.simulator.sparse.computes import computes
 from hwloop.simulator.sparse.context import SparseContext, resized
 from hwloop.simulator.sparse.holdings import Held, hold
-from hwloop.simulator.sparse.nesting import nesting_of_batch, nesting_of_mapping
+from hwloop.simulator.sparse.nesting import Nesting, nesting_of_batch, nesting_of_mapping
 from hwloop.simulator.sparse.occupancy import Format
 from hwloop.simulator.sparse.refusals import Refusals
 from hwloop.simulator.sparse.savings import savings
@@ -26,12 +26,23 @@ def nest_of_mapping(context: SparseContext, nest: Nest, mapping: Mapping) -> tup
     Raises:
         InfeasibleMappingError: formats that do not line up with the mapping's loops.
     """
+    nesting, bounds = _nesting(context, nest, mapping)
+    if nest.imperfect:
+        context = resized(context, bounds)
+    return context, sparse_nest(context, nest, nesting, single=True)
+
+
+def shape_of_mapping(context: SparseContext, nest: Nest, mapping: Mapping) -> tuple[SparseNest, tuple[int, ...]]:
+    """The stage before the densities of a mapping whose nest is `widened`, and what its factors cover of each dimension."""
+    nesting, bounds = _nesting(context, nest, mapping)
+    return sparse_nest(context, nest, nesting, single=False), bounds
+
+
+def _nesting(context: SparseContext, nest: Nest, mapping: Mapping) -> tuple[Nesting, tuple[int, ...]]:
     compiled = context.compiled
     names = tuple(level.name for level in compiled.levels)
     nesting = nesting_of_mapping(context.layout, mapping, names, compiled.dimensions, compiled.bounds)
-    if nest.imperfect:
-        context = resized(context, tuple(nesting.molds[-1, :, 0].tolist()))
-    return context, sparse_nest(context, nest, nesting, single=True)
+    return nesting, tuple(nesting.molds[-1, :, 0].tolist())
 
 
 def nest_of_batch(context: SparseContext, nest: Nest) -> SparseNest:

@@ -72,11 +72,14 @@ def _held(context: SparseContext, nest: Nest, shape: SparseNest, level: int, s: 
             columns += space.keys(part)
     fixed = nest.tiles[level][s].size if nest.imperfect else None
 
+    def of_model(model: DensityModel, rows: Ints) -> Floats:
+        return _numbers(model, space, form, rows, fixed, parent_knows)
+
     def function(rows: Ints) -> Floats:
         lengths = space.by_model(rows, 1, lambda model, some: model.cases(some[:, 2 : 2 + space.wide])[:, None])
         out = np.empty((len(rows), 6 + 4 * count))
         for chosen in chunks(lengths[:, 0].astype(np.int64)):
-            out[chosen] = space.by_model(rows[chosen], out.shape[1], lambda m, some: _numbers(m, space, form, some, fixed, parent_knows))
+            out[chosen] = space.by_model(rows[chosen], out.shape[1], of_model)
         return out
 
     values = by_distinct(columns, context.remembered(level, s, parent_knows), function, shape.single)

@@ -49,13 +49,11 @@ class SparseNest:
             self._tiles[level, s] = context.spaces[s].extents(mold)
         return self._tiles[level, s]
 
-    def leader(
-        self, context: SparseContext, nest: Nest, source: int, target: int, leader: int
-    ) -> tuple[Ints, NDArray[np.bool_]]:
+    def leader(self, context: SparseContext, nest: Nest, source: int, target: int, leader: int) -> tuple[Ints, NDArray[np.bool_]]:
         """The leader's tile for a follower that `source` sends, and where nothing is saved; see `leader_tile`.
 
         Returns:
-            `(rank, batch)` extents, or `(rank, candidate, batch)` where candidates have vectors of different lengths; likewise the mask.
+            `(rank, batch)` extents, `(rank, candidate, batch)` where candidates' vectors differ in length; likewise the mask.
         """
         blocks, inverse = np.unique(np.asarray(context.compiled.levels[source].row_words[target]), return_inverse=True)
         found = [self._leader(context, nest, source, target, leader, int(block)) for block in blocks]
