@@ -15,11 +15,12 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from hwloop.backend.network_cost import LayerShare, NetworkCost, mapped_share
-from hwloop.backend.protocol import Backend, CostCase
+from hwloop.backend.protocol import Backend, ShortList
 from hwloop.backend.request import MapperSettings, MapRequest, OnOutcome, Outcome, request_for, without_densities
 from hwloop.backend.target import Target
 from hwloop.mapper.objective import One, objective_values
 from hwloop.mapper.result import MapResult
+from hwloop.simulator import LayerCandidate
 from hwloop.spec.density import Density
 from hwloop.spec.mapping import Mapping
 from hwloop.spec.plan import Plan, PlannedLayer
@@ -42,6 +43,7 @@ class _Shape:
     problem: Problem
     bits: tuple[Bits, ...]
     mappings: list[Mapping] | None = None  # None until they were looked for
+    short_list: ShortList | None = None  # the mappings, ready to be costed
     costs: dict[Key, LayerShare | None] = field(default_factory=dict)  # None where no mapping fits
 
     def add(self, outcome: Outcome) -> None:
@@ -49,6 +51,7 @@ class _Shape:
         self.mappings = self.mappings or []
         if isinstance(outcome, MapResult) and outcome.mapping not in self.mappings:
             self.mappings.append(outcome.mapping)
+            self.short_list = None
 
 
 class CandidateCosts:
@@ -199,12 +202,13 @@ class CandidateCosts:
 
     def _try(self, shape: _Shape, cases: dict[Key, PlannedLayer]) -> list[Key]:
         """Costs cases of one shape by its short list; returns those that nothing on it fits."""
+        if shape.short_list is None:
+            shape.short_list = self.backend.short_list(shape.problem, self.target.arch, shape.mappings or [])
         asked = []
-        for layer in cases.values():
+        for (densities, _, _), layer in cases.items():
             bits = layer.bits
-            problem = layer.problem if self._sees_zeros else shape.problem
-            asked.append(CostCase(problem, self.target.table(bits), bits or None))
-        best = self.backend.cheapest(shape.mappings or [], self.target.arch, asked, self.settings.objective)
+            asked.append(LayerCandidate(self.target.table(bits), dict(densities), bits))
+        best = shape.short_list.cheapest(asked, self.settings.objective)
         names = list(best.component_energy_pj)
         parts = np.array([best.component_energy_pj[name] for name in names]).reshape(len(names), len(cases)).T.tolist()
         columns = (best.at, best.energy_pj, best.cycles, best.utilization)

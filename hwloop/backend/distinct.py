@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
-from hwloop.backend.protocol import Backend, Cheapest, CostCase
+from hwloop.backend.protocol import Backend, ShortList
 from hwloop.backend.request import MapRequest, OnOutcome, Outcome
-from hwloop.mapper.objective import Objective
 from hwloop.simulator import LayerCost
 from hwloop.spec.energy_table import EnergyTable
 from hwloop.spec.levels import Architecture
@@ -46,11 +45,9 @@ class Wrapper:
         """See `Backend.simulate`."""
         return self.inner.simulate(problem, architecture, mapping, table, bits)
 
-    def cheapest(
-        self, mappings: Sequence[LoopMapping], arch: Architecture, cases: Sequence[CostCase], objective: Objective = "edp"
-    ) -> Cheapest:
-        """See `Backend.cheapest`."""
-        return self.inner.cheapest(mappings, arch, cases, objective)
+    def short_list(self, problem: Problem, arch: Architecture, mappings: Sequence[LoopMapping]) -> ShortList:
+        """See `Backend.short_list`."""
+        return self.inner.short_list(problem, arch, mappings)
 
 
 class Distinct(Wrapper):

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from hwloop.backend.request import MapRequest, OnOutcome, Outcome
 from hwloop.mapper.objective import Objective
-from hwloop.simulator import LayerCost
+from hwloop.simulator import LayerCandidate, LayerCost
 from hwloop.spec.energy_table import EnergyTable
 from hwloop.spec.levels import Architecture
 from hwloop.spec.mapping import Mapping as LoopMapping
@@ -23,21 +23,6 @@ SIMULATORS = {
     TIMELOOP: "the real timeloop-model costs the mappings that hwloop's mapper finds",
     TIMELOOP_MAPPER: "the real timeloop-mapper finds the mappings, timeloop-model costs them",
 }
-
-
-@dataclass(frozen=True)
-class CostCase:
-    """One layer to be costed under given mappings.
-
-    Attributes:
-        problem: with its densities.
-        ert: the accelerator's energies at these bits.
-        bits: `{data space: bits}`; None for the accelerator's own widths.
-    """
-
-    problem: Problem
-    ert: EnergyTable
-    bits: Mapping[str, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -60,6 +45,22 @@ class Cheapest:
 
     def __len__(self) -> int:
         return len(self.at)
+
+
+class ShortList(Protocol):
+    """Some mappings of one layer's shape, ready to be costed for any densities, bits and energies."""
+
+    def cheapest(self, cases: Sequence[LayerCandidate], objective: Objective = "edp") -> Cheapest:
+        """For each case the mapping that minimises `objective`, and what it costs.
+
+        Args:
+            cases: densities, bits and energies of the layer.
+            objective: as in `hwloop.map_problem`.
+
+        Raises:
+            SimulatorError: an outside program failed.
+        """
+        ...
 
 
 class Backend(Protocol):
@@ -107,18 +108,12 @@ class Backend(Protocol):
         """
         ...
 
-    def cheapest(
-        self, mappings: Sequence[LoopMapping], arch: Architecture, cases: Sequence[CostCase], objective: Objective = "edp"
-    ) -> Cheapest:
-        """For each case the mapping that minimises `objective`, and what it costs.
+    def short_list(self, problem: Problem, arch: Architecture, mappings: Sequence[LoopMapping]) -> ShortList:
+        """Mappings to be costed for many densities, bits and energies.
 
         Args:
-            mappings: of one problem shape and size; at least one.
+            problem: shape and sizes of the layer.
             arch: the accelerator.
-            cases: of that shape and size; densities, bits and energies may differ.
-            objective: as in `hwloop.map_problem`.
-
-        Raises:
-            SimulatorError: an outside program failed.
+            mappings: of that shape and size; at least one.
         """
         ...

@@ -16,13 +16,14 @@ from hwloop import InfeasibleMappingError, SimulatorError, SpecError
 from hwloop.backend.distinct import Distinct
 from hwloop.backend.embedded import Embedded
 from hwloop.backend.find import find_backend
-from hwloop.backend.protocol import SIMULATORS, CostCase
+from hwloop.backend.protocol import SIMULATORS
 from hwloop.backend.request import MapperSettings, MapRequest
 from hwloop.backend.timeloop.backend import TimeloopBackend, TimeloopMapperBackend
 from hwloop.backend.timeloop.programs import Timeloop
 from hwloop.mapper.result import MapResult
 from hwloop.memo import Memo
 from hwloop.memo.key import request_key
+from hwloop.simulator import LayerCandidate
 
 ARCHITECTURE = """
 architecture:
@@ -92,8 +93,8 @@ def test_timeloop_answers_the_same_calls(recorded_run: Callable[[str], Any], rep
     case = recorded_run("eyeriss_vgg_4_bits")
     cost = hwloop.simulate(*case.arguments)
     assert backend.simulate(*case.arguments).cycles == cost.cycles
-    cases = [CostCase(case.problem, case.table, case.bits)]
-    best = backend.cheapest([case.mapping], case.architecture, cases)
+    cases = [LayerCandidate(case.table, bits=case.bits)]
+    best = backend.short_list(case.problem, case.architecture, [case.mapping]).cheapest(cases)
     assert (best.at.tolist(), best.cycles.tolist()) == ([0], [cost.cycles])
     assert best.energy_pj == pytest.approx([cost.energy_pj], rel=1e-4)
     assert sum(part[0] for part in best.component_energy_pj.values()) == pytest.approx(best.energy_pj[0])
@@ -143,9 +144,9 @@ def test_the_cheapest_of_a_short_list_is_what_single_runs_say(request_of: MapReq
     problem, arch, table = request_of.problem, request_of.arch, request_of.ert
     mappings = [hwloop.map_problem(problem, arch, table, objective=o, effort="quick").mapping for o in ("energy", "cycles")]
     mappings.append(hwloop.map_problem(problem, arch, table, objective=lambda c: -c.energy_pj, effort="quick").mapping)
-    wide = [CostCase(problem, table, bits) for bits in (None, {"A": 4, "B": 4}, {"A": 16, "B": 64})]
+    wide = [LayerCandidate(table, bits=bits) for bits in ({}, {"A": 4, "B": 4}, {"A": 16, "B": 64})]
     for objective in ("energy", "cycles", "edp"):
-        best = Embedded().cheapest(mappings, arch, wide, objective)
+        best = Embedded().short_list(problem, arch, mappings).cheapest(wide, objective)
         assert len(best) == 3
         for i, case in enumerate(wide):
             values = []
@@ -174,7 +175,7 @@ def test_what_timeloop_refuses_fits_nothing(request_of: MapRequest, monkeypatch:
     monkeypatch.setattr(Dearer, "simulate", refused)
     backend = TimeloopBackend(DEARER, 1)
     mapping = hwloop.map_problem(MATMUL, ARCHITECTURE, TABLE, effort="quick").mapping
-    best = backend.cheapest([mapping], request_of.arch, [CostCase(request_of.problem, request_of.ert)])
+    best = backend.short_list(request_of.problem, request_of.arch, [mapping]).cheapest([LayerCandidate(request_of.ert)])
     assert (best.at.tolist(), best.energy_pj.tolist(), best.cycles.tolist()) == ([-1], [np.inf], [np.inf])
     [outcome] = backend.map([request_of])
     assert isinstance(outcome, InfeasibleMappingError)
@@ -193,8 +194,10 @@ def test_what_stands_before_a_backend_says_who_answers(request_of: MapRequest, t
             assert memo.statistics.misses == 1  # what one simulator said is no answer for the other
             arguments = (request_of.problem, request_of.arch, plain.mapping, request_of.ert)
             assert wrapped.simulate(*arguments) == backend.simulate(*arguments)
-            case = [CostCase(request_of.problem, request_of.ert)]
-            assert wrapped.cheapest([plain.mapping], request_of.arch, case).energy_pj == pytest.approx([plain.cost.energy_pj])
+            best = wrapped.short_list(request_of.problem, request_of.arch, [plain.mapping]).cheapest(
+                [LayerCandidate(request_of.ert)]
+            )
+            assert best.energy_pj == pytest.approx([plain.cost.energy_pj])
 
 
 def test_the_key_names_the_outside_program(request_of: MapRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

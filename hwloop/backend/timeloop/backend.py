@@ -11,14 +11,14 @@ import numpy as np
 
 from hwloop.backend.embedded import IDENTITY, Embedded, map_one
 from hwloop.backend.pool import answer_all
-from hwloop.backend.protocol import TIMELOOP, TIMELOOP_MAPPER, Cheapest, CostCase
+from hwloop.backend.protocol import TIMELOOP, TIMELOOP_MAPPER, Cheapest, ShortList
 from hwloop.backend.request import MapRequest, OnOutcome, Outcome
 from hwloop.backend.timeloop.programs import Timeloop
 from hwloop.backend.timeloop.version import MODEL_VERSION
 from hwloop.errors import InfeasibleMappingError, SimulatorError
 from hwloop.mapper.objective import Objective, objective_value
 from hwloop.mapper.result import MapResult, find_ceiling, find_padding
-from hwloop.simulator import LayerCost
+from hwloop.simulator import LayerCandidate, LayerCost
 from hwloop.spec.energy_table import EnergyTable
 from hwloop.spec.levels import Architecture
 from hwloop.spec.mapping import Mapping as LoopMapping
@@ -58,25 +58,39 @@ class TimeloopBackend:
         """The cost of one layer under one mapping; see `Backend.simulate`."""
         return self.programs.simulate(problem, architecture, mapping, table, bits)
 
-    def cheapest(
-        self, mappings: Sequence[LoopMapping], arch: Architecture, cases: Sequence[CostCase], objective: Objective = "edp"
-    ) -> Cheapest:
-        """The embedded simulator picks each case's mapping, Timeloop costs that one; see `Backend.cheapest`."""
-        picked = Embedded(1).cheapest(mappings, arch, cases, objective)
-        rows = list(zip(picked.at.tolist(), cases, strict=True))
-        costs = [None if at < 0 else self._attempt(case, arch, mappings[at]) for at, case in rows]
+    def short_list(self, problem: Problem, arch: Architecture, mappings: Sequence[LoopMapping]) -> TimeloopShortList:
+        """Mappings of which the embedded simulator picks one and Timeloop costs it; see `Backend.short_list`."""
+        return TimeloopShortList(self.programs, problem, arch, tuple(mappings), Embedded().short_list(problem, arch, mappings))
+
+
+@dataclass(frozen=True)
+class TimeloopShortList:
+    """Some mappings of one layer: the embedded simulator picks each case's, Timeloop says what it costs."""
+
+    programs: Timeloop
+    problem: Problem
+    arch: Architecture
+    mappings: tuple[LoopMapping, ...]
+    picker: ShortList
+
+    def cheapest(self, cases: Sequence[LayerCandidate], objective: Objective = "edp") -> Cheapest:
+        """One run of Timeloop a case; see `ShortList.cheapest`."""
+        picked = self.picker.cheapest(cases, objective).at.tolist()
+        costs = [None if at < 0 else self._attempt(case, self.mappings[at]) for at, case in zip(picked, cases, strict=True)]
         names = dict.fromkeys(name for cost in costs if cost for name in cost.components)
         return Cheapest(
-            np.array([at if cost else -1 for (at, _), cost in zip(rows, costs, strict=True)], np.int64),
+            np.array([at if cost else -1 for at, cost in zip(picked, costs, strict=True)], np.int64),
             np.array([cost.energy_pj if cost else np.inf for cost in costs]),
             np.array([float(cost.cycles) if cost else np.inf for cost in costs]),
             np.array([cost.utilization if cost else 0.0 for cost in costs]),
             {name: np.array([cost.components[name].energy_pj if cost else np.inf for cost in costs]) for name in names},
         )
 
-    def _attempt(self, case: CostCase, arch: Architecture, mapping: LoopMapping) -> LayerCost | None:
+    def _attempt(self, case: LayerCandidate, mapping: LoopMapping) -> LayerCost | None:
+        densities = dict(self.problem.densities) | dict(case.densities)
+        problem = self.problem.with_densities(densities) if densities else self.problem
         try:
-            return self.simulate(case.problem, arch, mapping, case.ert, case.bits)
+            return self.programs.simulate(problem, self.arch, mapping, case.energy_table, case.bits or None)
         except InfeasibleMappingError:
             return None
 
