@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 from hwloop.backend.protocol import Backend, ShortList
 from hwloop.backend.request import MapRequest, OnOutcome, Outcome
 from hwloop.simulator import LayerCost
-from hwloop.spec.energy_table import EnergyTable
 from hwloop.spec.levels import Architecture
 from hwloop.spec.mapping import Mapping as LoopMapping
 from hwloop.spec.problem import Problem
@@ -34,16 +33,9 @@ class Wrapper:
         """See `Backend.map`."""
         return self.inner.map(requests, on_outcome)
 
-    def simulate(
-        self,
-        problem: Problem,
-        architecture: Architecture,
-        mapping: LoopMapping,
-        table: EnergyTable,
-        bits: Mapping[str, int] | None = None,
-    ) -> LayerCost:
+    def simulate(self, request: MapRequest, mapping: LoopMapping) -> LayerCost:
         """See `Backend.simulate`."""
-        return self.inner.simulate(problem, architecture, mapping, table, bits)
+        return self.inner.simulate(request, mapping)
 
     def short_list(self, problem: Problem, arch: Architecture, mappings: Sequence[LoopMapping]) -> ShortList:
         """See `Backend.short_list`."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from hwloop.backend.pool import answer_all
-from hwloop.backend.protocol import EMBEDDED, Cheapest
+from hwloop.backend.protocol import Cheapest
 from hwloop.backend.request import MapRequest, OnOutcome, Outcome
 from hwloop.errors import InfeasibleMappingError
 from hwloop.mapper.mapper import map_problem
@@ -17,11 +17,11 @@ from hwloop.mapper.version import MODEL_VERSION as MAPPER_VERSION
 from hwloop.simulator import LayerCandidate, LayerCost, LayerNests, simulate
 from hwloop.simulator.version import MODEL_VERSION as SIMULATOR_VERSION
 from hwloop.spec.batch import MappingBatch
-from hwloop.spec.energy_table import EnergyTable
 from hwloop.spec.levels import Architecture
 from hwloop.spec.mapping import Mapping as LoopMapping
 from hwloop.spec.problem import Problem
 
+EMBEDDED = "embedded"
 IDENTITY = f"mapper {MAPPER_VERSION}, simulator {SIMULATOR_VERSION}"
 
 
@@ -41,16 +41,9 @@ class Embedded:
         """The best mapping of each request; see `Backend.map`."""
         return answer_all(map_one, requests, self.workers, on_outcome)
 
-    def simulate(
-        self,
-        problem: Problem,
-        architecture: Architecture,
-        mapping: LoopMapping,
-        table: EnergyTable,
-        bits: Mapping[str, int] | None = None,
-    ) -> LayerCost:
-        """The cost of one layer under one mapping; see `hwloop.simulate`."""
-        return simulate(problem, architecture, mapping, table, bits)
+    def simulate(self, request: MapRequest, mapping: LoopMapping) -> LayerCost:
+        """The cost of a request's layer under one mapping; see `hwloop.simulate`."""
+        return simulate(request.problem, request.arch, mapping, request.ert, request.bits)
 
     def short_list(self, problem: Problem, arch: Architecture, mappings: Sequence[LoopMapping]) -> EmbeddedShortList:
         """Mappings whose nests are analysed once; see `Backend.short_list`."""

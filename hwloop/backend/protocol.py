@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -12,17 +12,9 @@ from numpy.typing import NDArray
 from hwloop.backend.request import MapRequest, OnOutcome, Outcome
 from hwloop.mapper.objective import Objective
 from hwloop.simulator import LayerCandidate, LayerCost
-from hwloop.spec.energy_table import EnergyTable
 from hwloop.spec.levels import Architecture
 from hwloop.spec.mapping import Mapping as LoopMapping
 from hwloop.spec.problem import Problem
-
-EMBEDDED, TIMELOOP, TIMELOOP_MAPPER = "embedded", "timeloop", "timeloop-mapper"
-SIMULATORS = {
-    EMBEDDED: "hwloop's own",
-    TIMELOOP: "the real timeloop-model costs the mappings that hwloop's mapper finds",
-    TIMELOOP_MAPPER: "the real timeloop-mapper finds the mappings, timeloop-model costs them",
-}
 
 
 @dataclass(frozen=True)
@@ -68,7 +60,7 @@ class Backend(Protocol):
 
     @property
     def name(self) -> str:
-        """One of `SIMULATORS`."""
+        """One of `hwloop.backend.find.SIMULATORS`."""
         ...
 
     @property
@@ -92,15 +84,8 @@ class Backend(Protocol):
         """
         ...
 
-    def simulate(
-        self,
-        problem: Problem,
-        architecture: Architecture,
-        mapping: LoopMapping,
-        table: EnergyTable,
-        bits: Mapping[str, int] | None = None,
-    ) -> LayerCost:
-        """The cost of one layer under one mapping, in full; arguments as `hwloop.simulate`.
+    def simulate(self, request: MapRequest, mapping: LoopMapping) -> LayerCost:
+        """The cost of a request's layer under one mapping, in full.
 
         Raises:
             InfeasibleMappingError: the accelerator cannot run the mapping.

@@ -15,8 +15,7 @@ import hwloop
 from hwloop import InfeasibleMappingError, SimulatorError, SpecError
 from hwloop.backend.distinct import Distinct
 from hwloop.backend.embedded import Embedded
-from hwloop.backend.find import find_backend
-from hwloop.backend.protocol import SIMULATORS
+from hwloop.backend.find import SIMULATORS, find_backend
 from hwloop.backend.request import MapperSettings, MapRequest
 from hwloop.backend.timeloop.backend import TimeloopBackend, TimeloopMapperBackend
 from hwloop.backend.timeloop.programs import Timeloop
@@ -62,6 +61,10 @@ class Dearer(Timeloop):
 DEARER = Dearer("timeloop-model", None, "abc")
 
 
+def asked(case: Any) -> MapRequest:
+    return MapRequest(case.problem, case.architecture, case.table, bits=case.bits)
+
+
 def refused(*_: Any) -> Any:
     raise InfeasibleMappingError("too small", "buffer")
 
@@ -80,7 +83,7 @@ def request_of() -> MapRequest:
 
 def test_the_embedded_one_is_hwloop_simulate_and_map_problem(recorded_run: Callable[[str], Any], request_of: MapRequest) -> None:
     case = recorded_run("eyeriss_vgg_4_bits")
-    assert find_backend().simulate(*case.arguments) == hwloop.simulate(*case.arguments)
+    assert find_backend().simulate(asked(case), case.mapping) == hwloop.simulate(*case.arguments)
     [found] = find_backend("embedded", 1).map([request_of])
     assert isinstance(found, MapResult)
     assert found.mapping == hwloop.map_problem(MATMUL, ARCHITECTURE, TABLE, effort="quick").mapping
@@ -92,7 +95,7 @@ def test_timeloop_answers_the_same_calls(recorded_run: Callable[[str], Any], rep
     assert (backend.name, len(backend.programs.version)) == ("timeloop", 12)
     case = recorded_run("eyeriss_vgg_4_bits")
     cost = hwloop.simulate(*case.arguments)
-    assert backend.simulate(*case.arguments).cycles == cost.cycles
+    assert backend.simulate(asked(case), case.mapping).cycles == cost.cycles
     cases = [LayerCandidate(case.table, bits=case.bits)]
     best = backend.short_list(case.problem, case.architecture, [case.mapping]).cheapest(cases)
     assert (best.at.tolist(), best.cycles.tolist()) == ([0], [cost.cycles])
@@ -131,13 +134,13 @@ def test_our_mapping_at_the_outside_cost(request_of: MapRequest) -> None:
 
 def test_their_mapping_at_their_cost(request_of: MapRequest) -> None:
     theirs = hwloop.map_problem(MATMUL, ARCHITECTURE, TABLE, objective="cycles", effort="quick")
-    backend, asked = TimeloopMapperBackend(DEARER, 1), replace(request_of, settings=MapperSettings("energy", "quick"))
-    [found] = backend.map([asked])
+    backend, energy = TimeloopMapperBackend(DEARER, 1), replace(request_of, settings=MapperSettings("energy", "quick"))
+    [found] = backend.map([energy])
     assert isinstance(found, MapResult)
     assert (found.mapping, found.cost, found.value) == (theirs.mapping, theirs.cost, theirs.cost.energy_pj)
-    [mixed] = backend.map([replace(asked, bits={"A": 8})])
+    [mixed] = backend.map([replace(energy, bits={"A": 8})])
     assert isinstance(mixed, MapResult)
-    assert mixed.cost == DEARER.simulate(asked.problem, asked.arch, theirs.mapping, asked.ert, {"A": 8})
+    assert mixed.cost == DEARER.simulate(energy.problem, energy.arch, theirs.mapping, energy.ert, {"A": 8})
 
 
 def test_the_cheapest_of_a_short_list_is_what_single_runs_say(request_of: MapRequest) -> None:
@@ -192,8 +195,7 @@ def test_what_stands_before_a_backend_says_who_answers(request_of: MapRequest, t
             assert isinstance(kept, MapResult)
             assert (kept.mapping, kept.cost) == (plain.mapping, plain.cost)
             assert memo.statistics.misses == 1  # what one simulator said is no answer for the other
-            arguments = (request_of.problem, request_of.arch, plain.mapping, request_of.ert)
-            assert wrapped.simulate(*arguments) == backend.simulate(*arguments)
+            assert wrapped.simulate(request_of, plain.mapping) == backend.simulate(request_of, plain.mapping)
             best = wrapped.short_list(request_of.problem, request_of.arch, [plain.mapping]).cheapest(
                 [LayerCandidate(request_of.ert)]
             )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from time import perf_counter
@@ -11,7 +11,7 @@ import numpy as np
 
 from hwloop.backend.embedded import IDENTITY, Embedded, map_one
 from hwloop.backend.pool import answer_all
-from hwloop.backend.protocol import TIMELOOP, TIMELOOP_MAPPER, Cheapest, ShortList
+from hwloop.backend.protocol import Cheapest, ShortList
 from hwloop.backend.request import MapRequest, OnOutcome, Outcome
 from hwloop.backend.timeloop.programs import Timeloop
 from hwloop.backend.timeloop.version import MODEL_VERSION
@@ -19,10 +19,11 @@ from hwloop.errors import InfeasibleMappingError, SimulatorError
 from hwloop.mapper.objective import Objective, objective_value
 from hwloop.mapper.result import MapResult, find_ceiling, find_padding
 from hwloop.simulator import LayerCandidate, LayerCost
-from hwloop.spec.energy_table import EnergyTable
 from hwloop.spec.levels import Architecture
 from hwloop.spec.mapping import Mapping as LoopMapping
 from hwloop.spec.problem import Problem
+
+TIMELOOP, TIMELOOP_MAPPER = "timeloop", "timeloop-mapper"
 
 
 @dataclass(frozen=True)
@@ -47,16 +48,9 @@ class TimeloopBackend:
         """The best mapping of each request; see `Backend.map`."""
         return answer_all(partial(_with_our_mapping, self.programs), requests, self.workers, on_outcome)
 
-    def simulate(
-        self,
-        problem: Problem,
-        architecture: Architecture,
-        mapping: LoopMapping,
-        table: EnergyTable,
-        bits: Mapping[str, int] | None = None,
-    ) -> LayerCost:
-        """The cost of one layer under one mapping; see `Backend.simulate`."""
-        return self.programs.simulate(problem, architecture, mapping, table, bits)
+    def simulate(self, request: MapRequest, mapping: LoopMapping) -> LayerCost:
+        """The cost of a request's layer under one mapping; see `Backend.simulate`."""
+        return _run(self.programs, request, mapping)
 
     def short_list(self, problem: Problem, arch: Architecture, mappings: Sequence[LoopMapping]) -> TimeloopShortList:
         """Mappings of which the embedded simulator picks one and Timeloop costs it; see `Backend.short_list`."""
@@ -125,7 +119,7 @@ def _with_our_mapping(programs: Timeloop, request: MapRequest) -> Outcome:
     if not isinstance(found, MapResult):
         return found
     try:
-        cost = programs.simulate(request.problem, request.arch, found.mapping, request.ert, request.bits)
+        cost = _run(programs, request, found.mapping)
     except InfeasibleMappingError as refused:
         return refused
     return replace(
@@ -145,7 +139,7 @@ def _with_their_mapping(programs: Timeloop, request: MapRequest) -> Outcome:
     try:
         mapping, cost = programs.map_problem(request.problem, request.arch, request.ert, request.constraints, objective)
         if request.bits:
-            cost = programs.simulate(request.problem, request.arch, mapping, request.ert, request.bits)
+            cost = _run(programs, request, mapping)
     except InfeasibleMappingError as refused:
         return refused
     return MapResult(
@@ -159,6 +153,10 @@ def _with_their_mapping(programs: Timeloop, request: MapRequest) -> Outcome:
         simulated=1,
         seconds=perf_counter() - began,
     )
+
+
+def _run(programs: Timeloop, request: MapRequest, mapping: LoopMapping) -> LayerCost:
+    return programs.simulate(request.problem, request.arch, mapping, request.ert, request.bits)
 
 
 def _value(objective: Objective, cost: LayerCost) -> float:
