@@ -2,7 +2,7 @@
 
 Quickly means that every layer tries a short list of mappings known to be good for its shape: the one found for the reference,
 and those found at a few plans far apart in density and bits (corners). A shape that comes up later, as of a layer with fewer
-channels, gets its short list when it is first met. In full means that the mapper looks anew for every layer.
+channels, gets its short list when it is first met. In full means that the mapper searches again for every layer.
 
 A plan's cost depends on the plan, the reference and the corners alone, never on what was asked before it.
 """
@@ -122,7 +122,7 @@ class CandidateCosts:
     def remap(self, plans: Sequence[Plan], on_outcome: OnOutcome | None = None) -> list[NetworkCost | None]:
         """Every layer of every plan mapped in full, all requests at once; None for a plan with a layer that fits no mapping.
 
-        Where the short list still beats what the mapper found, the short list's cost stands.
+        Where the short list has a cheaper mapping than the mapper found, its cost is taken.
         """
         quick = self.costs(plans)
         applied = [plan.apply(self.workload) for plan in plans]

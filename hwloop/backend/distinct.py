@@ -14,19 +14,19 @@ from hwloop.spec.problem import Problem
 
 
 class Wrapper:
-    """A backend that stands before another one and passes everything on."""
+    """A backend in front of another one, which passes every call on."""
 
     def __init__(self, inner: Backend) -> None:
         self.inner = inner
 
     @property
     def name(self) -> str:
-        """That of the backend behind it."""
+        """The inner backend's."""
         return self.inner.name
 
     @property
     def identity(self) -> str:
-        """That of the backend behind it, which makes the answers."""
+        """The inner backend's, which makes the answers."""
         return self.inner.identity
 
     def map(self, requests: Sequence[MapRequest], on_outcome: OnOutcome | None = None) -> list[Outcome]:
@@ -43,7 +43,7 @@ class Wrapper:
 
 
 class Distinct(Wrapper):
-    """Asks the backend behind it each question once."""
+    """Asks the inner backend each question once."""
 
     def __init__(self, inner: Backend) -> None:
         super().__init__(inner)

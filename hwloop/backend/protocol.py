@@ -1,4 +1,4 @@
-"""The one interface over whoever answers what a layer costs: hwloop's own simulator, the real Timeloop, and what wraps them."""
+"""The interface of everything that says what a layer costs: hwloop's own simulator, the real Timeloop, and their wrappers."""
 
 from __future__ import annotations
 
