@@ -37,7 +37,7 @@ class Check:
         simulated: rows simulated again.
         faults: one sentence each; empty when all is well.
         damaged: keys of the rows that are not what was written.
-        removed: how many of those were taken out.
+        removed: how many of those were removed.
     """
 
     rows: int
