@@ -120,7 +120,7 @@ def _check(found: Check, as_json: bool) -> int:
         removed = f", {found.removed} of them removed" if found.removed else ""
         print(f"{len(found.damaged)} rows damaged{removed}")
         print(
-            f"{found.simulated} rows simulated again: {'no fault found' if not found.faults else f'{len(found.faults)} faults'}"
+            f"{found.simulated} rows simulated again: {'all equal' if not found.faults else f'{len(found.faults)} faults'}"
         )
         for fault in found.faults:
             print(f"  {fault}")
