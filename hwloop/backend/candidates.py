@@ -2,7 +2,7 @@
 
 Quickly means that every layer tries a short list of mappings known to be good for its shape: the one found for the reference,
 and those found at a few plans far apart in density and bits (corners). A shape that comes up later, as of a layer with fewer
-channels, gets its short list when it is first met. In full means that the mapper looks anew for every layer.
+channels, gets its short list when it is first met. In full means that the mapper searches again for every layer.
 
 A plan's cost depends on the plan, the reference and the corners alone, never on what was asked before it.
 """
@@ -10,16 +10,18 @@ A plan's cost depends on the plan, the reference and the corners alone, never on
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from hwloop.backend.network_cost import LayerShare, NetworkCost, mapped_share
-from hwloop.backend.protocol import Backend, CostCase
-from hwloop.backend.request import MapperSettings, MapRequest, OnOutcome, request_for, without_densities
+from hwloop.backend.protocol import Backend, ShortList
+from hwloop.backend.request import MapperSettings, MapRequest, OnOutcome, Outcome, request_for, without_densities
 from hwloop.backend.target import Target
 from hwloop.mapper.objective import One, objective_values
 from hwloop.mapper.result import MapResult
+from hwloop.simulator import LayerCandidate
+from hwloop.spec.density import Density
 from hwloop.spec.mapping import Mapping
 from hwloop.spec.plan import Plan, PlannedLayer
 from hwloop.spec.problem import Problem
@@ -28,21 +30,28 @@ from hwloop.spec.workload import Workload
 Bits = tuple[tuple[str, int], ...]
 
 
-@dataclass(frozen=True)
+Key = tuple[tuple[tuple[str, Density], ...], int | None, int | None]  # densities, weight and activation bits
+
+
+@dataclass(eq=False)
 class _Shape:
-    """What has a short list of its own: a problem without its zeros, and the bits that its mappings are looked for at."""
+    """What has a short list of its own: a problem without its zeros, and the bits that its mappings are looked for at.
+
+    There is one object a shape, so that they are told apart by identity, which is quick.
+    """
 
     problem: Problem
     bits: tuple[Bits, ...]
+    mappings: list[Mapping] | None = None  # None until they were looked for
+    short_list: ShortList | None = None  # the mappings, ready to be costed
+    costs: dict[Key, LayerShare | None] = field(default_factory=dict)  # None where no mapping fits
 
-
-@dataclass(frozen=True)
-class _Case:
-    """What has a cost of its own: equal cases cost the same."""
-
-    shape: _Shape
-    problem: Problem
-    bits: Bits
+    def add(self, outcome: Outcome) -> None:
+        """Puts a mapping on the short list; a request that nothing fits adds none."""
+        self.mappings = self.mappings or []
+        if isinstance(outcome, MapResult) and outcome.mapping not in self.mappings:
+            self.mappings.append(outcome.mapping)
+            self.short_list = None
 
 
 class CandidateCosts:
@@ -57,9 +66,13 @@ class CandidateCosts:
 
     def __init__(self, workload: Workload, target: Target, settings: MapperSettings, backend: Backend) -> None:
         self.workload, self.target, self.settings, self.backend = workload, target, settings, backend
-        self._widths: dict[str, tuple[Bits, ...]] = {}
-        self._short_lists: dict[_Shape, list[Mapping]] = {}
-        self._costs: dict[_Case, LayerShare | None] = {}
+        self._sees_zeros = target.sees_zeros
+        self._forget({})
+
+    def _forget(self, widths: dict[str, tuple[Bits, ...]]) -> None:
+        self._widths = widths
+        self._shapes: dict[tuple[Problem, tuple[Bits, ...]], _Shape] = {}
+        self._met: dict[tuple[str, tuple[int, ...], tuple[int, ...], int], _Shape] = {}
 
     def prepare(self, reference: Plan, corners: Sequence[Plan] = (), on_outcome: OnOutcome | None = None) -> NetworkCost:
         """Maps the reference, then the corners starting from it, and keeps the short lists.
@@ -72,20 +85,17 @@ class CandidateCosts:
         """
         planned = reference.apply(self.workload)
         others = [corner.apply(self.workload) for corner in corners]
-        self._widths = _widths(planned, others)
-        self._short_lists, self._costs = {}, {}
+        self._forget(_widths(planned, others))
         requests = [self._request(layer) for layer in planned]
         shares = []
         for layer, request, outcome in zip(planned, requests, self.backend.map(requests, on_outcome), strict=True):
-            share = mapped_share(request, outcome, self.target)
-            assert share.result is not None
-            self._add(self._shape(layer), share.result.mapping)
-            shares.append(share)
-        asked = [(self._shape(layer), self._request(layer)) for corner in others for layer in corner]
-        outcomes = self.backend.map([request for _, request in asked], on_outcome) if asked else []
-        for (shape, _), outcome in zip(asked, outcomes, strict=True):
-            if isinstance(outcome, MapResult):  # a corner without a mapping adds none
-                self._add(shape, outcome.mapping)
+            shares.append(mapped_share(request, outcome, self.target))
+            self._shape(layer).add(outcome)
+        corner_layers = [layer for corner in others for layer in corner]
+        requests = [self._request(layer) for layer in corner_layers]
+        outcomes = self.backend.map(requests, on_outcome) if requests else []
+        for layer, outcome in zip(corner_layers, outcomes, strict=True):
+            self._shape(layer).add(outcome)
         return NetworkCost(self.workload.name, self.target.name, tuple(shares))
 
     def costs(self, plans: Sequence[Plan]) -> list[NetworkCost | None]:
@@ -94,16 +104,25 @@ class CandidateCosts:
         Returns:
             None for a plan with a layer that fits no mapping.
         """
-        applied = [[(layer, self._case(layer)) for layer in plan.apply(self.workload)] for plan in plans]
-        new = {case: layer for layers in applied for layer, case in layers if case not in self._costs}
+        new: dict[_Shape, dict[Key, PlannedLayer]] = {}
+        asked: list[list[tuple[str, _Shape, Key]]] = []
+        for plan in plans:
+            layers = []
+            for layer in plan.apply(self.workload):
+                shape = self._shape(layer)
+                key = (layer.problem.densities if self._sees_zeros else (), layer.weight_bits, layer.activation_bits)
+                if key not in shape.costs:
+                    new.setdefault(shape, {})[key] = layer
+                layers.append((layer.name, shape, key))
+            asked.append(layers)
         self._make_short_lists(new)
         self._cost(new)
-        return [self._sum((layer.name, self._costs[case]) for layer, case in layers) for layers in applied]
+        return [self._sum((name, shape.costs[key]) for name, shape, key in layers) for layers in asked]
 
     def remap(self, plans: Sequence[Plan], on_outcome: OnOutcome | None = None) -> list[NetworkCost | None]:
         """Every layer of every plan mapped in full, all requests at once; None for a plan with a layer that fits no mapping.
 
-        Where the short list still beats what the mapper found, the short list's cost stands.
+        Where the short list has a cheaper mapping than the mapper found, its cost is taken.
         """
         quick = self.costs(plans)
         applied = [plan.apply(self.workload) for plan in plans]
@@ -124,80 +143,82 @@ class CandidateCosts:
     @property
     def simulated(self) -> int:
         """How many distinct (problem, densities, bits) were costed so far."""
-        return len(self._costs)
+        return sum(len(shape.costs) for shape in self._shapes.values())
 
     def _sum(self, shares: Iterable[tuple[str, LayerShare | None]]) -> NetworkCost | None:
         named = []
-        for name, share in shares:
-            if share is None:
+        for name, s in shares:
+            if s is None:
                 return None
-            named.append(share if share.name == name else LayerShare(**{**vars(share), "name": name}))
+            parts = s.component_energy_pj
+            named.append(LayerShare(name, s.computes, s.energy_pj, s.cycles, s.utilization, parts, s.result))
         return NetworkCost(self.workload.name, self.target.name, tuple(named))
 
     def _shape(self, layer: PlannedLayer) -> _Shape:
-        return _Shape(without_densities(layer.problem), self._widths.get(layer.layer.name, ((),)))
-
-    def _case(self, layer: PlannedLayer) -> _Case:
-        shape = self._shape(layer)
-        problem = layer.problem if self.target.sees_zeros else shape.problem
-        return _Case(shape, problem, tuple(sorted(layer.bits.items())))
+        problem = layer.problem
+        met = (layer.name, problem.bounds, problem.coefficients, id(problem.shape))
+        if met not in self._met:
+            bare, bits = without_densities(problem), self._widths.get(layer.layer.name, ((),))
+            self._met[met] = self._shapes.setdefault((bare, bits), _Shape(bare, bits))
+        return self._met[met]
 
     def _request(self, layer: PlannedLayer) -> MapRequest:
-        known = self._short_lists.get(self._shape(layer), [])
+        known = self._shape(layer).mappings or []
         return request_for(layer, self.target, self.settings, self.workload.name, tuple(known[:1]))
 
-    def _add(self, shape: _Shape, mapping: Mapping) -> None:
-        known = self._short_lists.setdefault(shape, [])
-        if mapping not in known:
-            known.append(mapping)
-
-    def _make_short_lists(self, new: dict[_Case, PlannedLayer]) -> None:
+    def _make_short_lists(self, new: dict[_Shape, dict[Key, PlannedLayer]]) -> None:
         """Maps every shape met for the first time, dense, at the widths of the reference and of the narrowest corner."""
-        shapes = {case.shape: layer for case, layer in new.items() if case.shape not in self._short_lists}
         asked = []
-        for shape, layer in shapes.items():
-            self._short_lists[shape] = []
-            for bits in shape.bits:
-                asked.append((shape, self._dense_request(shape.problem, bits, layer.name)))
+        for shape, cases in new.items():
+            if shape.mappings is None:
+                name = next(iter(cases.values())).name
+                asked += [(shape, self._dense_request(shape.problem, dict(bits), name)) for bits in shape.bits]
         outcomes = self.backend.map([request for _, request in asked]) if asked else []
         for (shape, _), outcome in zip(asked, outcomes, strict=True):
-            if isinstance(outcome, MapResult):
-                self._add(shape, outcome.mapping)
+            shape.add(outcome)
 
-    def _dense_request(self, problem: Problem, bits: Bits, name: str) -> MapRequest:
-        widths = dict(bits)
+    def _dense_request(self, problem: Problem, bits: dict[str, int], name: str) -> MapRequest:
+        target = self.target
         return MapRequest(
-            problem, self.target.arch, self.target.table(widths), self.target.constraints, widths or None, self.settings, (),
-            self.workload.name, name,
-        )  # fmt: skip
+            problem,
+            target.arch,
+            target.table(bits),
+            target.constraints,
+            bits or None,
+            self.settings,
+            (),
+            self.workload.name,
+            name,
+        )
 
-    def _cost(self, new: dict[_Case, PlannedLayer]) -> None:
-        by_shape: dict[_Shape, list[_Case]] = {}
-        for case in new:
-            by_shape.setdefault(case.shape, []).append(case)
-        left: list[_Case] = []
-        for shape, cases in by_shape.items():
-            mappings = self._short_lists[shape]
-            left += self._try(mappings, cases) if mappings else cases
-        outcomes = self.backend.map([self._request(new[case]) for case in left]) if left else []
-        for case, outcome in zip(left, outcomes, strict=True):
-            self._costs[case] = LayerShare.of(new[case].name, outcome) if isinstance(outcome, MapResult) else None
+    def _cost(self, new: dict[_Shape, dict[Key, PlannedLayer]]) -> None:
+        left: list[tuple[_Shape, Key, PlannedLayer]] = []
+        for shape, cases in new.items():
+            unfit = self._try(shape, cases) if shape.mappings else list(cases)
+            left += [(shape, key, cases[key]) for key in unfit]
+        outcomes = self.backend.map([self._request(layer) for _, _, layer in left]) if left else []
+        for (shape, key, layer), outcome in zip(left, outcomes, strict=True):
+            shape.costs[key] = LayerShare.of(layer.name, outcome) if isinstance(outcome, MapResult) else None
 
-    def _try(self, mappings: Sequence[Mapping], cases: Sequence[_Case]) -> list[_Case]:
+    def _try(self, shape: _Shape, cases: dict[Key, PlannedLayer]) -> list[Key]:
         """Costs cases of one shape by its short list; returns those that nothing on it fits."""
-        asked = [CostCase(case.problem, self.target.table(dict(case.bits)), dict(case.bits) or None) for case in cases]
-        best = self.backend.cheapest(mappings, self.target.arch, asked, self.settings.objective)
+        if shape.short_list is None:
+            shape.short_list = self.backend.short_list(shape.problem, self.target.arch, shape.mappings or [])
+        asked = []
+        for (densities, _, _), layer in cases.items():
+            bits = layer.bits
+            asked.append(LayerCandidate(self.target.table(bits), dict(densities), bits))
+        best = shape.short_list.cheapest(asked, self.settings.objective)
         names = list(best.component_energy_pj)
         parts = np.array([best.component_energy_pj[name] for name in names]).reshape(len(names), len(cases)).T.tolist()
-        computes = cases[0].problem.computes
         columns = (best.at, best.energy_pj, best.cycles, best.utilization)
         rows = zip(cases, *(column.tolist() for column in columns), parts, strict=True)
-        left = []
-        for case, at, energy, cycles, used, energies in rows:
+        computes, left = shape.problem.computes, []
+        for key, at, energy, cycles, used, energies in rows:
             if at < 0:
-                left.append(case)
+                left.append(key)
                 continue
-            self._costs[case] = LayerShare("", computes, energy, int(cycles), used, dict(zip(names, energies, strict=True)))
+            shape.costs[key] = LayerShare("", computes, energy, int(cycles), used, dict(zip(names, energies, strict=True)))
         return left
 
     def _rank(self, share: LayerShare) -> tuple[float, float]:

@@ -2,59 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
-from hwloop.backend.protocol import Backend, Cheapest, CostCase
+from hwloop.backend.protocol import Backend, ShortList
 from hwloop.backend.request import MapRequest, OnOutcome, Outcome
-from hwloop.mapper.objective import Objective
 from hwloop.simulator import LayerCost
-from hwloop.spec.energy_table import EnergyTable
 from hwloop.spec.levels import Architecture
 from hwloop.spec.mapping import Mapping as LoopMapping
 from hwloop.spec.problem import Problem
 
 
 class Wrapper:
-    """A backend that stands before another one and passes everything on."""
+    """A backend in front of another one, which passes every call on."""
 
     def __init__(self, inner: Backend) -> None:
         self.inner = inner
 
     @property
     def name(self) -> str:
-        """That of the backend behind it."""
+        """The inner backend's."""
         return self.inner.name
 
     @property
     def identity(self) -> str:
-        """That of the backend behind it, which makes the answers."""
+        """The inner backend's, which makes the answers."""
         return self.inner.identity
 
     def map(self, requests: Sequence[MapRequest], on_outcome: OnOutcome | None = None) -> list[Outcome]:
         """See `Backend.map`."""
         return self.inner.map(requests, on_outcome)
 
-    def simulate(
-        self,
-        problem: Problem,
-        architecture: Architecture,
-        mapping: LoopMapping,
-        table: EnergyTable,
-        bits: Mapping[str, int] | None = None,
-    ) -> LayerCost:
+    def simulate(self, request: MapRequest, mapping: LoopMapping) -> LayerCost:
         """See `Backend.simulate`."""
-        return self.inner.simulate(problem, architecture, mapping, table, bits)
+        return self.inner.simulate(request, mapping)
 
-    def cheapest(
-        self, mappings: Sequence[LoopMapping], arch: Architecture, cases: Sequence[CostCase], objective: Objective = "edp"
-    ) -> Cheapest:
-        """See `Backend.cheapest`."""
-        return self.inner.cheapest(mappings, arch, cases, objective)
+    def short_list(self, problem: Problem, arch: Architecture, mappings: Sequence[LoopMapping]) -> ShortList:
+        """See `Backend.short_list`."""
+        return self.inner.short_list(problem, arch, mappings)
 
 
 class Distinct(Wrapper):
-    """Asks the backend behind it each question once."""
+    """Asks the inner backend each question once."""
 
     def __init__(self, inner: Backend) -> None:
         super().__init__(inner)

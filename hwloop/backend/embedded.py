@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from hwloop.backend.pool import answer_all
-from hwloop.backend.protocol import EMBEDDED, Cheapest, CostCase
+from hwloop.backend.protocol import Cheapest
 from hwloop.backend.request import MapRequest, OnOutcome, Outcome
 from hwloop.errors import InfeasibleMappingError
 from hwloop.mapper.mapper import map_problem
 from hwloop.mapper.objective import Objective, objective_values
 from hwloop.mapper.version import MODEL_VERSION as MAPPER_VERSION
-from hwloop.simulator import BatchCost, LayerCost, simulate, simulate_batch
+from hwloop.simulator import LayerCandidate, LayerCost, LayerNests, simulate
 from hwloop.simulator.version import MODEL_VERSION as SIMULATOR_VERSION
 from hwloop.spec.batch import MappingBatch
-from hwloop.spec.energy_table import EnergyTable
 from hwloop.spec.levels import Architecture
 from hwloop.spec.mapping import Mapping as LoopMapping
 from hwloop.spec.problem import Problem
 
+EMBEDDED = "embedded"
 IDENTITY = f"mapper {MAPPER_VERSION}, simulator {SIMULATOR_VERSION}"
 
 
@@ -41,33 +41,37 @@ class Embedded:
         """The best mapping of each request; see `Backend.map`."""
         return answer_all(map_one, requests, self.workers, on_outcome)
 
-    def simulate(
-        self,
-        problem: Problem,
-        architecture: Architecture,
-        mapping: LoopMapping,
-        table: EnergyTable,
-        bits: Mapping[str, int] | None = None,
-    ) -> LayerCost:
-        """The cost of one layer under one mapping; see `hwloop.simulate`."""
-        return simulate(problem, architecture, mapping, table, bits)
+    def simulate(self, request: MapRequest, mapping: LoopMapping) -> LayerCost:
+        """The cost of a request's layer under one mapping; see `hwloop.simulate`."""
+        return simulate(request.problem, request.arch, mapping, request.ert, request.bits)
 
-    def cheapest(
-        self, mappings: Sequence[LoopMapping], arch: Architecture, cases: Sequence[CostCase], objective: Objective = "edp"
-    ) -> Cheapest:
-        """The best of `mappings` for each case; see `Backend.cheapest`."""
-        problem = cases[0].problem
+    def short_list(self, problem: Problem, arch: Architecture, mappings: Sequence[LoopMapping]) -> EmbeddedShortList:
+        """Mappings whose nests are analysed once; see `Backend.short_list`."""
         batch = MappingBatch.from_mappings(mappings, problem.shape, problem.bounds, arch)
-        found = [best_of(simulate_batch(c.problem, arch, batch, c.ert, bits=c.bits), objective) for c in cases]
-        names = dict.fromkeys(name for _, cost in found for name in cost.component_energy_pj)
-        rows = [max(at, 0) for at, _ in found]
-        picked = [(cost, at) for (_, cost), at in zip(found, rows, strict=True)]
+        return EmbeddedShortList(LayerNests(problem, arch, batch))
+
+
+@dataclass(frozen=True)
+class EmbeddedShortList:
+    """Analysed nests of some mappings of one layer."""
+
+    nests: LayerNests
+
+    def cheapest(self, cases: Sequence[LayerCandidate], objective: Objective = "edp") -> Cheapest:
+        """The best mapping for each case, all cases at once; see `ShortList.cheapest`."""
+        found = self.nests.cost(cases)
+        with np.errstate(invalid="ignore"):
+            value, tie = objective_values(objective, found)
+        value, tie = np.where(found.feasible, value, np.inf), np.where(found.feasible, tie, np.inf)
+        best = np.lexsort((tie, value), axis=1)[:, 0]
+        rows = np.arange(len(cases))
+        fits = found.feasible[rows, best]
         return Cheapest(
-            np.array([at for at, _ in found]),
-            np.array([cost.energy_pj[at] for cost, at in picked]),
-            np.array([cost.cycles[at] if cost.feasible[at] else np.inf for cost, at in picked], np.float64),
-            np.array([cost.utilization[at] for cost, at in picked]),
-            {name: np.array([cost.component_energy_pj[name][at] for cost, at in picked]) for name in names},
+            np.where(fits, best, -1),
+            found.energy_pj[rows, best],
+            np.where(fits, found.cycles[rows, best], np.inf),
+            found.utilization[rows, best],
+            {name: energy[rows, best] for name, energy in found.component_energy_pj.items()},
         )
 
 
@@ -87,13 +91,3 @@ def map_one(request: MapRequest) -> Outcome:
         )
     except InfeasibleMappingError as error:
         return error
-
-
-def best_of(cost: BatchCost, objective: Objective) -> tuple[int, BatchCost]:
-    """The row of least objective, ties by `objective_values`; -1 where none is feasible."""
-    fits = np.flatnonzero(cost.feasible)
-    if not len(fits):
-        return -1, cost
-    with np.errstate(invalid="ignore"):
-        value, tie = objective_values(objective, cost)
-    return int(fits[np.lexsort((tie[fits], value[fits]))[0]]), cost

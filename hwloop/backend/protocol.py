@@ -1,8 +1,8 @@
-"""The one interface over whoever answers what a layer costs: hwloop's own simulator, the real Timeloop, and what wraps them."""
+"""The interface of everything that says what a layer costs: hwloop's own simulator, the real Timeloop, and their wrappers."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -11,33 +11,10 @@ from numpy.typing import NDArray
 
 from hwloop.backend.request import MapRequest, OnOutcome, Outcome
 from hwloop.mapper.objective import Objective
-from hwloop.simulator import LayerCost
-from hwloop.spec.energy_table import EnergyTable
+from hwloop.simulator import LayerCandidate, LayerCost
 from hwloop.spec.levels import Architecture
 from hwloop.spec.mapping import Mapping as LoopMapping
 from hwloop.spec.problem import Problem
-
-EMBEDDED, TIMELOOP, TIMELOOP_MAPPER = "embedded", "timeloop", "timeloop-mapper"
-SIMULATORS = {
-    EMBEDDED: "hwloop's own",
-    TIMELOOP: "the real timeloop-model costs the mappings that hwloop's mapper finds",
-    TIMELOOP_MAPPER: "the real timeloop-mapper finds the mappings, timeloop-model costs them",
-}
-
-
-@dataclass(frozen=True)
-class CostCase:
-    """One layer to be costed under given mappings.
-
-    Attributes:
-        problem: with its densities.
-        ert: the accelerator's energies at these bits.
-        bits: `{data space: bits}`; None for the accelerator's own widths.
-    """
-
-    problem: Problem
-    ert: EnergyTable
-    bits: Mapping[str, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -62,12 +39,28 @@ class Cheapest:
         return len(self.at)
 
 
+class ShortList(Protocol):
+    """Some mappings of one layer's shape, ready to be costed for any densities, bits and energies."""
+
+    def cheapest(self, cases: Sequence[LayerCandidate], objective: Objective = "edp") -> Cheapest:
+        """For each case the mapping that minimises `objective`, and what it costs.
+
+        Args:
+            cases: densities, bits and energies of the layer.
+            objective: as in `hwloop.map_problem`.
+
+        Raises:
+            SimulatorError: an outside program failed.
+        """
+        ...
+
+
 class Backend(Protocol):
     """Says what layers cost. The same request always gets the same answer, however many are asked together."""
 
     @property
     def name(self) -> str:
-        """One of `SIMULATORS`."""
+        """One of `hwloop.backend.find.SIMULATORS`."""
         ...
 
     @property
@@ -91,15 +84,8 @@ class Backend(Protocol):
         """
         ...
 
-    def simulate(
-        self,
-        problem: Problem,
-        architecture: Architecture,
-        mapping: LoopMapping,
-        table: EnergyTable,
-        bits: Mapping[str, int] | None = None,
-    ) -> LayerCost:
-        """The cost of one layer under one mapping, in full; arguments as `hwloop.simulate`.
+    def simulate(self, request: MapRequest, mapping: LoopMapping) -> LayerCost:
+        """The cost of a request's layer under one mapping, in full.
 
         Raises:
             InfeasibleMappingError: the accelerator cannot run the mapping.
@@ -107,18 +93,12 @@ class Backend(Protocol):
         """
         ...
 
-    def cheapest(
-        self, mappings: Sequence[LoopMapping], arch: Architecture, cases: Sequence[CostCase], objective: Objective = "edp"
-    ) -> Cheapest:
-        """For each case the mapping that minimises `objective`, and what it costs.
+    def short_list(self, problem: Problem, arch: Architecture, mappings: Sequence[LoopMapping]) -> ShortList:
+        """Mappings to be costed for many densities, bits and energies.
 
         Args:
-            mappings: of one problem shape and size; at least one.
+            problem: shape and sizes of the layer.
             arch: the accelerator.
-            cases: of that shape and size; densities, bits and energies may differ.
-            objective: as in `hwloop.map_problem`.
-
-        Raises:
-            SimulatorError: an outside program failed.
+            mappings: of that shape and size; at least one.
         """
         ...

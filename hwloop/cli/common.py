@@ -7,7 +7,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from hwloop.backend.protocol import EMBEDDED, SIMULATORS
+from hwloop.backend.embedded import EMBEDDED
+from hwloop.backend.find import SIMULATORS
 from hwloop.errors import SpecError
 from hwloop.files import write_file
 from hwloop.report.progress import Progress, make_progress
@@ -53,7 +54,7 @@ def add_simulator(parser: Any) -> None:
     """`--simulator`."""
     parser.add_argument(
         "--simulator", default=EMBEDDED, choices=tuple(SIMULATORS),
-        help="; ".join(f"{name}: {what}" for name, what in SIMULATORS.items()) + " (default: %(default)s)",
+        help="; ".join(f"{name}: {entry.summary}" for name, entry in SIMULATORS.items()) + " (default: %(default)s)",
     )  # fmt: skip
 
 

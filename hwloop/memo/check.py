@@ -37,7 +37,7 @@ class Check:
         simulated: rows simulated again.
         faults: one sentence each; empty when all is well.
         damaged: keys of the rows that are not what was written.
-        removed: how many of those were taken out.
+        removed: how many of those were removed.
     """
 
     rows: int
@@ -56,7 +56,7 @@ def check(store: Store, sample: int = 50, seed: int = 0, repair: bool = False) -
         store: the table.
         sample: how many rows to simulate, all when there are no more.
         seed: of the draw.
-        repair: take damaged rows out; they are found anew when they are asked for.
+        repair: take damaged rows out; they are computed again when they are asked for.
 
     Raises:
         MemoError: the file cannot be read at all, or not written where it is to be repaired.

@@ -1,8 +1,9 @@
 """The key of a result: SHA-256 over the canonical form of everything that can change it.
 
-Two requests that mean the same have the same key: the order of dict entries, whole numbers written as floats, and names that
-are only for people (of the layer, the accelerator, the constraint set, the source of an energy) do not count. Everything else
-does, and so does who answers: the backend's identity, which names the version of every model that makes its answers.
+Two requests that mean the same have the same key: the order of dict entries, of an energy table's components and of constraints,
+whole numbers written as floats, and names that are only for people do not count. Everything else does: the form is made from the
+fields of the data classes themselves (those that count in a comparison), so that a field added to a spec is in the key from the
+start. So is who answers: the backend's identity, which names the version of every model that makes its answers.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import hashlib
 import json
 from collections.abc import Mapping as MappingABC
 from collections.abc import Sequence
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -18,10 +20,12 @@ from weakref import WeakKeyDictionary
 from hwloop.backend.request import MapRequest
 from hwloop.errors import MemoError, SpecError
 from hwloop.spec.architecture import Architecture
+from hwloop.spec.constraints import Constraints
+from hwloop.spec.density import Density
 from hwloop.spec.energy_table import EnergyTable
-from hwloop.spec.problem import Problem
 
 KEY_VERSION = 2  # raise it when the canonical form changes
+UNORDERED = {EnergyTable: ("components",), Constraints: ("loops", "data_spaces")}  # fields whose order means nothing
 _digests: WeakKeyDictionary[MapRequest, str] = WeakKeyDictionary()
 
 
@@ -42,20 +46,38 @@ def request_key(request: MapRequest, identity: str) -> str:
 
 
 def _form(request: MapRequest) -> dict[str, Any]:
-    settings = request.settings
-    if not isinstance(settings.objective, str):
+    if not isinstance(request.settings.objective, str):
         raise MemoError("objective: a function has no canonical form, so its results cannot be stored; use hwloop.map_problem")
     return {
-        "problem": _problem_form(request.problem),
+        "problem": form_of(request.problem),
         "bits": {name: int(bits) for name, bits in request.bits.items()} if request.bits else None,
         "architecture": digest_of_architecture(request.arch),
         "energy_table": digest_of_energy_table(request.ert),
-        "constraints": None if request.constraints is None else _without_names(request.constraints.to_dict()),
-        "objective": settings.objective,
-        "effort": settings.effort,
-        "seed": int(settings.seed),
-        "start": [mapping.to_list() for mapping in request.start],
+        "constraints": form_of(request.constraints),
+        "settings": form_of(request.settings),
+        "start": form_of(tuple(request.start)),
     }
+
+
+def form_of(value: Any) -> Any:
+    """A spec as plain data: the fields that count when two of its kind are compared.
+
+    Raises:
+        SpecError: a density counts a file that cannot be read.
+    """
+    if isinstance(value, tuple):
+        return [form_of(entry) for entry in value]
+    if not is_dataclass(value) or isinstance(value, type):
+        return value
+    out = {field.name: form_of(getattr(value, field.name)) for field in fields(value) if field.compare}
+    for name in UNORDERED.get(type(value), ()):
+        out[name] = sorted(out[name], key=canonical)
+    for name in ("attributes", "actions"):  # (name, value) pairs
+        if out.get(name) and all(isinstance(pair, list) and len(pair) == 2 for pair in out[name]):
+            out[name] = dict(out[name])
+    if isinstance(value, Density) and value.filename:
+        out["filename"] = _file_digest(value.filename)
+    return out
 
 
 def canonical(value: Any) -> str:
@@ -82,9 +104,7 @@ def digest_of_architecture(arch: Architecture) -> str:
     """SHA-256 of the accelerator without the names that are for people; kept by object, as a search asks for it often."""
     known = _architectures.get(id(arch))
     if known is None or known[0] is not arch:
-        form = _without_names(arch.to_dict())
-        form["kinds"] = [level.kind for level in arch.levels]
-        known = _remember(_architectures, arch, digest(form))
+        known = _remember(_architectures, arch, digest(form_of(arch)))
     return known[1]
 
 
@@ -92,8 +112,7 @@ def digest_of_energy_table(ert: EnergyTable) -> str:
     """SHA-256 of the energies and areas by component, without their sources."""
     known = _energy_tables.get(id(ert))
     if known is None or known[0] is not ert:
-        form = {c.name: {"actions": c.energies_pj, "area_um2": c.area_um2} for c in ert.components}
-        known = _remember(_energy_tables, ert, digest(form))
+        known = _remember(_energy_tables, ert, digest(form_of(ert)))
     return known[1]
 
 
@@ -104,17 +123,6 @@ def _remember(kept: dict[int, tuple[Any, str]], thing: Any, digest_: str) -> tup
     return kept[id(thing)]
 
 
-def _problem_form(problem: Problem) -> dict[str, Any]:
-    """Sizes and coefficients each in a list of their own, as a coefficient may be called like a dimension."""
-    return {
-        "shape": problem.shape.to_dict(),
-        "sizes": list(problem.bounds),
-        "coefficients": list(problem.coefficients),
-        "densities": {name: density.to_dict() for name, density in problem.densities},
-        "counted": [_file_digest(density.filename) for _, density in problem.densities if density.filename],
-    }
-
-
 def _file_digest(filename: str) -> str:
     """What a file of counts says counts, not what it is called."""
     try:
@@ -123,18 +131,6 @@ def _file_digest(filename: str) -> str:
         return hashlib.sha256(Path(filename).read_bytes()).hexdigest()
     except OSError as error:
         raise SpecError("<problem>", "densities", "a readable file of counts", filename, str(error)) from None
-
-
-def _without_names(form: dict[str, Any]) -> dict[str, Any]:
-    """An architecture's or a constraint set's dict less what is only for people."""
-    out = {key: value for key, value in form.items() if key not in ("name", "description")}
-    if "architecture_constraints" in out:
-        out["architecture_constraints"] = _without_names(out["architecture_constraints"])
-    if "architecture" in out:
-        out["architecture"] = [{k: v for k, v in tree.items() if k != "name"} for tree in out["architecture"]["subtree"]]
-    if "targets" in out:
-        out["targets"] = sorted(out["targets"], key=canonical)
-    return out
 
 
 def _plain(value: Any) -> Any:

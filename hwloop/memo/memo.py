@@ -1,4 +1,4 @@
-"""The memo table before a backend: what was answered once is read from disk, what is new is stored as soon as it is there."""
+"""The memo table in front of a backend: known answers are read from disk, new ones are stored as soon as they arrive."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class MemoStatistics:
     Attributes:
         hits: answers that were in the table.
         misses: answers that had to be found.
-        damaged: of them, those whose row could not be trusted and was written anew.
+        damaged: of them, those whose row was damaged and is replaced.
         seconds_saved: what the hits took to find, when they were found.
         seconds_spent: what the misses took.
     """
@@ -62,7 +62,7 @@ class Memo:
         >>> best = memo.map_problem(problem, arch, ert)   # read from the table
         >>> memo.statistics.hits
         1
-        >>> backend = memo.remember(find_backend("timeloop"))   # any backend, with the table before it
+        >>> backend = memo.remember(find_backend("timeloop"))   # any backend, with the table in front
     """
 
     def __init__(self, path: str | Path, read_only: bool = False) -> None:
@@ -80,7 +80,7 @@ class Memo:
         self.store.close()
 
     def remember(self, backend: Backend) -> Remembered:
-        """The same backend with this table before it."""
+        """The same backend with this table in front of it."""
         return Remembered(backend, self)
 
     def map_problem(

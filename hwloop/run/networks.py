@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from hwloop.backend.distinct import Distinct
+from hwloop.backend.embedded import EMBEDDED
 from hwloop.backend.find import find_backend
 from hwloop.backend.network_cost import NetworkCost, mapped_share
 from hwloop.backend.network_cost import map_network as map_on
-from hwloop.backend.protocol import EMBEDDED, Backend
+from hwloop.backend.protocol import Backend
 from hwloop.backend.request import MapperSettings, MapRequest
 from hwloop.backend.target import ArchitectureLike, DataflowLike, Target, make_targets
 from hwloop.errors import InfeasibleMappingError

@@ -7,7 +7,8 @@ from dataclasses import asdict, dataclass, field
 from math import isfinite
 from typing import Any
 
-from hwloop.backend.protocol import EMBEDDED, SIMULATORS
+from hwloop.backend.embedded import EMBEDDED
+from hwloop.backend.find import SIMULATORS
 from hwloop.errors import SpecError
 from hwloop.search.objectives import find_objectives, read_budget
 from hwloop.search.seams import SearchBudget

@@ -8,14 +8,14 @@ from functools import cached_property
 from time import perf_counter
 from typing import Any
 
+from hwloop.backend.embedded import Embedded
 from hwloop.backend.protocol import Backend
+from hwloop.backend.request import MapRequest
 from hwloop.backend.target import Target, make_targets
 from hwloop.errors import InfeasibleMappingError, SimulatorError, SpecError
 from hwloop.mapper.mapper import map_problem
-from hwloop.simulator import LayerCost, simulate
+from hwloop.simulator import LayerCost
 from hwloop.spec.bits import MAX_BITS, operand_bits
-from hwloop.spec.energy_table import EnergyTable
-from hwloop.spec.levels import Architecture
 from hwloop.spec.mapping import Mapping as LoopMapping
 from hwloop.spec.problem import Problem
 from hwloop.validate.compare import compare_costs
@@ -33,19 +33,13 @@ class LiveCase:
 
     Attributes:
         id: accelerator, layer, density and bits, for people.
-        problem: the layer with its densities.
-        architecture: the accelerator.
-        table: its energies at these bits.
+        request: the layer with its densities and bits, the accelerator and its energies.
         mapping: what to cost.
-        bits: bits of a value by data space; None for the accelerator's own.
     """
 
     id: str
-    problem: Problem
-    architecture: Architecture
-    table: EnergyTable
+    request: MapRequest
     mapping: LoopMapping
-    bits: dict[str, int] | None = None
 
 
 @dataclass
@@ -171,7 +165,8 @@ def make_cases(
                 named = {"Weights": density, "Inputs": density} if density < 1 else {}
                 problem = replace(layer.with_densities(named), name=layer.name)
                 case = f"{target.name} {layer.name} density {density:g} bits {width}"
-                cases.append(LiveCase(case, problem, target.arch, target.table(widths), mapping, widths))
+                request = MapRequest(problem, target.arch, target.table(widths), target.constraints, widths)
+                cases.append(LiveCase(case, request, mapping))
     return cases
 
 
@@ -198,12 +193,11 @@ def run_against(
 
 def _ask_both(outside: Backend, case: LiveCase, group: str, report: Report, out: LiveReport) -> None:
     report.cases += 1
-    arguments = (case.problem, case.architecture, case.mapping, case.table, case.bits)
     began = perf_counter()
-    ours, our_refusal = _attempt(lambda: simulate(*arguments))
+    ours, our_refusal = _attempt(lambda: Embedded().simulate(case.request, case.mapping))
     between = perf_counter()
     try:
-        theirs, their_refusal = _attempt(lambda: outside.simulate(*arguments))
+        theirs, their_refusal = _attempt(lambda: outside.simulate(case.request, case.mapping))
     except SimulatorError as error:
         out.unanswered[case.id] = str(error).splitlines()[0]
         return
@@ -223,7 +217,7 @@ def _ask_both(outside: Backend, case: LiveCase, group: str, report: Report, out:
         return
     gap = abs(ours.energy_pj - theirs.energy_pj) / theirs.energy_pj
     out.energy_gap[group] = max(out.energy_gap[group], gap)
-    sparse = any(level.sparse for level in case.architecture.levels)
+    sparse = any(level.sparse for level in case.request.arch.levels)
     report.add(case.id, compare_costs(ours, theirs), SPARSE_SLACK if sparse else DENSE_SLACK)
 
 

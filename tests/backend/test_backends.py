@@ -15,14 +15,14 @@ import hwloop
 from hwloop import InfeasibleMappingError, SimulatorError, SpecError
 from hwloop.backend.distinct import Distinct
 from hwloop.backend.embedded import Embedded
-from hwloop.backend.find import find_backend
-from hwloop.backend.protocol import SIMULATORS, CostCase
+from hwloop.backend.find import SIMULATORS, find_backend
 from hwloop.backend.request import MapperSettings, MapRequest
 from hwloop.backend.timeloop.backend import TimeloopBackend, TimeloopMapperBackend
 from hwloop.backend.timeloop.programs import Timeloop
 from hwloop.mapper.result import MapResult
 from hwloop.memo import Memo
 from hwloop.memo.key import request_key
+from hwloop.simulator import LayerCandidate
 
 ARCHITECTURE = """
 architecture:
@@ -61,6 +61,10 @@ class Dearer(Timeloop):
 DEARER = Dearer("timeloop-model", None, "abc")
 
 
+def asked(case: Any) -> MapRequest:
+    return MapRequest(case.problem, case.architecture, case.table, bits=case.bits)
+
+
 def refused(*_: Any) -> Any:
     raise InfeasibleMappingError("too small", "buffer")
 
@@ -79,7 +83,7 @@ def request_of() -> MapRequest:
 
 def test_the_embedded_one_is_hwloop_simulate_and_map_problem(recorded_run: Callable[[str], Any], request_of: MapRequest) -> None:
     case = recorded_run("eyeriss_vgg_4_bits")
-    assert find_backend().simulate(*case.arguments) == hwloop.simulate(*case.arguments)
+    assert find_backend().simulate(asked(case), case.mapping) == hwloop.simulate(*case.arguments)
     [found] = find_backend("embedded", 1).map([request_of])
     assert isinstance(found, MapResult)
     assert found.mapping == hwloop.map_problem(MATMUL, ARCHITECTURE, TABLE, effort="quick").mapping
@@ -91,9 +95,9 @@ def test_timeloop_answers_the_same_calls(recorded_run: Callable[[str], Any], rep
     assert (backend.name, len(backend.programs.version)) == ("timeloop", 12)
     case = recorded_run("eyeriss_vgg_4_bits")
     cost = hwloop.simulate(*case.arguments)
-    assert backend.simulate(*case.arguments).cycles == cost.cycles
-    cases = [CostCase(case.problem, case.table, case.bits)]
-    best = backend.cheapest([case.mapping], case.architecture, cases)
+    assert backend.simulate(asked(case), case.mapping).cycles == cost.cycles
+    cases = [LayerCandidate(case.table, bits=case.bits)]
+    best = backend.short_list(case.problem, case.architecture, [case.mapping]).cheapest(cases)
     assert (best.at.tolist(), best.cycles.tolist()) == ([0], [cost.cycles])
     assert best.energy_pj == pytest.approx([cost.energy_pj], rel=1e-4)
     assert sum(part[0] for part in best.component_energy_pj.values()) == pytest.approx(best.energy_pj[0])
@@ -130,22 +134,22 @@ def test_our_mapping_at_the_outside_cost(request_of: MapRequest) -> None:
 
 def test_their_mapping_at_their_cost(request_of: MapRequest) -> None:
     theirs = hwloop.map_problem(MATMUL, ARCHITECTURE, TABLE, objective="cycles", effort="quick")
-    backend, asked = TimeloopMapperBackend(DEARER, 1), replace(request_of, settings=MapperSettings("energy", "quick"))
-    [found] = backend.map([asked])
+    backend, energy = TimeloopMapperBackend(DEARER, 1), replace(request_of, settings=MapperSettings("energy", "quick"))
+    [found] = backend.map([energy])
     assert isinstance(found, MapResult)
     assert (found.mapping, found.cost, found.value) == (theirs.mapping, theirs.cost, theirs.cost.energy_pj)
-    [mixed] = backend.map([replace(asked, bits={"A": 8})])
+    [mixed] = backend.map([replace(energy, bits={"A": 8})])
     assert isinstance(mixed, MapResult)
-    assert mixed.cost == DEARER.simulate(asked.problem, asked.arch, theirs.mapping, asked.ert, {"A": 8})
+    assert mixed.cost == DEARER.simulate(energy.problem, energy.arch, theirs.mapping, energy.ert, {"A": 8})
 
 
 def test_the_cheapest_of_a_short_list_is_what_single_runs_say(request_of: MapRequest) -> None:
     problem, arch, table = request_of.problem, request_of.arch, request_of.ert
     mappings = [hwloop.map_problem(problem, arch, table, objective=o, effort="quick").mapping for o in ("energy", "cycles")]
     mappings.append(hwloop.map_problem(problem, arch, table, objective=lambda c: -c.energy_pj, effort="quick").mapping)
-    wide = [CostCase(problem, table, bits) for bits in (None, {"A": 4, "B": 4}, {"A": 16, "B": 64})]
+    wide = [LayerCandidate(table, bits=bits) for bits in ({}, {"A": 4, "B": 4}, {"A": 16, "B": 64})]
     for objective in ("energy", "cycles", "edp"):
-        best = Embedded().cheapest(mappings, arch, wide, objective)
+        best = Embedded().short_list(problem, arch, mappings).cheapest(wide, objective)
         assert len(best) == 3
         for i, case in enumerate(wide):
             values = []
@@ -174,7 +178,7 @@ def test_what_timeloop_refuses_fits_nothing(request_of: MapRequest, monkeypatch:
     monkeypatch.setattr(Dearer, "simulate", refused)
     backend = TimeloopBackend(DEARER, 1)
     mapping = hwloop.map_problem(MATMUL, ARCHITECTURE, TABLE, effort="quick").mapping
-    best = backend.cheapest([mapping], request_of.arch, [CostCase(request_of.problem, request_of.ert)])
+    best = backend.short_list(request_of.problem, request_of.arch, [mapping]).cheapest([LayerCandidate(request_of.ert)])
     assert (best.at.tolist(), best.energy_pj.tolist(), best.cycles.tolist()) == ([-1], [np.inf], [np.inf])
     [outcome] = backend.map([request_of])
     assert isinstance(outcome, InfeasibleMappingError)
@@ -191,10 +195,11 @@ def test_what_stands_before_a_backend_says_who_answers(request_of: MapRequest, t
             assert isinstance(kept, MapResult)
             assert (kept.mapping, kept.cost) == (plain.mapping, plain.cost)
             assert memo.statistics.misses == 1  # what one simulator said is no answer for the other
-            arguments = (request_of.problem, request_of.arch, plain.mapping, request_of.ert)
-            assert wrapped.simulate(*arguments) == backend.simulate(*arguments)
-            case = [CostCase(request_of.problem, request_of.ert)]
-            assert wrapped.cheapest([plain.mapping], request_of.arch, case).energy_pj == pytest.approx([plain.cost.energy_pj])
+            assert wrapped.simulate(request_of, plain.mapping) == backend.simulate(request_of, plain.mapping)
+            best = wrapped.short_list(request_of.problem, request_of.arch, [plain.mapping]).cheapest(
+                [LayerCandidate(request_of.ert)]
+            )
+            assert best.energy_pj == pytest.approx([plain.cost.energy_pj])
 
 
 def test_the_key_names_the_outside_program(request_of: MapRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

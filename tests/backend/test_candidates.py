@@ -10,16 +10,17 @@ import pytest
 
 from hwloop.backend.candidates import CandidateCosts
 from hwloop.backend.embedded import map_one
-from hwloop.backend.protocol import Cheapest, CostCase
+from hwloop.backend.protocol import Cheapest, ShortList
 from hwloop.backend.request import MapperSettings, MapRequest, OnOutcome, Outcome
 from hwloop.backend.target import Target, make_targets
 from hwloop.errors import InfeasibleMappingError
 from hwloop.mapper.objective import Objective
 from hwloop.mapper.result import MapResult
-from hwloop.simulator import simulate
+from hwloop.simulator import LayerCandidate, simulate
 from hwloop.spec.levels import Architecture
 from hwloop.spec.mapping import Mapping
 from hwloop.spec.plan import Plan, make_plan
+from hwloop.spec.problem import Problem
 
 from .conftest import Asked, small_network
 
@@ -38,9 +39,12 @@ class NoRoom(Asked):
         pairs = zip(requests, found, strict=True)
         return [o if (r.bits or {}).get("Weights") == self.fits else InfeasibleMappingError("no room", "glb") for r, o in pairs]
 
-    def cheapest(
-        self, mappings: Sequence[Mapping], arch: Architecture, cases: Sequence[CostCase], objective: Objective = "edp"
-    ) -> Cheapest:
+    def short_list(self, problem: Problem, arch: Architecture, mappings: Sequence[Mapping]) -> ShortList:
+        return NoneFits()
+
+
+class NoneFits:
+    def cheapest(self, cases: Sequence[LayerCandidate], objective: Objective = "edp") -> Cheapest:
         infinite, none = np.full(len(cases), np.inf), np.full(len(cases), -1)
         return Cheapest(none, infinite, infinite, infinite, {})
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-import hwloop
 from hwloop import InfeasibleMappingError, SimulatorError, SpecError
 from hwloop.backend.embedded import Embedded
+from hwloop.backend.request import MapRequest
 from hwloop.backend.target import Target
 from hwloop.simulator import LayerCost
 from hwloop.validate.against import LiveCase, LiveSettings, make_cases, run_against, verify_live
@@ -23,12 +23,12 @@ class Wrong(Embedded):
         super().__init__(1)
         object.__setattr__(self, "change", change)
 
-    def simulate(self, *arguments: Any) -> LayerCost:
-        return self.change(super().simulate(*arguments))  # type: ignore[attr-defined,no-any-return]
+    def simulate(self, request: MapRequest, mapping: Any) -> LayerCost:
+        return self.change(super().simulate(request, mapping))  # type: ignore[attr-defined,no-any-return]
 
 
 def live(case: Any, name: str = "case") -> LiveCase:
-    return LiveCase(name, case.problem, case.architecture, case.table, case.mapping, case.bits)
+    return LiveCase(name, MapRequest(case.problem, case.architecture, case.table, bits=case.bits), case.mapping)
 
 
 def test_the_same_simulator_agrees(recorded: Any) -> None:
@@ -82,10 +82,10 @@ def test_cases_are_every_layer_density_and_width(recorded_run: Callable[[str], A
     assert len(cases) == 8
     assert asked == [("one", 8), ("one", 4), ("two", 8), ("two", 4)]
     assert cases[1].id == "acc one density 0.5 bits 8"
-    assert cases[1].problem.density("Weights").density == 0.5
-    assert cases[0].problem.densities == ()
-    assert cases[2].bits == {"Weights": 4, "Inputs": 4}
-    assert hwloop.simulate(*(getattr(cases[0], n) for n in ("problem", "architecture", "mapping", "table", "bits"))).computes
+    assert cases[1].request.problem.density("Weights").density == 0.5
+    assert cases[0].request.problem.densities == ()
+    assert cases[2].request.bits == {"Weights": 4, "Inputs": 4}
+    assert Embedded().simulate(cases[0].request, cases[0].mapping).computes
 
 
 def test_the_whole_check_is_one_call() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from time import perf_counter
@@ -11,18 +11,19 @@ import numpy as np
 
 from hwloop.backend.embedded import IDENTITY, Embedded, map_one
 from hwloop.backend.pool import answer_all
-from hwloop.backend.protocol import TIMELOOP, TIMELOOP_MAPPER, Cheapest, CostCase
+from hwloop.backend.protocol import Cheapest, ShortList
 from hwloop.backend.request import MapRequest, OnOutcome, Outcome
 from hwloop.backend.timeloop.programs import Timeloop
 from hwloop.backend.timeloop.version import MODEL_VERSION
 from hwloop.errors import InfeasibleMappingError, SimulatorError
 from hwloop.mapper.objective import Objective, objective_value
 from hwloop.mapper.result import MapResult, find_ceiling, find_padding
-from hwloop.simulator import LayerCost
-from hwloop.spec.energy_table import EnergyTable
+from hwloop.simulator import LayerCandidate, LayerCost
 from hwloop.spec.levels import Architecture
 from hwloop.spec.mapping import Mapping as LoopMapping
 from hwloop.spec.problem import Problem
+
+TIMELOOP, TIMELOOP_MAPPER = "timeloop", "timeloop-mapper"
 
 
 @dataclass(frozen=True)
@@ -47,36 +48,43 @@ class TimeloopBackend:
         """The best mapping of each request; see `Backend.map`."""
         return answer_all(partial(_with_our_mapping, self.programs), requests, self.workers, on_outcome)
 
-    def simulate(
-        self,
-        problem: Problem,
-        architecture: Architecture,
-        mapping: LoopMapping,
-        table: EnergyTable,
-        bits: Mapping[str, int] | None = None,
-    ) -> LayerCost:
-        """The cost of one layer under one mapping; see `Backend.simulate`."""
-        return self.programs.simulate(problem, architecture, mapping, table, bits)
+    def simulate(self, request: MapRequest, mapping: LoopMapping) -> LayerCost:
+        """The cost of a request's layer under one mapping; see `Backend.simulate`."""
+        return _run(self.programs, request, mapping)
 
-    def cheapest(
-        self, mappings: Sequence[LoopMapping], arch: Architecture, cases: Sequence[CostCase], objective: Objective = "edp"
-    ) -> Cheapest:
-        """The embedded simulator picks each case's mapping, Timeloop costs that one; see `Backend.cheapest`."""
-        picked = Embedded(1).cheapest(mappings, arch, cases, objective)
-        rows = list(zip(picked.at.tolist(), cases, strict=True))
-        costs = [None if at < 0 else self._attempt(case, arch, mappings[at]) for at, case in rows]
+    def short_list(self, problem: Problem, arch: Architecture, mappings: Sequence[LoopMapping]) -> TimeloopShortList:
+        """Mappings of which the embedded simulator picks one and Timeloop costs it; see `Backend.short_list`."""
+        return TimeloopShortList(self.programs, problem, arch, tuple(mappings), Embedded().short_list(problem, arch, mappings))
+
+
+@dataclass(frozen=True)
+class TimeloopShortList:
+    """Some mappings of one layer: the embedded simulator picks each case's, Timeloop says what it costs."""
+
+    programs: Timeloop
+    problem: Problem
+    arch: Architecture
+    mappings: tuple[LoopMapping, ...]
+    picker: ShortList
+
+    def cheapest(self, cases: Sequence[LayerCandidate], objective: Objective = "edp") -> Cheapest:
+        """One run of Timeloop a case; see `ShortList.cheapest`."""
+        picked = self.picker.cheapest(cases, objective).at.tolist()
+        costs = [None if at < 0 else self._attempt(case, self.mappings[at]) for at, case in zip(picked, cases, strict=True)]
         names = dict.fromkeys(name for cost in costs if cost for name in cost.components)
         return Cheapest(
-            np.array([at if cost else -1 for (at, _), cost in zip(rows, costs, strict=True)], np.int64),
+            np.array([at if cost else -1 for at, cost in zip(picked, costs, strict=True)], np.int64),
             np.array([cost.energy_pj if cost else np.inf for cost in costs]),
             np.array([float(cost.cycles) if cost else np.inf for cost in costs]),
             np.array([cost.utilization if cost else 0.0 for cost in costs]),
             {name: np.array([cost.components[name].energy_pj if cost else np.inf for cost in costs]) for name in names},
         )
 
-    def _attempt(self, case: CostCase, arch: Architecture, mapping: LoopMapping) -> LayerCost | None:
+    def _attempt(self, case: LayerCandidate, mapping: LoopMapping) -> LayerCost | None:
+        densities = dict(self.problem.densities) | dict(case.densities)
+        problem = self.problem.with_densities(densities) if densities else self.problem
         try:
-            return self.simulate(case.problem, arch, mapping, case.ert, case.bits)
+            return self.programs.simulate(problem, self.arch, mapping, case.energy_table, case.bits or None)
         except InfeasibleMappingError:
             return None
 
@@ -111,7 +119,7 @@ def _with_our_mapping(programs: Timeloop, request: MapRequest) -> Outcome:
     if not isinstance(found, MapResult):
         return found
     try:
-        cost = programs.simulate(request.problem, request.arch, found.mapping, request.ert, request.bits)
+        cost = _run(programs, request, found.mapping)
     except InfeasibleMappingError as refused:
         return refused
     return replace(
@@ -131,7 +139,7 @@ def _with_their_mapping(programs: Timeloop, request: MapRequest) -> Outcome:
     try:
         mapping, cost = programs.map_problem(request.problem, request.arch, request.ert, request.constraints, objective)
         if request.bits:
-            cost = programs.simulate(request.problem, request.arch, mapping, request.ert, request.bits)
+            cost = _run(programs, request, mapping)
     except InfeasibleMappingError as refused:
         return refused
     return MapResult(
@@ -145,6 +153,10 @@ def _with_their_mapping(programs: Timeloop, request: MapRequest) -> Outcome:
         simulated=1,
         seconds=perf_counter() - began,
     )
+
+
+def _run(programs: Timeloop, request: MapRequest, mapping: LoopMapping) -> LayerCost:
+    return programs.simulate(request.problem, request.arch, mapping, request.ert, request.bits)
 
 
 def _value(objective: Objective, cost: LayerCost) -> float:
