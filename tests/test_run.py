@@ -200,7 +200,7 @@ def test_a_model_whose_code_changed_is_trained_and_evaluated_anew(place: Path, t
     assert resume(place, tmp_path / "run", settings, "hw_changing_model:Small").fronts == first.fronts
     Path("hw_changing_model.py").write_text(MODEL.replace("relu", "tanh") + "# a line more, so that Python reads it again\n")
     del sys.modules["hw_changing_model"]
-    with pytest.raises(DataError, match=r"stand on has changed .*model\.workload"):
+    with pytest.raises(DataError, match=r"stand on has changed \(trained: .*library"):
         resume(place, tmp_path / "run", settings, "hw_changing_model:Small")
     del sys.modules["hw_changing_model"]
 

@@ -23,8 +23,8 @@ from hwloop.network.finetune import EpochEvent, TrainConfig
 from hwloop.network.identity import model_identity
 from hwloop.network.library import Library
 from hwloop.network.library import versions as torch_versions
-from hwloop.network.prepare import Trained, seeded_model, trained_model, use_threads
-from hwloop.network.registry import Registry, register
+from hwloop.network.prepare import Trained, registry_of, seeded_model, trained_model, use_threads
+from hwloop.network.registry import Registry
 from hwloop.network.scoring import validation_score
 from hwloop.network.splits import DataSplits
 from hwloop.network.zoo import load_weights
@@ -193,7 +193,7 @@ def _trained(
     if not named and not (hasattr(model, "state_dict") and hasattr(model, "modules")):
         raise DataError(f"model: expected a name or a torch module, found {type(model).__name__}")
     start = seeded_model(model, splits, settings.seed) if named else copy.deepcopy(model).eval()
-    registry = register(start, splits.example_input, name)
+    registry = registry_of(start, splits, name)
     for parameter, reason in registry.left_out:
         progress.say(f"{name}: {parameter} is not compressed: {reason}")
     use_threads(registry.workload)
