@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from torch import nn
 
 from hwloop.errors import DataError, InfeasibleMappingError, SpecError
 from hwloop.mapper import map_problem
@@ -357,3 +359,87 @@ def test_dataflows_that_fit_nothing_are_left_out_with_the_reason() -> None:
     assert list(found.left_out) == ["full"]
     with pytest.raises(InfeasibleMappingError, match="small layer conv0 on flexible under flexible full"):
         compare_dataflows(small_network(), "flexible", [impossible], effort="quick", workers=1)
+
+
+class Own(nn.Module):
+    """A network of a user's own: a convolution, weights that a function reads, and a linear layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.weight, self.last = nn.Conv2d(1, 4, 3), nn.Parameter(torch.randn(16, 144) / 12), nn.Linear(16, 10)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        features = torch.relu(self.conv(images)).flatten(1)
+        return self.last(torch.relu(nn.functional.linear(features, self.weight)))
+
+
+def own_data() -> tuple[Any, Any, Any]:
+    """Images whose class is where they are bright, in three parts."""
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.arange(300) % 10
+    images = torch.rand(300, 1, 8, 8, generator=generator)
+    images[torch.arange(300), 0, labels // 5, labels % 5] += 3
+    cut = (slice(0, 200), slice(200, 250), slice(250, 300))
+    train, validation, test = ((images[part], labels[part]) for part in cut)
+    return train, validation, test
+
+
+SMALL = replace(SETTINGS, method_options={"population": 6, "generations": 2}, library_epochs=2)
+
+
+def test_a_network_and_data_of_ones_own(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    own = Own()
+    before = {name: value.clone() for name, value in own.state_dict().items()}
+    arguments: dict[str, Any] = {"library_dir": tmp_path / "library", "run_dir": tmp_path / "run", "workers": 1}
+    result = compress(own, own_data(), "flexible", "row_stationary", SMALL, **arguments)
+    [front] = result.fronts
+    assert [layer.name for layer in result.workload.layers] == ["conv", "linear", "last"]
+    assert set(front.members[0].weight_bits) == {"conv", "linear", "last"}, "every weight is in the plan"
+    assert result.trained == "weights as given"
+    assert all(member.test_accuracy is not None for member in front.members)
+    assert all(torch.equal(value, before[name]) for name, value in own.state_dict().items()), "the caller's network is left alone"
+    assert compress(own, own_data(), "flexible", "row_stationary", SMALL, resume=True, **arguments).fronts == result.fronts
+    with torch.no_grad():
+        own.last.bias.add_(1)
+    with pytest.raises(DataError, match=r"stand on has changed \(trained: "):
+        compress(own, own_data(), "flexible", "row_stationary", SMALL, resume=True, **arguments)
+
+
+def test_a_function_scores_in_place_of_labels(tmp_path: Path) -> None:
+    train, validation, _ = own_data()
+    seen: list[float] = []
+
+    def score(model: Any) -> float:
+        images, labels = validation
+        seen.append(float((model(images).argmax(1) == labels).float().mean()))
+        return seen[-1]
+
+    torch.manual_seed(0)
+    result = compress(
+        Own(), train, "flexible", "row_stationary", SMALL, evaluate=score, library_dir=tmp_path / "library", workers=1
+    )
+    [front] = result.fronts
+    assert front.reference.metrics["accuracy"] in seen
+    assert front.reference.test_accuracy is None
+    assert any("your function's" in note and "no test set" in note for note in result.notes)
+
+
+def test_what_is_no_model_and_no_place_for_a_library_are_named() -> None:
+    with pytest.raises(DataError, match="model: expected a name or a torch module, found int"):
+        compress(3, own_data(), library_dir="nowhere")
+    with pytest.raises(SpecError, match="library_dir: expected a folder for the pruned models"):
+        compress("lenet5", "digits")
+
+
+def test_four_workers_find_the_front_that_one_finds(whole, place: Path) -> None:
+    result = compress("lenet5", "digits", "flexible", FLOWS[0], SETTINGS, library_dir=place / "library", workers=4)
+    assert result.fronts[0].members == whole.fronts[0].members
+
+
+def test_a_budget_of_evaluations_and_of_images_stops_the_search(whole, place: Path) -> None:
+    for change, most in (({"evaluations": 5}, 5), ({"images": 7 * 60}, 7)):
+        settings = replace(SETTINGS, **change)
+        result = compress("lenet5", "digits", "flexible", FLOWS[0], settings, library_dir=place / "library", workers=1)
+        assert len(result.fronts[0].cloud) == most
+        assert result.fronts[0].images == 60 * most
