@@ -83,7 +83,9 @@ def add_parser(commands: Subparsers) -> None:
     search.add_argument("--train-images", type=int, metavar="N", help="use this many training images, validation included")
     search.add_argument("--seed", type=int, default=0, help="(default: %(default)s)")
     library = parser.add_argument_group("library of pruned models")
-    library.add_argument("--library", metavar="DIR", help="where it lies, or will (default: OUT/library); shared between runs")
+    library.add_argument(
+        "--library", metavar="DIR", help="its folder, made when missing; runs can share it (default: OUT/library)"
+    )
     library.add_argument("--pruning", metavar="P,P,...", help="pruning amounts, e.g. 0.3,0.5,0.9 or 0.05:0.95:0.05")
     library.add_argument(
         "--library-mode", default=default.library_mode, choices=("trajectory", "gradual"), help="(default: %(default)s)"
@@ -98,7 +100,9 @@ def add_parser(commands: Subparsers) -> None:
         "--epochs", type=int, default=default.epochs, help="of training without --weights (default: %(default)s)"
     )
     parser.add_argument("--out", required=True, metavar="DIR", help="folder of the run")
-    parser.add_argument("--resume", action="store_true", help="go on with the run in OUT; it ends as if it had never stopped")
+    parser.add_argument(
+        "--resume", action="store_true", help="continue the run in OUT; its result is that of a run that was never stopped"
+    )
     add_memo(parser)
     add_output(parser)
 
@@ -136,7 +140,7 @@ def interrupted(args: argparse.Namespace) -> str:
     """What Ctrl-C leaves."""
     return (
         f"trained and pruned models, mapper results and every evaluation so far are kept in {args.out}; "
-        "the same command with --resume goes on and ends with the same front"
+        "the same command with --resume continues it, to the same front"
     )
 
 

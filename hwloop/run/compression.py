@@ -88,8 +88,8 @@ def compress(
         arch: an accelerator, or several: a name, a file, an `Architecture`.
         dataflows: constraints to compare on it: names, files, `Constraints`; None is what the accelerator itself allows.
         settings: everything else; `Settings()` when None.
-        library_dir: where the trained model and the pruned models lie, or will; shared by any number of runs. `library` in
-            `run_dir` when None.
+        library_dir: folder of the trained and pruned models, made when missing; any number of runs can share it.
+            `library` in `run_dir` when None.
         evaluate: `function(model) -> score`, best from 0 to 1, in place of accuracy on labels; or a pair of them, of which the
             second is asked once, for the report.
         data_root: folder of the data, by name.
@@ -98,7 +98,7 @@ def compress(
         image_size: images are resized to it.
         run_dir: folder of this run: config, versions, every evaluation, the fronts, the plot; nothing is written when None.
         memo: the memo table's file; no table when None.
-        resume: go on with the run in `run_dir`.
+        resume: continue the run in `run_dir`.
         workers: processes of the mapper, one a core when None.
         progress: where to show how far it is; nowhere when None.
 

@@ -25,7 +25,7 @@ MAPPER_OBJECTIVES = ("edp", "energy", "cycles")
 
 @dataclass(frozen=True)
 class Settings:
-    """Everything a run's result depends on beside the model, the data and the targets.
+    """Everything a run's result depends on besides the model, the data and the targets.
 
     Attributes:
         objectives: what is traded off: accuracy, energy, latency, edp, size, flops.

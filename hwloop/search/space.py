@@ -32,7 +32,7 @@ class Choices:
     Attributes:
         workload: the network; its `channels` say what can be removed together.
         layers: names of the layers that may be changed.
-        pruning: pruning amounts that networks lie ready for (the library's), rising; `base_name` gives a plan's base.
+        pruning: pruning amounts of the networks in the library, rising; `base_name` gives a plan's base.
         weight_bits: (least, most) bits per weight.
         activation_bits: (least, most) bits per activation when they are searched too, one number when they are fixed, None when
             activations are not quantised.
@@ -132,7 +132,7 @@ class Space(Protocol):
 
 
 def check_row(row: Sequence[int] | Genes, lower: Genes, upper: Genes) -> Genes:
-    """`row` as an array, when it lies in the space.
+    """`row` as an array, if it is in the space.
 
     Raises:
         ValueError: a length or value out of the space.
@@ -166,5 +166,5 @@ def check_space(name: str, options: Mapping[str, Any] | None = None) -> None:
 
 
 def space_identity(space: Space) -> dict[str, Any]:
-    """What a space's rows depend on beside its choices, as plain data."""
+    """Name and options of a space as plain data."""
     return {"name": space.name, "options": plain_options(space, ("choices",))}
