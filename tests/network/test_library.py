@@ -241,7 +241,7 @@ def test_fraction_steps_are_the_papers():
 @pytest.mark.parametrize(
     "options, message",
     [
-        ({"fractions": (1.0,)}, "library.fractions: expected numbers from 0 to below 1, found 1.0"),
+        ({"fractions": (1.0,)}, "library.fractions: expected a fraction from 0 to below 1, found 1.0"),
         ({"mode": "fast"}, "library.mode: expected gradual or trajectory"),
         ({"fractions": (0.3,), "block": 4}, r"multiples of 1/4 \(the block\), found 0.3"),
         ({"steps": 0}, "steps: expected a whole number"),
