@@ -13,7 +13,7 @@ from pathlib import Path
 from torch import nn
 
 from hwloop.errors import DataError, SpecError
-from hwloop.network.finetune import EpochEvent, TrainConfig, train
+from hwloop.network.finetune import EpochEvent, TrainConfig, check_trainable, train
 from hwloop.network.identity import digest_of, workload_digest
 from hwloop.network.library import DIGITS, Library, Member, MemberInfo, add_member, read_index, versions
 from hwloop.network.locks import locked
@@ -122,6 +122,7 @@ def build_library(
         0.8
     """
     config = config or LibraryConfig()
+    check_trainable(splits, config.training)
     check_finite(model.state_dict(), name or type(model).__name__)
     registry = registry or registry_of(model, splits, name or None)
     registry.select(config.exclude)

@@ -95,7 +95,7 @@ def _checked_labels(labels: Tensor | None, count: int, where: str) -> Tensor | N
             f"own data: labels of the {where} part must be class numbers from 0, one an example ({count}), "
             f"found {labels.dtype} {tuple(labels.shape)}; for anything else give inputs alone and evaluate="
         )
-    return labels.to(torch.int64)
+    return labels.cpu().to(torch.int64)
 
 
 def check_alike(parts: Sequence[tuple[str, Split]]) -> None:
