@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -166,13 +165,3 @@ def call_score(function: Score, model: nn.Module) -> float:
     if not math.isfinite(number):
         raise DataError(f"evaluate({type(model).__name__}) gave {value!r}; it must give a finite number, the higher the better")
     return number
-
-
-def source_of(function: Any) -> str:
-    """What tells a function or class from another: its name and, where Python finds it, its source text."""
-    try:
-        text = inspect.getsource(function)
-    except (OSError, TypeError):
-        text = ""
-    name = f"{getattr(function, '__module__', '')}.{getattr(function, '__qualname__', type(function).__qualname__)}"
-    return f"{name}\n{text}"
