@@ -16,7 +16,7 @@ from hwloop.errors import DataError
 from hwloop.files import write_file
 from hwloop.network.batches import to_device
 from hwloop.network.finetune import EpochEvent, TrainConfig, train
-from hwloop.network.identity import digest_of
+from hwloop.network.identity import digest_of, model_identity
 from hwloop.network.layers import device_of
 from hwloop.network.library import versions
 from hwloop.network.registry import Registry, register
@@ -130,7 +130,8 @@ def trained_model(
     if weights is not None:
         load_weights(model, weights)
         return Trained(model, f"weights of {Path(weights).name}", validation_score(model, splits))
-    recipe = [name, splits.image_shape, len(splits.classes), asdict(training), splits.fingerprint, versions()]
+    identity = model_identity(model, workload_of(model, splits, name))  # a user's own model file may have changed
+    recipe = [name, identity, splits.image_shape, len(splits.classes), asdict(training), splits.fingerprint, versions()]
     digest = digest_of(recipe)[:16]
     place = None if folder is None else Path(folder) / f"trained-{digest}.json"
     if place is not None and place.exists():

@@ -8,11 +8,14 @@ Levels are `architecture.storage`, outermost first; data spaces and dimensions a
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+
+import numpy as np
 
 from hwloop.simulator.numeric import Number
 
 TEMPORAL, SPATIAL_X, SPATIAL_Y = 0, 1, 2
+_COUNTS = ("size", "partition_size", "reads", "fills", "updates", "temporal_reductions")
 
 
 @dataclass(slots=True)
@@ -106,3 +109,24 @@ class Nest:
     def computes(self) -> Number:
         """Multiply-accumulates of the dense problem."""
         return self.compute_accesses * self.compute_instances
+
+    def widened(self) -> Nest:
+        """One mapping's nest as a batch of one: every number an array `(1,)`; counts beyond 63 bits become doubles."""
+        tiles = [
+            [
+                replace(
+                    tile,
+                    extents=tuple(_array(extent) for extent in tile.extents),
+                    **{name: _array(getattr(tile, name)) for name in _COUNTS},
+                )
+                for tile in row
+            ]
+            for row in self.tiles
+        ]
+        lists = {name: [_array(x) for x in getattr(self, name)] for name in ("instances", "x_expansion", "y_expansion")}
+        numbers = ("compute_instances", "compute_x", "compute_y", "compute_accesses", "temporal_iterations")
+        return replace(self, tiles=tiles, **lists, **{name: _array(getattr(self, name)) for name in numbers})
+
+
+def _array(x: Number) -> Number:
+    return np.array([float(x) if isinstance(x, int) and abs(x) >= 2**63 else x])

@@ -39,3 +39,9 @@ def check_bit_range(ends: Any, field: str, least: int = MIN_BITS, most: int = MA
     if low > high:
         raise SpecError("<arguments>", field, "the least bits first, then the most", tuple(ends))
     return low, high
+
+
+def operand_bits(weight_bits: int | None = None, activation_bits: int | None = None) -> dict[str, int]:
+    """`{data space: bits}` of a layer's two operands, as `hwloop.simulate` takes it; None keeps the accelerator's width."""
+    pairs = (("Weights", weight_bits), ("Inputs", activation_bits))
+    return {name: bits for name, bits in pairs if bits is not None}

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from hwloop.errors import SpecError
+from hwloop.spec.bits import operand_bits
 from hwloop.spec.density import Density
 from hwloop.spec.layer_plan import LayerPlan
 from hwloop.spec.problem import Problem, conv2d_shape
@@ -36,8 +37,7 @@ class PlannedLayer:
     @property
     def bits(self) -> dict[str, int]:
         """`{data space: bits}` as `hwloop.simulate` takes it."""
-        pairs = (("Weights", self.weight_bits), ("Inputs", self.activation_bits))
-        return {name: bits for name, bits in pairs if bits is not None}
+        return operand_bits(self.weight_bits, self.activation_bits)
 
 
 def planned_layers(workload: Workload, share_of: Callable[[str], LayerPlan]) -> Iterator[PlannedLayer]:

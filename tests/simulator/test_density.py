@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from hwloop import InfeasibleMappingError
 from hwloop.simulator.banded import Banded
-from hwloop.simulator.density import FixedStructured, Hypergeometric, none_drawn
+from hwloop.simulator.density import FixedStructured
+from hwloop.simulator.hypergeometric import Hypergeometric, none_drawn
 
 
 def test_hypergeometric_against_all_layouts() -> None:
