@@ -13,8 +13,8 @@ from pathlib import Path
 from torch import nn
 
 from hwloop.errors import DataError, SpecError
-from hwloop.network.finetune import EpochEvent, TrainConfig, train
-from hwloop.network.identity import digest_of, workload_digest
+from hwloop.network.finetune import EpochEvent, TrainConfig, check_trainable, train
+from hwloop.network.identity import code_digest, digest_of, workload_digest
 from hwloop.network.library import DIGITS, Library, Member, MemberInfo, add_member, read_index, versions
 from hwloop.network.locks import locked
 from hwloop.network.prepare import registry_of
@@ -122,6 +122,7 @@ def build_library(
         0.8
     """
     config = config or LibraryConfig()
+    check_trainable(splits, config.training)
     check_finite(model.state_dict(), name or type(model).__name__)
     registry = registry or registry_of(model, splits, name or None)
     registry.select(config.exclude)
@@ -174,6 +175,7 @@ def _there(
         "data": splits.name,
         "data_sha256": splits.fingerprint,
         "network_sha256": workload_digest(registry.workload),
+        "code_sha256": code_digest(model),
     }
     start = weights_digest(model.state_dict())
     path = list(fractions) if config.mode == "trajectory" else None  # members of a trajectory depend on those before

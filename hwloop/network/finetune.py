@@ -118,8 +118,7 @@ def train(
     Raises:
         DataError: there are no labels, the loss is not finite, or the model's scores do not fit the classes.
     """
-    if config.epochs and splits.train.labels is None:
-        raise DataError(f"{splits.name}: training needs labels; without them ask for 0 epochs of training and retraining")
+    check_trainable(splits, config)
     device = device_of(model)
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # 1.4 to 1.7 times as fast for ResNet, MobileNet
     masks = masks.to(device) if masks is not None else None
@@ -169,6 +168,16 @@ def train(
                 on_event(events[-1])
     model.eval().to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     return tuple(events)
+
+
+def check_trainable(splits: DataSplits, config: TrainConfig) -> None:
+    """Refuses to train without labels.
+
+    Raises:
+        DataError: there are none, and epochs are asked for.
+    """
+    if config.epochs and splits.train.labels is None:
+        raise DataError(f"{splits.name}: training needs labels; without them ask for 0 epochs of training and retraining")
 
 
 def learning_rate(config: TrainConfig, done: float) -> float:

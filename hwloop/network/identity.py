@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import nn
 
-from hwloop.network.parts import source_of
+from hwloop.network.code import code_of
 from hwloop.network.weights_file import weights_digest
 from hwloop.spec.workload import Workload
 
@@ -23,18 +23,24 @@ def model_identity(model: nn.Module, workload: Workload) -> dict[str, str]:
         workload: what it was traced to.
 
     Returns:
-        `class`: its name; `weights`, `workload`: SHA-256 of each; `source`: SHA-256 over the source text, as far as Python finds
-        it, of the classes it is made of but for those of torch and torchvision. What these call in turn is not looked at.
+        `class`: its name; `weights`, `workload`: SHA-256 of each; `code`: see `code_digest`.
     """
-    kinds = {type(module) for module in model.modules()}
-    own = sorted(source_of(kind) for kind in kinds if kind.__module__.partition(".")[0] not in _LIBRARIES)
     kind = type(model)
     return {
         "class": f"{kind.__module__}.{kind.__qualname__}",
         "weights": weights_digest(model.state_dict()),
         "workload": workload_digest(workload),
-        "source": digest_of(own),
+        "code": code_digest(model),
     }
+
+
+def code_digest(model: nn.Module) -> str:
+    """SHA-256 over the code, as far as Python finds it, of the classes a network is made of.
+
+    Those of torch and torchvision are left out. Comments do not count, and what the classes call in turn is not looked at.
+    """
+    kinds = {type(module) for module in model.modules()}
+    return digest_of(sorted(code_of(kind) for kind in kinds if kind.__module__.partition(".")[0] not in _LIBRARIES))
 
 
 def workload_digest(workload: Workload) -> str:

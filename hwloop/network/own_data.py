@@ -28,7 +28,8 @@ def make_splits(
     A part is a DataLoader, a map-style Dataset (its items `(inputs, label)`, `(input, ..., label)` or a dict with the key
     `labels`), a pair `(inputs, labels)` of tensors or arrays, or inputs alone where `evaluate` scores. Inputs are what the
     network takes: a tensor, a tuple of positional arguments, or a dict of keyword arguments, the batch first in each tensor.
-    Nothing is normalised or augmented: a Dataset's own transforms do that. Labels are class numbers from 0.
+    Nothing is normalised or augmented: a Dataset's own transforms do that. What they draw at random they should
+    draw from torch, or else the answers of a run do not repeat. Labels are class numbers from 0.
 
     With `evaluate`, its number stands wherever accuracy stands (what the search maximises, budgets, tables), so it is best a
     fraction from 0 to 1. A single function is all that scores: nothing is left for an independent test. Of a pair, the first

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -95,7 +94,7 @@ def _checked_labels(labels: Tensor | None, count: int, where: str) -> Tensor | N
             f"own data: labels of the {where} part must be class numbers from 0, one an example ({count}), "
             f"found {labels.dtype} {tuple(labels.shape)}; for anything else give inputs alone and evaluate="
         )
-    return labels.to(torch.int64)
+    return labels.cpu().to(torch.int64)
 
 
 def check_alike(parts: Sequence[tuple[str, Split]]) -> None:
@@ -166,13 +165,3 @@ def call_score(function: Score, model: nn.Module) -> float:
     if not math.isfinite(number):
         raise DataError(f"evaluate({type(model).__name__}) gave {value!r}; it must give a finite number, the higher the better")
     return number
-
-
-def source_of(function: Any) -> str:
-    """What tells a function or class from another: its name and, where Python finds it, its source text."""
-    try:
-        text = inspect.getsource(function)
-    except (OSError, TypeError):
-        text = ""
-    name = f"{getattr(function, '__module__', '')}.{getattr(function, '__qualname__', type(function).__qualname__)}"
-    return f"{name}\n{text}"

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from hwloop.errors import DataError
 from hwloop.network.batches import Inputs
-from hwloop.network.parts import Score, source_of
+from hwloop.network.code import code_of
+from hwloop.network.parts import Score
 from hwloop.network.samples import Augmentation, Split
 
 
@@ -87,12 +88,12 @@ class DataSplits:
     def fingerprint(self) -> str:
         """SHA-256 over the training and validation examples, labels, augmentation and scoring function.
 
-        It is what a trained model and its scores depend on. Of a scoring function it knows the name and the source text, not
+        It is what a trained model and its scores depend on. Of a scoring function it knows the name and the code, not
         the data that the function holds.
         """
         digest = hashlib.sha256(repr(self.augmentation).encode())
         for function in (self.evaluate, self.evaluate_test):
-            digest.update(("" if function is None else source_of(function)).encode())
+            digest.update(("" if function is None else code_of(function)).encode())
         for split in (self.train, self.validation):
             split.update(digest)
         return digest.hexdigest()

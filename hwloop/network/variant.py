@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from math import prod
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +21,7 @@ from hwloop.network.registry import Registry, WeightEntry
 from hwloop.network.treatment import Sparsity, Treatment, origin
 from hwloop.spec.pruning import BlockPattern
 
+_KEPT_COUNTS = 2**16
 DENSITY_DIGITS = 4  # a measured density is no more exact than this
 WeightCache = ByteCache[tuple[str, str, Sparsity, int], Tensor]  # (network, weight tensor, density or pattern, bits or 0)
 
@@ -47,7 +49,7 @@ class Variant:
         self._state: Mapping[str, Tensor] = {}
         self._base: str | None = None
         self._changed: list[WeightEntry] = []
-        self._densities: dict[tuple[str, str], float] = {}
+        self._counts: ByteCache[tuple[str, str, Sparsity], int] = ByteCache(_KEPT_COUNTS, lambda _: 1)
 
     @property
     def size_bytes(self) -> int:
@@ -86,13 +88,13 @@ class Variant:
     def sparsity(self, entry: WeightEntry, treatment: Treatment) -> Sparsity:
         """What is still to be pruned of a weight tensor: 1.0 where it has no more weights than the plan asks for."""
         wanted = treatment.density_of.get(origin(entry.layers[0]), 1.0)
-        if isinstance(wanted, BlockPattern) or (wanted < 1.0 and wanted < round(self._density(entry), DENSITY_DIGITS)):
+        if isinstance(wanted, BlockPattern) or wanted == 1.0:
             return wanted
-        return 1.0
+        return wanted if wanted < round(self._count(entry, 1.0) / prod(entry.shape), DENSITY_DIGITS) else 1.0
 
     def nonzeros(self, entry: WeightEntry, treatment: Treatment) -> int:
         """How many weights a treatment leaves of a tensor, before rounding them makes more zeros."""
-        return int(self._weight(entry, self.sparsity(entry, treatment), 0).count_nonzero())
+        return self._count(entry, self.sparsity(entry, treatment))
 
     @contextmanager
     def lent(self, treatment: Treatment, calibration: Calibration | None, quantised: bool = True) -> Iterator[nn.Module]:
@@ -147,14 +149,11 @@ class Variant:
             copied.get_parameter(name).requires_grad_(True)
         return copied.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload,no-any-return]
 
-    def _density(self, entry: WeightEntry) -> float:
-        """Fraction of a weight tensor of the loaded network that is not zero, by exact count."""
+    def _count(self, entry: WeightEntry, sparsity: Sparsity) -> int:
+        """How many weights of a tensor of the loaded network are not zero once it is pruned."""
         assert self._base is not None
-        key = self._base, entry.name
-        if key not in self._densities:
-            weight = self._weight(entry, 1.0, 0)
-            self._densities[key] = int(weight.count_nonzero()) / weight.numel()
-        return self._densities[key]
+        key = self._base, entry.name, sparsity
+        return self._counts.get(key, lambda: int(self._weight(entry, sparsity, 0).count_nonzero()))
 
     def _weight(self, entry: WeightEntry, sparsity: Sparsity, bits: int) -> Tensor:
         """A weight tensor of the loaded network, pruned, and quantised unless `bits` is 0."""

@@ -18,6 +18,7 @@ from hwloop.network.build import LibraryConfig, MemberEvent, build_library, frac
 from hwloop.network.data import DataSplits, load_data
 from hwloop.network.finetune import TrainConfig
 from hwloop.network.library import Library, open_library
+from hwloop.network.own_data import make_splits
 from hwloop.network.prune import densities
 from hwloop.network.registry import register
 from hwloop.network.scoring import accuracy
@@ -241,7 +242,7 @@ def test_fraction_steps_are_the_papers():
 @pytest.mark.parametrize(
     "options, message",
     [
-        ({"fractions": (1.0,)}, "library.fractions: expected numbers from 0 to below 1, found 1.0"),
+        ({"fractions": (1.0,)}, "library.fractions: expected a fraction from 0 to below 1, found 1.0"),
         ({"mode": "fast"}, "library.mode: expected gradual or trajectory"),
         ({"fractions": (0.3,), "block": 4}, r"multiples of 1/4 \(the block\), found 0.3"),
         ({"steps": 0}, "steps: expected a whole number"),
@@ -346,3 +347,12 @@ def test_builders_at_once_make_each_member_once_and_lose_none(splits: DataSplits
         config = replace(QUICK, training=replace(QUICK.training, seed=seed))
         again = build_library(net(), splits, tmp_path / "library", config)
         assert_same(again, build_library(net(), splits, tmp_path / f"alone{seed}", config))
+
+
+def test_without_labels_a_library_is_pruned_and_not_retrained(splits: DataSplits, tmp_path: Path):
+    own = make_splits(splits.train.tensors()[0], evaluate=lambda model: float((model[4].weight != 0).float().mean()))
+    with pytest.raises(DataError, match=r"training needs labels; without them ask for 0 epochs"):
+        build_library(net(), own, tmp_path, QUICK)
+    assert not list(tmp_path.iterdir())
+    library = build_library(net(), own, tmp_path, replace(QUICK, training=TrainConfig(epochs=0)))
+    assert [info.validation_accuracy for info in library.infos] == pytest.approx([1.0, 0.5, 0.2, 0.1])

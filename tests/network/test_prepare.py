@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from hwloop.errors import DataError
+from hwloop.network.code import code_of
 from hwloop.network.finetune import TrainConfig
 from hwloop.network.identity import model_identity
 from hwloop.network.own_data import make_splits
@@ -47,12 +48,12 @@ def test_an_identity_follows_weights_code_and_workload():
     changed.layer.weight.data[0, 0] += 1
     differ = {
         "weights": identity(changed),
-        "source": identity(Shifted()),
+        "code": identity(Shifted()),
         "workload": identity(nn.Sequential(Scaled(), nn.Softmax(1))),
     }
     for name, other in differ.items():
         assert other[name] != first[name]
-    assert identity(changed)["source"] == first["source"]
+    assert identity(changed)["code"] == first["code"]
     assert first["class"].endswith("test_prepare.Scaled")
 
 
@@ -72,3 +73,31 @@ def test_a_checkpoint_with_nan_is_refused_with_the_layers_name(tmp_path: Path):
 def test_a_model_by_name_needs_images():
     with pytest.raises(DataError, match="own data: its examples are not images"):
         trained_model("lenet5", splits(), None, TrainConfig(epochs=0))
+
+
+def test_comments_and_docstrings_are_no_part_of_the_code():
+    def one(x: int) -> int:
+        """Says this."""
+        return x + 1  # and that
+
+    first = code_of(one)
+
+    def one(x: int) -> int:
+        """Says another thing."""
+
+        return x + 1
+
+    assert code_of(one) == first
+
+    def one(x: int) -> int:
+        return x + 2
+
+    assert code_of(one) != first
+    assert code_of(len) == "builtins.len"
+    assert "x: x * 3" in code_of(lambda x: x * 3)
+
+
+def test_a_network_without_source_has_an_identity_too():
+    space: dict = {"nn": nn}
+    exec("class Typed(nn.Linear):\n    pass\n", space)
+    assert len(identity(space["Typed"](4, 3))["code"]) == 64
