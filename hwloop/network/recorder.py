@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._pytree import tree_leaves
 from torch.utils.weak import WeakTensorKeyDictionary
@@ -137,7 +138,14 @@ class Recorder(MultiplyDispatch):
         channels: where the channels go.
     """
 
-    def __init__(self, model: nn.Module, observe: Observer | None = None) -> None:
+    def __init__(self, model: nn.Module, instead: Mapping[str, Tensor] | None = None, observe: Observer | None = None) -> None:
+        """Makes ready for a run.
+
+        Args:
+            model: what will run.
+            instead: tensors to run it with in place of its parameters and buffers, by name.
+            observe: called with the operands of each layer.
+        """
         super().__init__()  # type: ignore[no-untyped-call]
         self.found: list[Found] = []
         self.calls: list[Call] = []
@@ -146,12 +154,13 @@ class Recorder(MultiplyDispatch):
         self.entered: Counter[str] = Counter()
         self.read_by: dict[str, str] = {}
         self._model, self._observe = model, observe
-        self._parameters = dict(model.named_parameters())
+        self._instead = instead
+        tensors: dict[str, Tensor] = {**dict(model.named_parameters()), **dict(model.named_buffers())} | dict(instead or {})
+        self._parameters = {name: tensors[name] for name, _ in model.named_parameters()}
         self._origins: Any = WeakTensorKeyDictionary()
         self._written: dict[StorageWeakRef, _Origin] = {}  # storages that were written in place, for views of them
         self._stack: list[str] = []
         self._fused: set[frozenset[int]] = set()  # layers whose results come in one tensor
-        tensors: dict[str, Tensor] = {**self._parameters, **dict(model.named_buffers())}
         for name, tensor in tensors.items():
             self._origins[tensor] = _Origin(constants=frozenset((name,)), viewed=name)
         self.channels = Follower(lambda tensor: self._origin(tensor).viewed, tensors)
@@ -193,7 +202,10 @@ class Recorder(MultiplyDispatch):
         hooks = [hook for name, module in self._model.named_modules() for hook in self._follow(name, module)]
         try:
             with torch.no_grad(), self:
-                result = self._model(*args, **kwargs)
+                if self._instead is None:
+                    result = self._model(*args, **kwargs)
+                else:
+                    result = functional_call(self._model, dict(self._instead), args, kwargs)
             self.channels.end([result])
             return result
         finally:

@@ -7,7 +7,7 @@ values. One that depends on the values in its tensors is run for real.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from torch import Tensor, nn
@@ -40,19 +40,32 @@ def record(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], titl
         DataError: it cannot run on these arguments.
     """
     with _quiet(model):
-        recorder = Recorder(model)
+        on_meta = _each_tensor(lambda tensor: tensor.to("meta"), args, kwargs)
         if any(tensor.is_meta for tensor in model.parameters()):
-            _run(recorder, *_each_tensor(lambda tensor: tensor.to("meta"), args, kwargs), title)
-            return recorder
-        fake = FakeTensorMode(allow_non_fake_inputs=True)
-        try:
-            faked_args, faked_kwargs = _each_tensor(fake.from_tensor, args, kwargs)
-            with fake:
-                recorder.run(faked_args, faked_kwargs)
-        except Exception:  # whatever a model may raise on tensors without values; the run below says whether it is at fault
             recorder = Recorder(model)
-            _run(recorder, args, kwargs, title)
+            _run(recorder, *on_meta, title)
+            return recorder
+        with suppress(
+            Exception
+        ):  # whatever a model may raise on tensors without values; the last run says whether it is at fault
+            recorder = Recorder(model, {name: tensor.to("meta") for name, tensor in _tensors(model)})
+            recorder.run(*on_meta)
+            return recorder
+        with suppress(Exception):  # those that make tensors of their own, on the CPU
+            fake = FakeTensorMode(allow_non_fake_inputs=True)
+            recorder = Recorder(model)
+            faked = _each_tensor(fake.from_tensor, args, kwargs)
+            with fake:
+                recorder.run(*faked)
+            return recorder
+        recorder = Recorder(model)
+        _run(recorder, args, kwargs, title)
         return recorder
+
+
+def _tensors(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    yield from model.named_parameters()
+    yield from model.named_buffers()
 
 
 def observe(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], title: str, observer: Observer) -> Recorder:
@@ -61,7 +74,7 @@ def observe(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], tit
     Raises:
         DataError: it cannot run on these arguments.
     """
-    recorder = Recorder(model, observer)
+    recorder = Recorder(model, observe=observer)
     with _quiet(model):
         _run(recorder, args, kwargs, title)
     return recorder

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from hwloop.errors import DataError, SpecError
+from hwloop.network.groups import Companion, find_couplings
 from hwloop.network.layouts import Layout
 from hwloop.network.recorder import Call, Found, Recorder
 from hwloop.network.recording import arguments, describe, record, unwrapped
@@ -107,6 +108,7 @@ class Registry:
         left_out: (parameter, reason) of the weights that cannot be compressed.
         calls: every convolution and matrix product, in execution order.
         hooked: module path by layer, for layers whose module runs once and does nothing else with its input.
+        companions: what is no layer's weights, but has channels that may be removed.
     """
 
     workload: Workload
@@ -114,6 +116,7 @@ class Registry:
     left_out: tuple[tuple[str, str], ...] = ()
     calls: tuple[Call, ...] = field(default=(), repr=False)
     hooked: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    companions: tuple[Companion, ...] = field(default=(), repr=False)
 
     @cached_property
     def by_name(self) -> dict[str, WeightEntry]:
@@ -207,10 +210,11 @@ def _registry(recorder: Recorder, model: nn.Module, title: str) -> Registry:
         if parameter.dim() > 1 and key not in layouts and key not in left_out:
             left_out[key] = _unused(key, recorder)
     free = tuple(sorted(recorder.free_operations.items()))
-    workload = Workload(title, recorder.layers(weights), tuple(shapes), tuple(recorder.unmapped), free)
-    return Registry(
-        workload, tuple(entries), tuple(left_out.items()), tuple(recorder.calls), tuple(_hooked(recorder, model, names))
-    )
+    layers = recorder.layers(weights)
+    couplings = find_couplings(recorder.channels, layers)
+    workload = Workload(title, layers, tuple(shapes), tuple(recorder.unmapped), free, couplings.groups)
+    hooked = tuple(_hooked(recorder, model, names))
+    return Registry(workload, tuple(entries), tuple(left_out.items()), tuple(recorder.calls), hooked, couplings.companions)
 
 
 def _computed(layer: Found) -> str:
