@@ -191,7 +191,7 @@ class LayerNests:
             for group in self._groups:
                 if self._sparse is not None and group.bounds not in contexts:
                     contexts[group.bounds] = with_densities(self._sparse, compiled, given, group.bounds)
-                _cost_group(compiled, contexts.get(group.bounds), group, np.ix_(chosen, group.rows), out)
+                _cost_group(compiled, contexts.get(group.bounds), group, np.ix_(np.array(chosen), group.rows), out)
         return out
 
     def _densities(self, candidate: LayerCandidate) -> dict[str, Density]:
@@ -231,7 +231,7 @@ class LayerNests:
             good = covers(self.compiled, factors) if len(perfect) else np.zeros(0, np.bool_)
             perfect = perfect[good]
             if len(perfect):
-                order = np.ascontiguousarray(batch.order[perfect].transpose(1, 2, 0))
+                order = np.ascontiguousarray(batch.order[perfect].transpose(1, 2, 0), np.int64)
                 spatial = (
                     None if batch.spatial_order is None else np.ascontiguousarray(batch.spatial_order[perfect].transpose(1, 2, 0))
                 )

@@ -62,9 +62,9 @@ def _rows(level: CompiledLevel, s: int, words: Number) -> Number:
 def evaluate(compiled: Compiled, nest: Nest, activity: Activity) -> Cost:
     """Cost of a mapping that fits."""
     compute = activity.compute
-    compute_cycles = nest.temporal_iterations if nest.imperfect else ceil(
-        as_float(compute.computes + compute.gated) / compute.instances
-    )  # fmt: skip
+    done = ceil(as_float(compute.computes + compute.gated) / compute.instances)
+    # a layer whose every operation is skipped still takes a cycle; the real program divides by 0 there
+    compute_cycles = nest.temporal_iterations if nest.imperfect else maximum(done, 1)
     cycles = compute_cycles
     level_cycles: list[Number] = []
     for index, level in enumerate(compiled.levels):
