@@ -20,7 +20,7 @@ def check(mapping: Mapping, problem: Problem, architecture: Architecture, constr
         architecture: the accelerator with its own constraints.
         constraints: more of them, in place of the accelerator's on the same level and kind.
     """
-    architecture = architecture.with_constraints(constraints)
+    architecture = architecture.with_constraints(constraints).for_problem(problem)
     found = _products(mapping, problem)
     for i, level in enumerate(architecture.storage):
         for kind in ("temporal", "spatial"):

@@ -161,6 +161,7 @@ def compile_simulation(
         SpecError: bits of a data space that is not there, or below 1.
         EnergyTableError: a component or an action that the table lacks.
     """
+    architecture = architecture.for_problem(problem)
     spaces = tuple(_compile_space(problem, name) for name in (d.name for d in problem.shape.data_spaces))
     for name, width in (bits or {}).items():
         if name not in {s.name for s in spaces}:

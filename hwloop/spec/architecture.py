@@ -7,26 +7,35 @@ node with a fan-out becomes a level `inter_<node>_spatial` that stores nothing. 
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from hwloop.spec.document import Fields, read_document
+from hwloop.spec.document import Fields
 from hwloop.spec.levels import Architecture, Level
 from hwloop.spec.nodes import read_nodes
+from hwloop.spec.source import read_spec
 from hwloop.spec.tree import read_tree
 
 __all__ = ["Architecture", "Level", "load_architecture"]
 
 
-def load_architecture(source: Any) -> Architecture:
-    """Reads an accelerator from a file, YAML text or a dict, in either form.
+def load_architecture(
+    source: Any, variables: Mapping[str, Any] | None = None, include: Iterable[str | Path] = ()
+) -> Architecture:
+    """Reads an accelerator from a file, several files (a list of paths), YAML text or a dict, in either form.
+
+    Args:
+        source: see `hwloop.spec.source.read_spec`.
+        variables: values for a Jinja2 template.
+        include: folders besides the file's own that a template may take files from.
 
     Raises:
         SpecError: with the file and the dotted field.
     """
     if isinstance(source, Architecture):
         return source
-    document, name = read_document(source)
+    document, name = read_spec(source, variables, include)
     top = Fields(document, name, "")
     fields = top.sub("architecture", required=True)
     assert fields is not None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
@@ -9,7 +11,7 @@ from typing import Any, TypeVar
 
 import yaml
 
-from hwloop.errors import SpecError
+from hwloop.errors import SpecError, SpecWarning
 
 T = TypeVar("T")
 TAG = "__tag__"  # where a YAML tag such as `!Container` is kept in the dict it marks
@@ -20,15 +22,17 @@ class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[mi
 
 
 def _construct_mapping(loader: Any, node: yaml.MappingNode) -> dict[Any, Any]:
-    loader.flatten_mapping(node)
     seen: set[Any] = set()
     for key_node, _ in node.value:
+        if key_node.tag == "tag:yaml.org,2002:merge":
+            continue
         key = loader.construct_object(key_node, deep=True)
         if isinstance(key, (dict, list)):
             raise yaml.constructor.ConstructorError(None, None, "a key must be a plain word", key_node.start_mark)
         if key in seen:
             raise yaml.constructor.ConstructorError(None, None, f"duplicate key {key!r}", key_node.start_mark)
         seen.add(key)
+    loader.flatten_mapping(node)
     return {loader.construct_object(k, deep=True): loader.construct_object(v, deep=True) for k, v in node.value}
 
 
@@ -40,6 +44,17 @@ def _construct_tagged(loader: Any, suffix: str, node: yaml.Node) -> Any:
     return {TAG: suffix}
 
 
+# Numbers as YAML 1.2 and the Timeloop programs have them: 1e-9 is one, 1:1 is text.
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in pairs if tag not in ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")]
+    for first, pairs in _Loader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver("tag:yaml.org,2002:int", re.compile(r"[-+]?(0|[1-9][0-9_]*|0x[0-9a-fA-F]+)$"), list("-+0123456789"))
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"[-+]?((\.[0-9]+|[0-9][0-9_]*(\.[0-9]*)?)([eE][-+]?[0-9]+)?|\.(inf|Inf|INF))$|\.(nan|NaN|NAN)$"),
+    list("-+0123456789."),
+)
 _Loader.add_constructor("tag:yaml.org,2002:map", _construct_mapping)
 _Loader.add_multi_constructor("!", _construct_tagged)
 
@@ -89,9 +104,18 @@ def read_document(source: Any) -> tuple[Any, str]:
             text = Path(source).read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise SpecError(name, "(file)", "a readable YAML file", str(error), "check the path") from None
+    return parse_yaml(text, name), name
+
+
+def parse_yaml(text: str, name: str) -> Any:
+    """Plain data from YAML text.
+
+    Raises:
+        SpecError: it is not YAML, or has one key twice.
+    """
     try:
-        return yaml.load(text, Loader=_Loader), name
-    except yaml.YAMLError as error:
+        return yaml.load(text, Loader=_Loader)
+    except (yaml.YAMLError, ValueError) as error:
         raise SpecError(name, "(file)", "valid YAML", str(error).replace("\n", " "), "check the line it names") from None
 
 
@@ -133,6 +157,15 @@ class Fields:
         """The `SpecError` for the field `name`; the caller raises it. Of a missing field the hint is what stands misspelt."""
         hint = (self._near(name) if found is None else "") or hint
         return SpecError(self.source, self.where(name), expected, found, hint)
+
+    def warn(self, name: str, message: str) -> None:
+        """Says in one line (`SpecWarning`) what becomes of the field `name`."""
+        warnings.warn(f"{self.source}: {self.where(name)}: {message}", SpecWarning, stacklevel=2)
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing is left to be taken."""
+        return not self._left
 
     def __contains__(self, name: str) -> bool:
         return name in self._left

@@ -6,10 +6,12 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from hwloop.errors import EnergyTableError, SpecError
-from hwloop.spec.document import Fields, read_document, to_yaml
+from hwloop.spec.document import Fields, to_yaml
+from hwloop.spec.source import read_spec
 
 
 @dataclass(frozen=True)
@@ -22,12 +24,15 @@ class ComponentEnergy:
             actions per operation, `leak` per instance and cycle.
         area_um2: area of one instance, None when unknown.
         source: estimator, version and options that made the numbers; for people and for the record.
+        by_argument: (action, ((argument, value), ...), energy [pJ]) where an action has several entries that differ in their
+            arguments; `actions` then holds the dearest.
     """
 
     name: str
     actions: tuple[tuple[str, float], ...]
     area_um2: float | None = None
     source: str = field(default="", compare=False)
+    by_argument: tuple[tuple[str, tuple[tuple[str, int | float | str], ...], float], ...] = ()
 
     @cached_property
     def energies_pj(self) -> dict[str, float]:
@@ -56,6 +61,15 @@ class EnergyTable:
     """Energies and areas of an accelerator's components."""
 
     components: tuple[ComponentEnergy, ...]
+
+    @cached_property
+    def wire_pj(self) -> float | None:
+        """Energy of a bit over a millimetre of wire [pJ] from the entry `wire`, None when there is none or it is 0.
+
+        It replaces the wire energy of every network that is inferred from a level's attributes.
+        """
+        wires = [c.energies_pj.get("transfer_random", 0.0) for c in self.components if c.name in ("wire", "Wire")]
+        return next((w for w in reversed(wires) if w), None)
 
     @cached_property
     def _by_name(self) -> dict[str, ComponentEnergy]:
@@ -103,7 +117,7 @@ def _component_name(written: str) -> str:
     return match[1] if match else written
 
 
-def load_energy_table(source: Any) -> EnergyTable:
+def load_energy_table(source: Any, variables: Mapping[str, Any] | None = None, include: Iterable[str | Path] = ()) -> EnergyTable:
     """Reads an Accelergy ERT (with an ART beside it if there is one), `{component: {action: pJ}}`, or a list of such pairs.
 
     Raises:
@@ -111,7 +125,7 @@ def load_energy_table(source: Any) -> EnergyTable:
     """
     if isinstance(source, EnergyTable):
         return source
-    document, name = read_document(source)
+    document, name = read_spec(source, variables, include)
     if isinstance(document, (list, tuple)):
         if not all(isinstance(pair, (list, tuple)) and len(pair) == 2 for pair in document):
             raise SpecError(name, "(top)", "[component, {action: pJ}] pairs", document)

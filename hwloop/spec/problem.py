@@ -6,15 +6,17 @@ A shape names dimensions and data spaces. A data space is a tensor; its projecti
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import prod
+from pathlib import Path
 from typing import Any
 
 from hwloop.errors import SpecError
 from hwloop.spec.density import Density, read_density
-from hwloop.spec.document import Fields, nearest, read_document, to_yaml
+from hwloop.spec.document import Fields, nearest, to_yaml
+from hwloop.spec.source import read_spec
 
 Term = tuple[str, str | None]  # (dimension, coefficient name or None for 1)
 Rank = tuple[Term, ...]  # the sum of its terms indexes one rank of the tensor
@@ -161,15 +163,17 @@ class Problem:
         return to_yaml({"problem": self.to_dict()})
 
 
-def load_problem(source: Any) -> Problem:
+def load_problem(source: Any, variables: Mapping[str, Any] | None = None, include: Iterable[str | Path] = ()) -> Problem:
     """Reads a problem from a YAML file, YAML text or a dict, with or without the outer `problem:` key.
+
+    `variables` and `include` are those of `hwloop.spec.source.read_spec`.
 
     Raises:
         SpecError: with the file and the field, when something is missing, misspelt or out of range.
     """
     if isinstance(source, Problem):
         return source
-    document, name = read_document(source)
+    document, name = read_spec(source, variables, include)
     path = ""
     if isinstance(document, Mapping) and "problem" in document:
         document, path = document["problem"], "problem"
