@@ -120,7 +120,7 @@ def read_loop_constraint(entry: Fields, target: str, kind: str) -> LoopConstrain
             "maximize_dims", "factors", "a macro", "hwloop does not search at reading; write the factors it stands for"
         )
     permutation = read_permutation(entry, "permutation")
-    split = entry.take("split", int, None)
+    split: int | None = entry.take("split", int, None)
     no_reuse = read_names(entry, "no_reuse")
     if kind == "spatial":
         other_word, link, update = read_names(entry, "no_multicast_no_reduction"), read_names(entry, "no_link_transfer"), None
