@@ -39,19 +39,21 @@ def load_constraints(source: Any, variables: Mapping[str, Any] | None = None, in
     return read_constraints(Fields(document, name, path))
 
 
-def read_constraint_sets(document: Fields, repeats: bool) -> Constraints:
+def read_constraint_sets(document: Fields, front_end: bool) -> Constraints:
     """All sets of an open document together: what stands under `architecture_constraints`, `mapspace_constraints`, ...
+
+    The front end takes every field with `constraints` in its name.
 
     Raises:
         SpecError: two of them say one thing of one target; see `Constraints.merged_with`.
     """
     found = Constraints(source=document.source)
-    for key in SETS:
-        if key in document:
+    for key in document.names():
+        if key in SETS or (front_end and "constraints" in key):
             raw = document.raw(key)
             block = {"targets": raw} if isinstance(raw, list) else raw
             if isinstance(block, Mapping):
-                found = found.merged_with(read_constraints(Fields(block, document.source, document.where(key))), repeats)
+                found = found.merged_with(read_constraints(Fields(block, document.source, document.where(key))), front_end)
     return found
 
 
