@@ -67,7 +67,17 @@ def read_constraints(fields: Fields) -> Constraints:
         raise fields.error("min_utilization", "a fraction between 0 and 1", min_utilization)
     found = Constraints(name=name, description=description, source=fields.source)
     key = "constraints" if "constraints" in fields else "targets"
-    for i, raw in enumerate(fields.raw(key) or []):
+    written = fields.raw(key) or []
+    if isinstance(written, str):  # the name of one of several sets beside it
+        key = f"constraints_{written}"
+        written = fields.raw(key)
+        if written is None:
+            raise fields.error(key, "the set of constraints that is named", None)
+        for other in [n for n in fields.names() if n.startswith("constraints_")]:
+            fields.raw(other)
+    if not isinstance(written, list):
+        raise fields.error(key, "a list of targets", written)
+    for i, raw in enumerate(written):
         entry = Fields(raw, fields.source, fields.where(f"{key}[{i}]"))
         target = str(entry.raw("target", entry.raw("name", None)) if "target" in entry or "name" in entry else "")
         parts = [entry]

@@ -216,8 +216,8 @@ class Fields:
         near = nearest(name, list(self._left))
         return f"did you mean {name!r} where it says {near!r}?" if near else ""
 
-    def finish(self) -> None:
-        """Refuses what was not taken.
+    def finish(self, strict: bool = True) -> None:
+        """Refuses what was not taken; unless `strict`, only what looks like a misspelt known name, and warns of the rest.
 
         Raises:
             SpecError: a field nobody asked for, with the nearest known name as the hint.
@@ -225,5 +225,8 @@ class Fields:
         for name, value in self._left.items():
             near = nearest(name, self._known)
             known = ", ".join(sorted(set(self._known)))
+            if not (strict or near):
+                self.warn(name, "no effect: no field that the real program reads")
+                continue
             hint = f"did you mean {near!r}?" if near else f"known here: {known}"
             raise SpecError(self.source, self.where(name), "a known field", value, hint)

@@ -95,9 +95,10 @@ class EnergyTable:
         """Accelergy's ERT and, where areas are known, ART; the sources stand beside the actions."""
         tables = []
         for c in self.components:
-            several = {action for action, _, _ in c.by_argument}
-            actions = [{"name": n, "arguments": {}, "energy": e} for n, e in c.actions if n not in several]
-            actions += [{"name": n, "arguments": dict(arguments), "energy": e} for n, arguments, e in c.by_argument]
+            actions: list[dict[str, Any]] = []
+            for action, energy in c.actions:
+                several = [(a, e) for n, a, e in c.by_argument if n == action] or [((), energy)]
+                actions += [{"name": action, "arguments": dict(a), "energy": e} for a, e in several]
             entry: dict[str, Any] = {"name": c.name, "actions": actions}
             if c.source:
                 entry["source"] = c.source
