@@ -20,16 +20,23 @@ TAG = "__tag__"  # where a YAML tag such as `!Container` is kept in the dict it 
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
     """SafeLoader that keeps `!Tag {...}` as a dict with the tag under `TAG`, and refuses duplicate keys."""
 
+    repeated: set[str] | None = None  # where keys that stand twice are kept; None refuses them
+
 
 def _construct_mapping(loader: Any, node: yaml.MappingNode) -> dict[Any, Any]:
     seen: set[Any] = set()
-    for key_node, _ in node.value:
+    pairs, node.value = node.value, []
+    for key_node, value_node in pairs:
+        node.value.append((key_node, value_node))
         if key_node.tag == "tag:yaml.org,2002:merge":
             continue
         key = loader.construct_object(key_node, deep=True)
         if isinstance(key, (dict, list)):
             raise yaml.constructor.ConstructorError(None, None, "a key must be a plain word", key_node.start_mark)
-        if key in seen:
+        if key in seen and loader.repeated is not None:
+            loader.repeated.add(str(key))
+            node.value.pop()
+        elif key in seen:
             raise yaml.constructor.ConstructorError(None, None, f"duplicate key {key!r}", key_node.start_mark)
         seen.add(key)
     loader.flatten_mapping(node)
@@ -57,6 +64,21 @@ _Loader.add_implicit_resolver(
 )
 _Loader.add_constructor("tag:yaml.org,2002:map", _construct_mapping)
 _Loader.add_multi_constructor("!", _construct_tagged)
+
+
+class _AnchorsAgain(yaml.SafeLoader):
+    """The same, where an anchor may be used again."""
+
+    repeated: set[str] | None = None
+    yaml_implicit_resolvers = _Loader.yaml_implicit_resolvers
+    yaml_constructors = _Loader.yaml_constructors
+    yaml_multi_constructors = _Loader.yaml_multi_constructors
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        event = self.peek_event()  # type: ignore[no-untyped-call]
+        if not isinstance(event, yaml.AliasEvent):
+            self.anchors.pop(getattr(event, "anchor", None), None)
+        return super().compose_node(parent, index)
 
 
 class _Dumper(yaml.SafeDumper):
@@ -107,16 +129,37 @@ def read_document(source: Any) -> tuple[Any, str]:
     return parse_yaml(text, name), name
 
 
-def parse_yaml(text: str, name: str) -> Any:
+def parse_yaml(text: str, name: str, lenient: bool = False) -> Any:
     """Plain data from YAML text.
+
+    Args:
+        text: the YAML.
+        name: the file, for messages.
+        lenient: as the Timeloop programs, take the first value of a key that stands twice (with a `SpecWarning`), and let an
+            anchor be used again.
 
     Raises:
         SpecError: it is not YAML, or has one key twice.
     """
     try:
-        return yaml.load(text, Loader=_Loader)
+        return _load(text, name, _Loader, lenient)
     except (yaml.YAMLError, ValueError) as error:
+        if lenient and "duplicate anchor" in str(error):
+            return _load(text, name, _AnchorsAgain, lenient)
         raise SpecError(name, "(file)", "valid YAML", str(error).replace("\n", " "), "check the line it names") from None
+
+
+def _load(text: str, name: str, kind: type[Any], lenient: bool) -> Any:
+    loader = kind(text)
+    loader.repeated = set() if lenient else None
+    try:
+        found = loader.get_single_data()
+    finally:
+        loader.dispose()
+    if loader.repeated:
+        words = ", ".join(sorted(loader.repeated))
+        warnings.warn(f"{name}: stands twice, the first counts, as in the real program: {words}", SpecWarning, stacklevel=4)
+    return found
 
 
 def nearest(word: str, known: Iterable[str], likeness: float = 0.6) -> str:

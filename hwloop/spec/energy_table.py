@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -55,6 +55,18 @@ class ComponentEnergy:
             f"energy table: component {self.name!r} has no action {' or '.join(names)}; "
             f"it has {sorted(self.energies_pj)}; add one of them [pJ]"
         )
+
+    def as_storage(self, cluster_size: int) -> ComponentEnergy:
+        """The table as a storage reads it: one without any read, fill, write or update has its dearest action for all of them.
+
+        Args:
+            cluster_size: instances that share one row; the program divides by it.
+        """
+        names = self.energies_pj
+        if not names or any(word in name for name in names for word in ("read", "fill", "write", "update")):
+            return self
+        dearest = max(names.values()) / cluster_size
+        return replace(self, actions=(*self.actions, ("read", dearest), ("write", dearest)))
 
 
 @dataclass(frozen=True)

@@ -93,7 +93,7 @@ class _Reader:
 
     def text(self, text: str, name: str, folder: Path | None) -> Any:
         """The data of a text."""
-        return self.plain(parse_yaml(self._rendered(text, name, folder), name), name)
+        return self.plain(parse_yaml(self._rendered(text, name, folder), name, lenient=True), name)
 
     def plain(self, document: Any, name: str) -> Any:
         """Data with merges done, `ignore` fields left out and hyphenated keywords replaced."""
