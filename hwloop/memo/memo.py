@@ -18,7 +18,8 @@ from hwloop.mapper.result import MapResult
 from hwloop.memo.key import digest_of_architecture, digest_of_energy_table, request_key, simulator_version
 from hwloop.memo.store import Store
 from hwloop.spec.architecture import Architecture, load_architecture
-from hwloop.spec.constraints import Constraints, load_constraints
+from hwloop.spec.constraint_sets import load_constraints
+from hwloop.spec.constraints import Constraints
 from hwloop.spec.energy_table import EnergyTable, load_energy_table
 from hwloop.spec.mapping import Mapping, load_mapping
 from hwloop.spec.problem import Problem, load_problem

@@ -172,7 +172,7 @@ def _level_cycles(level: CompiledLevel, nest: Nest, index: int, tiles: list[Tile
         read_rate, write_rate = words_read / compute_cycles, words_written / compute_cycles
         read = read + (read_rate if _is_one(scale) else read_rate * scale)
         write = write + (write_rate if _is_one(scale) else write_rate * scale)
-        shares = shares | (scale != 1.0)
+        shares = shares | (level.by_rows & (scale != 1.0))
     slowdown: Number = 1.0
     for have, need in ((level.read_bandwidth, read), (level.write_bandwidth, write)):
         if have is not None:
