@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from jinja2 import StrictUndefined, TemplateError, nodes
+from jinja2 import StrictUndefined, TemplateError, Undefined, nodes
 from jinja2.exceptions import SecurityError
 from jinja2.runtime import LoopContext
 from jinja2.sandbox import ImmutableSandboxedEnvironment
@@ -59,6 +59,8 @@ def render(text: str, name: str, variables: Mapping[str, Any], functions: Mappin
     environment.globals.update(functions)
     try:
         return environment.from_string(text).render(dict(variables))
+    except SpecError:  # of a file that the template takes in
+        raise
     except SecurityError as error:
         raise SpecError(name, "(template)", "a template that stays in the sandbox", str(error)) from None
     except TemplateError as error:
@@ -87,16 +89,22 @@ class _Environment(ImmutableSandboxedEnvironment):
             return not attr.startswith("_")
         return any(isinstance(obj, kind) and attr in names for kind, names in _METHODS.items())
 
+    def wrap_str_format(self, value: Any) -> None:
+        """`str.format` is no method that a template may call: its width can be of any size."""
+        return None
+
     def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
         """Arithmetic on numbers, and `+` on texts and lists."""
         self._spend(1)
         both = (left, right)
-        if not all(isinstance(x, (int, float)) for x in both):
+        if not all(isinstance(x, (int, float, Undefined)) for x in both):
             if operator != "+":
                 raise SecurityError(f"{operator} on anything but numbers")
             if all(isinstance(x, str) for x in both):
                 return self._join(both)
             self._plain(both)
+        elif any(isinstance(x, Undefined) for x in both):
+            pass  # says so below
         elif operator == "**" and not (abs(left) < 1e30 and abs(right) <= 1024):
             raise SecurityError(f"a power as large as {left} ** {right}")
         elif any(isinstance(x, int) and x.bit_length() > MAX_NUMBER_BITS for x in both):
