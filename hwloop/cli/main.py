@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from importlib.util import find_spec
 from threading import current_thread, main_thread
-from typing import Any
+from typing import TextIO
 
 import hwloop
 from hwloop.errors import HwloopError, SpecError, SpecWarning
@@ -87,12 +87,19 @@ def make_parser(chosen: str = "") -> argparse.ArgumentParser:
     return parser
 
 
-def _show_warning(message: Warning | str, category: type[Warning], filename: str, line: int, *rest: Any) -> None:
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
     """What a spec says in vain is told in one line; other warnings look as Python has them."""
     if issubclass(category, SpecWarning):
         _complain(f"warning: {message}")
     else:
-        sys.stderr.write(warnings.formatwarning(message, category, filename, line))
+        sys.stderr.write(warnings.formatwarning(message, category, filename, lineno, line))
 
 
 def _complain(text: str) -> None:
