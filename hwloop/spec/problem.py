@@ -148,7 +148,8 @@ class Problem:
         return prod(self.rank_sizes(data_space))
 
     def with_densities(self, densities: Mapping[str, Density | float]) -> Problem:
-        """The same problem with these densities (a number means `hypergeometric`, unstructured pruning).
+        """The same problem with these densities (a number means `hypergeometric`, unstructured pruning; a plain number in a file is
+        `fixed_structured`, as in the real program, with a warning).
 
         Raises:
             SpecError: an unknown data space, or a density outside 0-1.
@@ -311,6 +312,8 @@ def _read_densities(fields: Fields, shape: ProblemShape) -> tuple[tuple[str, Den
         if name not in known:
             raise fields.error(name, f"a data space among {known}", raw)
         if isinstance(raw, (int, float)) and not isinstance(raw, bool):
+            if 0 < raw < 1:
+                fields.warn(name, "a plain number is `fixed_structured`, as in the real program; write `distribution` to say so")
             raw = {"distribution": "fixed_structured", "density": raw}
         found[name] = read_density(Fields(raw, fields.source, fields.where(name)))
     return tuple((name, found[name]) for name in known if name in found)
