@@ -244,11 +244,21 @@ class Fields:
         """Takes a field that holds a mapping, as `Fields` of its own; None when absent and not required."""
         self._known.append(name)
         value = self._left.pop(name, None)
+        if isinstance(value, list) and value and all(isinstance(part, Mapping) for part in value):
+            value = self._together(name, value)  # the front end takes a list of dicts for a dict
         if value is None and not required:
             return None
         if value is None:
             raise self.error(name, "a mapping of fields", None)
         return Fields(value, self.source, self.where(name))
+
+    def _together(self, name: str, parts: list[Mapping[str, Any]]) -> dict[str, Any]:
+        out: dict[str, Any] = {}
+        for part in parts:
+            for key, value in part.items():
+                if out.setdefault(key, value) != value:
+                    raise self.error(f"{name}.{key}", "one value in all parts of the list", value)
+        return out
 
     def items(self) -> Iterator[tuple[str, Any]]:
         """Takes everything that is left."""

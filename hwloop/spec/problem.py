@@ -148,8 +148,9 @@ class Problem:
         return prod(self.rank_sizes(data_space))
 
     def with_densities(self, densities: Mapping[str, Density | float]) -> Problem:
-        """The same problem with these densities (a number means `hypergeometric`, unstructured pruning; a plain number in a file is
-        `fixed_structured`, as in the real program, with a warning).
+        """The same problem with these densities. A number means `hypergeometric`, unstructured pruning.
+
+        In a file a plain number is `fixed_structured`, as in the real program, and a warning says so.
 
         Raises:
             SpecError: an unknown data space, or a density outside 0-1.

@@ -79,7 +79,14 @@ class _Environment(ImmutableSandboxedEnvironment):
         super().__init__(undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False, finalize=self._plain)
         self._steps = MAX_STEPS
         self.filters = {name: self._bounded(self.filters[name]) for name in _FILTERS}
-        self.filters |= {"join": self._join, "string": self._text, "_passes": self._passes, "_plain": self._plain}
+        self.filters |= {
+            "indent": self._indent,
+            "replace": self._replace,
+            "join": self._join,
+            "string": self._text,
+            "_passes": self._passes,
+            "_plain": self._plain,
+        }
         self.tests = {name: self.tests[name] for name in _TESTS}
         self.globals = {"range": self._range, "namespace": Namespace, "dict": dict}
 
@@ -156,6 +163,14 @@ class _Environment(ImmutableSandboxedEnvironment):
             if total > MAX_SIZE:
                 raise SecurityError(f"a text of more than {MAX_SIZE} characters")
         return d.join(out)
+
+    def _indent(self, text: str, width: int = 4, first: bool = False) -> str:
+        pad = self._text(" " * min(int(width), MAX_ITEMS))
+        lines = self._text(text).split("\n")
+        return self._join(["", *lines] if first else lines, f"\n{pad}").removeprefix("\n")
+
+    def _replace(self, text: str, old: str, new: str) -> str:
+        return self._join(self._text(text).split(old), new) if old else self._text(text)
 
     def _range(self, *bounds: int) -> range:
         numbers = range(*bounds)
