@@ -50,7 +50,7 @@ BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
         ("a: !!python/object:os.system x", "no tag, or one of !!str"),
         ("a: !<tag:example.org,2000:x> {}", "a tag such as !Container"),
         ("a: !Container 3", "a mapping or a list under !Container"),
-        ("{: 3}", "line 1, column 2: expected a key, found 'an empty one'"),
+        ("{~: 3}", "line 1, column 2: expected a key, found 'an empty one'"),
         ("'': 3", "expected a key"),
         ("? [1, 2]\n: 3", "a key that is a plain word"),
         ("__tag__: Container", "another key: __tag__ is hwloop's own"),
