@@ -199,7 +199,7 @@ def _kept_by_default(architecture: Architecture, level: Level, data_space: str) 
     if level.kind == "spatial":
         return False
     constraint = architecture.constraints.data_space(level.name)
-    return constraint is None or data_space not in constraint.bypass
+    return constraint is None or not architecture.front_end or data_space not in constraint.bypass
 
 
 def _compile_space(problem: Problem, name: str) -> CompiledSpace:

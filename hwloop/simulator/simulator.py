@@ -18,6 +18,7 @@ from hwloop.simulator.result import ComponentCost, DataSpaceCost, LayerCost
 from hwloop.simulator.sparse import prepare, sparse_activity, sparse_needed
 from hwloop.spec.architecture import Architecture, load_architecture
 from hwloop.spec.energy_table import EnergyTable, load_energy_table
+from hwloop.spec.expand import expand_mapping
 from hwloop.spec.mapping import Mapping, load_mapping
 from hwloop.spec.problem import Problem, load_problem
 
@@ -86,10 +87,9 @@ def simulate(
         SpecError: a spec that cannot be read, or a name in the mapping that is not there.
         EnergyTableError: a component or action that the table lacks.
     """
-    simulator = Simulator(
-        load_problem(problem), load_architecture(architecture), load_energy_table(energy_table), bits
-    )  # fmt: skip
-    return simulator.run(load_mapping(mapping))
+    layer, accelerator = load_problem(problem), load_architecture(architecture)
+    simulator = Simulator(layer, accelerator, load_energy_table(energy_table), bits)
+    return simulator.run(expand_mapping(load_mapping(mapping), accelerator, layer))
 
 
 def check_fit(compiled: Compiled, activity: Activity) -> None:

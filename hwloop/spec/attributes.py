@@ -115,6 +115,13 @@ class Attributes:
                 self.unknown.places.setdefault(_described(name), []).append(component)
 
 
+def read_variables(fields: Fields | None) -> dict[str, Value]:
+    """The top-level `variables`, which expressions may use."""
+    if fields is not None:
+        fields.raw("version")
+    return _present(Attributes().read(fields).values)
+
+
 def canonical(values: Mapping[str, Value | None]) -> tuple[tuple[str, Value | None], ...]:
     """Attributes under one name each: sorted; the spelling that the program looks for first counts."""
     out: dict[str, Value | None] = {}

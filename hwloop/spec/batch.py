@@ -152,7 +152,7 @@ def _default_keep(architecture: Architecture, level: int, data_space: str) -> bo
     if architecture.storage[level].kind == "spatial":
         return False
     constraint = architecture.constraints.data_space(architecture.storage[level].name)
-    return constraint is None or data_space not in constraint.bypass
+    return constraint is None or not architecture.front_end or data_space not in constraint.bypass
 
 
 def _find(target: str, kind: str, names: dict[str, int], architecture: Architecture, row: int) -> int:

@@ -39,19 +39,21 @@ def load_constraints(source: Any, variables: Mapping[str, Any] | None = None, in
     return read_constraints(Fields(document, name, path))
 
 
-def read_constraint_sets(document: Fields, repeats: bool) -> Constraints:
+def read_constraint_sets(document: Fields, front_end: bool) -> Constraints:
     """All sets of an open document together: what stands under `architecture_constraints`, `mapspace_constraints`, ...
+
+    The front end takes every field with `constraints` in its name.
 
     Raises:
         SpecError: two of them say one thing of one target; see `Constraints.merged_with`.
     """
     found = Constraints(source=document.source)
-    for key in SETS:
-        if key in document:
+    for key in document.names():
+        if key in SETS or (front_end and "constraints" in key):
             raw = document.raw(key)
             block = {"targets": raw} if isinstance(raw, list) else raw
             if isinstance(block, Mapping):
-                found = found.merged_with(read_constraints(Fields(block, document.source, document.where(key))), repeats)
+                found = found.merged_with(read_constraints(Fields(block, document.source, document.where(key))), front_end)
     return found
 
 
@@ -120,7 +122,7 @@ def read_loop_constraint(entry: Fields, target: str, kind: str) -> LoopConstrain
             "maximize_dims", "factors", "a macro", "hwloop does not search at reading; write the factors it stands for"
         )
     permutation = read_permutation(entry, "permutation")
-    split = entry.take("split", int, None)
+    split: int | None = entry.take("split", int, None)
     no_reuse = read_names(entry, "no_reuse")
     if kind == "spatial":
         other_word, link, update = read_names(entry, "no_multicast_no_reduction"), read_names(entry, "no_link_transfer"), None

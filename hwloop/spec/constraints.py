@@ -176,7 +176,7 @@ class Constraints:
         for key in ("name", "description", "min_utilization"):
             if getattr(self, key):
                 out[key] = getattr(self, key)
-        return {**out, "targets": [c.to_dict() for c in (*self.data_spaces, *self.loops)]}
+        return {**out, "targets": [*(s.to_dict() for s in self.data_spaces), *(c.to_dict() for c in self.loops)]}
 
     def to_yaml(self) -> str:
         """A file that `load_constraints` reads; its `targets` are Timeloop's."""

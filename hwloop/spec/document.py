@@ -180,6 +180,10 @@ class Fields:
         """Whether nothing is left to be taken."""
         return not self._left
 
+    def names(self) -> list[str]:
+        """The fields that are left to be taken."""
+        return list(self._left)
+
     def __contains__(self, name: str) -> bool:
         return name in self._left
 

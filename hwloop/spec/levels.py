@@ -125,7 +125,7 @@ class Level:
         out: dict[str, Any] = {"name": f"{self.name}[1..{self.instances}]", "class": self.class_name}
         if self.subclass:
             out["subclass"] = self.subclass
-        attributes = dict(SPATIAL_ATTRIBUTES) if self.kind == "spatial" else {}
+        attributes: dict[str, Any] = dict(SPATIAL_ATTRIBUTES) if self.kind == "spatial" else {}
         attributes |= {k: quoted(v) for k, v in self.attributes if k not in ("meshX", "meshY")}
         if self.bandwidth_scale:
             attributes[BANDWIDTH_SCALE] = dict(self.bandwidth_scale)

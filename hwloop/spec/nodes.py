@@ -5,11 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from hwloop.spec.attributes import SPATIAL_ATTRIBUTES, SPATIAL_CLASS, Attributes, canonical, read_scale, refuse_slips
+from hwloop.spec.attributes import (
+    SPATIAL_ATTRIBUTES,
+    SPATIAL_CLASS,
+    Attributes,
+    canonical,
+    read_scale,
+    read_variables,
+    refuse_slips,
+)
 from hwloop.spec.constraint_sets import read_data_space_constraint, read_loop_constraint
 from hwloop.spec.constraints import Constraints, DataSpaceConstraint, LoopConstraint
 from hwloop.spec.document import Fields
-from hwloop.spec.expressions import Value
 from hwloop.spec.levels import Architecture, Level, apply_sparse, chain, component_kind
 from hwloop.spec.network import Network, network_kind, network_of
 from hwloop.spec.sparsity import SparseOptimizations, read_sparse_optimizations
@@ -55,11 +62,8 @@ def read_nodes(document: Fields, architecture: Fields, name: str) -> Architectur
         SpecError: with the file and the dotted field, e.g. `architecture.nodes[3].attributes.depth`.
     """
     architecture.raw("version")
-    variables = document.sub("variables")
-    if variables is not None:
-        variables.raw("version")
     builder = _Builder()
-    scope = Attributes(variables=_variables(variables))
+    scope = Attributes(variables=read_variables(document.sub("variables")))
     _read_list(architecture.raw("nodes"), architecture, scope, builder)
     scope.unknown.report(architecture, "nodes")
     apply_sparse(document, builder.levels)
@@ -68,11 +72,6 @@ def read_nodes(document: Fields, architecture: Fields, name: str) -> Architectur
     found = chain(builder.name or name, builder.levels, top.pairs(), document, architecture, builder.networks, True, own)
     architecture.finish()
     return found
-
-
-def _variables(fields: Fields | None) -> dict[str, Value]:
-    read = Attributes().read(fields)
-    return {k: v for k, v in read.values.items() if v is not None}
 
 
 def _read_list(raw: Any, parent: Fields, scope: Attributes, builder: _Builder, parallel: bool = False) -> Attributes:
@@ -213,8 +212,8 @@ def _read_component(fields: Fields, scope: Attributes, builder: _Builder) -> Non
     if class_name == "nothing":
         return
     if not kind:
-        words = "DRAM, SRAM, regfile, smartbuffer, storage, mac, compute, XY_NoC, Legacy, ReductionTree, SimpleMulticast"
-        raise fields.error("class", f"a class with one of these words in it: {words}", class_name)
+        fields.warn("class", f"{class_name!r} is no class that upstream's front end knows; taken as a storage")
+        kind = "storage"
     own.note_unknown(name)
     if kind == "storage":
         refuse_slips(fields, own.own, dict(attributes))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from hwloop.errors import SpecError
 from hwloop.spec.constraints import EVERY, Constraints, DataSpaceConstraint, LoopConstraint
@@ -99,7 +100,7 @@ def _loop(c: LoopConstraint, constraints: Constraints, problem: Problem) -> Loop
     factors = list(c.factors)
     for word, names in c.macros:
         _apply_macro(word, names, factors, constraints, where, problem)
-    flags = {
+    flags: dict[str, Any] = {
         name: _names(getattr(c, name), constraints, where, problem)
         for name in ("no_reuse", "no_link_transfer", "rmw_first_update")
     }

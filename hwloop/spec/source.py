@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -129,7 +129,7 @@ class _Reader:
             except SpecError:
                 return False
 
-        functions = {
+        functions: dict[str, Callable[..., Any]] = {
             "include": include, "include_all": include_all, "include_text": include_text, "add_to_path": add_to_path,
             "path_exists": path_exists, "cwd": lambda: str(folder or "."), "find_path": lambda p: str(find(p)[0]),
             "find_paths": lambda p: [str(f) for f in find(p)], "setenv": lambda key, value: "",

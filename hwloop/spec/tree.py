@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-from hwloop.spec.attributes import Attributes, read_scale, refuse_slips
+from hwloop.spec.attributes import Attributes, read_scale, read_variables, refuse_slips
 from hwloop.spec.document import Fields
 from hwloop.spec.levels import Architecture, Level, apply_sparse, chain, component_kind
 from hwloop.spec.network import Network, network_kind, network_of
@@ -35,7 +35,7 @@ def read_tree(document: Fields, architecture: Fields, name: str) -> Architecture
         SpecError: with the file and the dotted field, e.g. `architecture.subtree[0].local[2].attributes.depth`.
     """
     front_end = bool(architecture.raw("front_end", False))
-    scope = Attributes(variables=Attributes().read(document.sub("variables")).values)
+    scope = Attributes(variables=read_variables(document.sub("variables")))
     found = _Found()
     _read_branch(architecture, scope, 1, found)
     if found.skipped:
