@@ -14,7 +14,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "hwloop"
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 # What each room may import from; a room may always import from itself.
-BASE = {"errors", "units", "pareto", "programs"}
+BASE = {"errors", "units", "pareto", "programs", "reading"}
 SPEC = BASE | {"spec"}
 SIMULATION = SPEC | {"simulator", "energy"}
 BACKEND = SIMULATION | {"mapper"}
@@ -24,6 +24,7 @@ ALLOWED: dict[str, set[str]] = {
     "errors": set(),
     "units": set(),
     "programs": {"errors"},
+    "reading": {"errors"},
     "pareto": {"errors"},
     "spec": BASE,
     "simulator": SPEC,
