@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+# What a terminal acts on, or what turns the direction of a line: shown as escapes in every message.
+_UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+_LONGEST = 1000  # characters of one part of a message
 
 
 class HwloopError(Exception):
-    """Base class: catch this to catch everything hwloop raises on purpose."""
+    """Base class: catch this to catch everything hwloop raises on purpose. No message holds control characters."""
+
+    def __init__(self, *args: object) -> None:
+        super().__init__(*(printable(part) if isinstance(part, str) else part for part in args))
 
 
 class SpecError(HwloopError, ValueError):
@@ -22,7 +30,8 @@ class SpecError(HwloopError, ValueError):
 
     def __init__(self, source: str, field: str, expected: str, found: object, hint: str = "") -> None:
         self.source, self.field, self.expected, self.found, self.hint = source, field, expected, found, hint
-        text = f"{source}: {field}: expected {expected}, found {_shorten(found)}"
+        source, field, expected, hint = (_line(part) for part in (source, field, expected, hint))
+        text = f"{source}: {field}: expected {expected}, found {shorten(found)}"
         super().__init__(f"{text}; {hint}" if hint else text)
 
     def __reduce__(self) -> tuple[object, ...]:
@@ -86,6 +95,51 @@ class DataError(HwloopError):
     """A data set, checkpoint or model that is missing, broken or does not fit."""
 
 
-def _shorten(value: object, limit: int = 160) -> str:
-    text = "nothing" if value is None else repr(value)
-    return text if len(text) <= limit else text[: limit - 3] + "..."
+def printable(text: str) -> str:
+    """The text with control characters (line breaks and tabs apart), lone surrogates and marks of direction as escapes."""
+    return _UNSEEN.sub(lambda found: ascii(found[0])[1:-1], text)
+
+
+def shorten(value: object, limit: int = 160) -> str:
+    """What a value is, in one line of at most `limit` characters; looks at no more of it than is shown."""
+    if value is None:
+        return "nothing"
+    out = ""
+    for piece in _pieces(value, limit, 0):
+        out += piece
+        if len(out) > limit:
+            return out[: limit - 3] + "..."
+    return out
+
+
+def _pieces(value: object, limit: int, depth: int) -> Iterator[str]:
+    if isinstance(value, str):
+        yield repr(value[: limit + 1])
+    elif isinstance(value, int) and not isinstance(value, bool) and value.bit_length() > 4 * limit:
+        yield f"a whole number of {value.bit_length()} bits"
+    elif isinstance(value, (Mapping, list, tuple, set, frozenset)) and depth > 8:
+        yield "..."
+    elif isinstance(value, Mapping):
+        yield "{"
+        for i, (key, item) in enumerate(value.items()):
+            yield ", " if i else ""
+            yield from _pieces(key, limit, depth + 1)
+            yield ": "
+            yield from _pieces(item, limit, depth + 1)
+        yield "}"
+    elif type(value) in (list, tuple, set, frozenset):
+        assert isinstance(value, Iterable)
+        start, end = {list: ("[", "]"), tuple: ("(", ")")}.get(type(value), ("{", "}"))
+        yield start
+        for i, item in enumerate(value):
+            yield ", " if i else ""
+            yield from _pieces(item, limit, depth + 1)
+        yield end
+    else:
+        yield printable(repr(value)).replace("\n", " ")
+
+
+def _line(text: object) -> str:
+    written = str(text)
+    written = written if len(written) <= _LONGEST else written[: _LONGEST - 3] + "..."
+    return written.replace("\n", "\\n").replace("\r", "\\r").replace("\t", "\\t")

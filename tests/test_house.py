@@ -16,7 +16,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "hwloop"
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 # What each room may import from; a room may always import from itself.
-BASE = {"errors", "units", "pareto", "files", "programs", "user_objects"}
+BASE = {"errors", "units", "pareto", "files", "programs", "user_objects", "reading"}
 SPEC = BASE | {"spec"}
 SIMULATION = SPEC | {"simulator", "energy"}
 BACKEND = SIMULATION | {"mapper"}
@@ -25,6 +25,7 @@ COMPOSED = ANSWERS | {"memo", "network", "validate"}
 ALLOWED: dict[str, set[str]] = {
     "errors": set(),
     "units": set(),
+    "reading": {"errors"},
     "pareto": {"errors"},
     "user_objects": {"errors"},
     "files": {"errors"},

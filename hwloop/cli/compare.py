@@ -4,7 +4,17 @@ from __future__ import annotations
 
 import argparse
 
-from hwloop.cli.common import Subparsers, add_command, add_memo, add_output, add_simulator, print_json, progress_of
+from hwloop.cli.common import (
+    Subparsers,
+    accelerator,
+    add_command,
+    add_memo,
+    add_output,
+    add_simulator,
+    add_template,
+    print_json,
+    progress_of,
+)
 from hwloop.memo import Memo
 from hwloop.report.costs import comparison_document, comparison_text
 from hwloop.run.networks import compare_dataflows
@@ -42,6 +52,7 @@ def add_parser(commands: Subparsers) -> None:
     parser.add_argument("--objective", default="edp", choices=("edp", "energy", "cycles"), help="(default: %(default)s)")
     parser.add_argument("--effort", default="normal", choices=("quick", "normal", "thorough"), help="(default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="(default: %(default)s)")
+    add_template(parser)
     add_simulator(parser)
     add_memo(parser)
     add_output(parser)
@@ -59,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
     memo = None if args.memo is None else Memo(args.memo)
     try:
         found = compare_dataflows(
-            workload, args.arch, args.dataflow or DATAFLOWS, plan=plan, energy=args.energy, objective=args.objective,
+            workload, accelerator(args), args.dataflow or DATAFLOWS, plan=plan, energy=args.energy, objective=args.objective,
             effort=args.effort, seed=args.seed, simulator=args.simulator, memo=memo, workers=args.workers,
             progress=progress_of(args),
         )  # fmt: skip

@@ -6,7 +6,19 @@ import argparse
 from pathlib import Path
 
 from hwloop.backend.target import Target, make_targets
-from hwloop.cli.common import Subparsers, add_command, add_memo, add_output, add_simulator, print_json, progress_of, write_text
+from hwloop.cli.common import (
+    Subparsers,
+    accelerator,
+    add_command,
+    add_memo,
+    add_output,
+    add_simulator,
+    add_template,
+    print_json,
+    progress_of,
+    read_variables,
+    write_text,
+)
 from hwloop.errors import SpecError
 from hwloop.mapper.describe import describe
 from hwloop.memo import Memo, MemoStatistics
@@ -47,6 +59,7 @@ def add_parser(commands: Subparsers) -> None:
     target.add_argument("--activation-bits", type=int, metavar="N", help="bits per input activation (default: the accelerator's)")
     target.add_argument("--density", type=float, metavar="D", help="fraction of weights kept, pruned without structure")
     target.add_argument("--input-density", type=float, metavar="D", help="fraction of input activations that are not zero")
+    add_template(target)
     search = parser.add_argument_group("search")
     search.add_argument("--objective", default="edp", choices=("edp", "energy", "cycles"), help="(default: %(default)s)")
     search.add_argument("--effort", default="normal", choices=("quick", "normal", "thorough"), help="(default: %(default)s)")
@@ -61,7 +74,7 @@ def run(args: argparse.Namespace) -> int:
     for option, value in (("--density", args.density), ("--input-density", args.input_density)):
         if value is not None:
             check_density(value, option)
-    [target] = make_targets(args.arch, args.dataflow, args.energy)
+    [target] = make_targets(accelerator(args), args.dataflow, args.energy)
     subject = _subject(args)
     memo = None if args.memo is None else Memo(args.memo)
     try:
@@ -87,7 +100,7 @@ def _subject(args: argparse.Namespace) -> Problem | Workload:
         both = None if args.model is None else f"{args.problem} and --model {args.model}"
         raise SpecError("<arguments>", "FILE, --model", "one of the two", both)
     if args.model is None:
-        return open_subject(args.problem)
+        return open_subject(args.problem, read_variables(args), args.include)
     from hwloop.network.prepare import named_workload  # loads torch, which a problem file does not need
 
     return named_workload(args.model, args.channels, args.image_size, args.classes, args.batch)

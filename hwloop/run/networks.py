@@ -21,9 +21,9 @@ from hwloop.mapper.result import MapResult
 from hwloop.memo import Memo
 from hwloop.report.progress import Progress, Silent
 from hwloop.spec.density import Density
-from hwloop.spec.document import read_document
 from hwloop.spec.plan import Plan
 from hwloop.spec.problem import Problem, load_problem
+from hwloop.spec.source import read_spec
 from hwloop.spec.workload import Workload, load_workload
 
 
@@ -173,16 +173,23 @@ def compare_dataflows(
     return Comparison(tuple(costs), left_out)
 
 
-def open_subject(path: str | Path) -> Problem | Workload:
+def open_subject(
+    path: str | Path, variables: Mapping[str, Any] | None = None, include: Sequence[str | Path] = ()
+) -> Problem | Workload:
     """Reads a file that holds a layer (a Timeloop problem) or a network (a workload).
+
+    Args:
+        path: the file.
+        variables: of a file that is a template.
+        include: further folders that a template may take files from.
 
     Raises:
         SpecError: it is neither.
     """
-    document, _ = read_document(path)
+    document, _ = read_spec(path, variables, include)
     if isinstance(document, Mapping) and ("workload" in document or "layers" in document):
         return load_workload(path)
-    problem = load_problem(path)
+    problem = load_problem(path, variables, include)
     return problem if problem.name else replace(problem, name=Path(path).stem)
 
 

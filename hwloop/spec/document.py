@@ -1,8 +1,8 @@
-"""Reading YAML and dicts with errors that name the file and the dotted field; writing YAML back."""
+"""The door for text and data: files, YAML text and dicts are read here, each field by name and kind; writing YAML back."""
 
 from __future__ import annotations
 
-import re
+import math
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from difflib import get_close_matches
@@ -11,74 +11,14 @@ from typing import Any, TypeVar
 
 import yaml
 
-from hwloop.errors import SpecError, SpecWarning
+from hwloop.errors import DataError, SpecError, SpecWarning, printable
+from hwloop.reading import is_file, read_text
+from hwloop.spec.limits import DEPTH, DIGITS, FILE_BYTES, NODES, WHOLE
+from hwloop.spec.yaml_reader import NO_TEXT, TAG, read_yaml
+
+__all__ = ["TAG", "Fields", "check_plain", "is_path", "nearest", "parse_yaml", "read_document", "read_file", "to_yaml"]
 
 T = TypeVar("T")
-TAG = "__tag__"  # where a YAML tag such as `!Container` is kept in the dict it marks
-
-
-class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-    """SafeLoader that keeps `!Tag {...}` as a dict with the tag under `TAG`, and refuses duplicate keys."""
-
-    repeated: set[str] | None = None  # where keys that stand twice are kept; None refuses them
-
-
-def _construct_mapping(loader: Any, node: yaml.MappingNode) -> dict[Any, Any]:
-    seen: set[Any] = set()
-    pairs, node.value = node.value, []
-    for key_node, value_node in pairs:
-        node.value.append((key_node, value_node))
-        if key_node.tag == "tag:yaml.org,2002:merge":
-            continue
-        key = loader.construct_object(key_node, deep=True)
-        if isinstance(key, (dict, list)):
-            raise yaml.constructor.ConstructorError(None, None, "a key must be a plain word", key_node.start_mark)
-        if key in seen and loader.repeated is not None:
-            loader.repeated.add(str(key))
-            node.value.pop()
-        elif key in seen:
-            raise yaml.constructor.ConstructorError(None, None, f"duplicate key {key!r}", key_node.start_mark)
-        seen.add(key)
-    loader.flatten_mapping(node)
-    return {loader.construct_object(k, deep=True): loader.construct_object(v, deep=True) for k, v in node.value}
-
-
-def _construct_tagged(loader: Any, suffix: str, node: yaml.Node) -> Any:
-    if isinstance(node, yaml.MappingNode):
-        return {TAG: suffix, **_construct_mapping(loader, node)}
-    if isinstance(node, yaml.SequenceNode):
-        return {TAG: suffix, "nodes": loader.construct_sequence(node, deep=True)}
-    return {TAG: suffix}
-
-
-# Numbers as YAML 1.2 and the Timeloop programs have them: 1e-9 is one, 1:1 is text.
-_Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in pairs if tag not in ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")]
-    for first, pairs in _Loader.yaml_implicit_resolvers.items()
-}
-_Loader.add_implicit_resolver("tag:yaml.org,2002:int", re.compile(r"[-+]?(0|[1-9][0-9_]*|0x[0-9a-fA-F]+)$"), list("-+0123456789"))
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"[-+]?((\.[0-9]+|[0-9][0-9_]*(\.[0-9]*)?)([eE][-+]?[0-9]+)?|\.(inf|Inf|INF))$|\.(nan|NaN|NAN)$"),
-    list("-+0123456789."),
-)
-_Loader.add_constructor("tag:yaml.org,2002:map", _construct_mapping)
-_Loader.add_multi_constructor("!", _construct_tagged)
-
-
-class _AnchorsAgain(yaml.SafeLoader):
-    """The same, where an anchor may be used again."""
-
-    repeated: set[str] | None = None
-    yaml_implicit_resolvers = _Loader.yaml_implicit_resolvers
-    yaml_constructors = _Loader.yaml_constructors
-    yaml_multi_constructors = _Loader.yaml_multi_constructors
-
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        event = self.peek_event()  # type: ignore[no-untyped-call]
-        if not isinstance(event, yaml.AliasEvent):
-            self.anchors.pop(getattr(event, "anchor", None), None)
-        return super().compose_node(parent, index)
 
 
 class _Dumper(yaml.SafeDumper):
@@ -107,59 +47,98 @@ def read_document(source: Any) -> tuple[Any, str]:
     """Reads `source` into plain data.
 
     Args:
-        source: a path (str or Path) of a YAML or JSON file, YAML text (a str holding a line break or a `{`), or plain data,
-            which is returned as it is.
+        source: a path (see `is_path`) of a YAML or JSON file, YAML text, or plain data, which is returned as it is.
 
     Returns:
         The data, and the name to use for it in errors: the path, `<text>` or `<dict>`.
 
     Raises:
-        SpecError: the file does not exist, cannot be read, or is not YAML.
+        SpecError: the file does not exist or cannot be read, it is not YAML, or the data is not plain.
     """
-    if not isinstance(source, (str, Path)):
-        return source, "<dict>"
-    if isinstance(source, str) and ("\n" in source or "{" in source or source.strip().startswith("[")):
-        text, name = source, "<text>"
-    else:
-        name = str(source)
-        try:
-            text = Path(source).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise SpecError(name, "(file)", "a readable YAML file", str(error), "check the path") from None
-    return parse_yaml(text, name), name
+    if isinstance(source, (str, Path)):
+        if is_path(source):
+            return parse_yaml(read_file(source), str(source)), str(source)
+        return parse_yaml(source, "<text>"), "<text>"  # type: ignore[arg-type]
+    check_plain(source, "<dict>")
+    return source, "<dict>"
+
+
+def is_path(source: str | Path) -> bool:
+    """Whether a source is the path of a file rather than text: a `Path` always is, a str when there is such a file, or when it
+    has neither a line break nor a `{` in it and does not begin with `[`."""
+    if isinstance(source, Path) or is_file(source):
+        return True
+    return not ("\n" in source or "{" in source or source.lstrip().startswith("["))
+
+
+def read_file(path: str | Path) -> str:
+    """The text of a spec file.
+
+    Raises:
+        SpecError: it is not there, no regular file, too large, or not UTF-8.
+    """
+    try:
+        return read_text(path, FILE_BYTES)
+    except DataError as error:
+        raise SpecError(str(path), "(file)", "a readable YAML file", str(error), "check the path") from None
 
 
 def parse_yaml(text: str, name: str, lenient: bool = False) -> Any:
-    """Plain data from YAML text.
+    """Plain data from YAML text; see `hwloop.spec.yaml_reader.read_yaml`.
 
     Args:
         text: the YAML.
         name: the file, for messages.
-        lenient: as the Timeloop programs, take the first value of a key that stands twice (with a `SpecWarning`), and let an
-            anchor be used again.
+        lenient: as the Timeloop programs, take the first value of a key that stands twice, with a `SpecWarning`.
 
     Raises:
-        SpecError: it is not YAML, or has one key twice.
+        SpecError: it is not YAML, or beyond a limit, with the line and the column.
     """
-    try:
-        return _load(text, name, _Loader, lenient)
-    except (yaml.YAMLError, ValueError) as error:
-        if lenient and "duplicate anchor" in str(error):
-            return _load(text, name, _AnchorsAgain, lenient)
-        raise SpecError(name, "(file)", "valid YAML", str(error).replace("\n", " "), "check the line it names") from None
-
-
-def _load(text: str, name: str, kind: type[Any], lenient: bool) -> Any:
-    loader = kind(text)
-    loader.repeated = set() if lenient else None
-    try:
-        found = loader.get_single_data()
-    finally:
-        loader.dispose()
-    if loader.repeated:
-        words = ", ".join(sorted(loader.repeated))
-        warnings.warn(f"{name}: stands twice, the first counts, as in the real program: {words}", SpecWarning, stacklevel=4)
+    repeated: set[str] | None = set() if lenient else None
+    found = read_yaml(text, name, repeated)
+    if repeated:
+        words = ", ".join(sorted(repeated))
+        message = f"{name}: stands twice, the first counts, as in the real program: {words}"
+        warnings.warn(printable(message), SpecWarning, stacklevel=4)
     return found
+
+
+def check_plain(document: Any, name: str) -> None:
+    """Holds data that a caller gives to what YAML text can hold.
+
+    Raises:
+        SpecError: something that is no dict, list, text, finite number, true, false or None; text with control characters; data
+            beyond the limits of depth and size.
+    """
+    left: list[tuple[Any, str, int]] = [(document, "", 0)]
+    seen = 0
+    while left:
+        value, path, depth = left.pop()
+        seen += 1
+        expected = ""
+        if seen > NODES:
+            expected, value = f"at most {NODES} values", "more"
+        elif depth > DEPTH:
+            expected, value = f"at most {DEPTH} mappings and lists inside one another", "more"
+        elif isinstance(value, str):
+            expected = "text without control characters" if NO_TEXT.search(value) else ""
+        elif isinstance(value, (bool, type(None))):
+            continue
+        elif isinstance(value, int):
+            expected = f"a number of at most {DIGITS} digits" if value.bit_length() > 3 * DIGITS else ""
+        elif isinstance(value, float):
+            expected = "" if math.isfinite(value) else "a finite number"
+        elif isinstance(value, Mapping):
+            for key in value:
+                if not isinstance(key, (str, int, float, bool)) or (isinstance(key, str) and NO_TEXT.search(key)):
+                    raise SpecError(name, path or "(top)", "keys that are plain words", key)
+            left += [(item, f"{path}.{key}" if path else str(key), depth + 1) for key, item in value.items()]
+        elif isinstance(value, (list, tuple)):
+            left += [(item, f"{path}[{i}]", depth + 1) for i, item in enumerate(value)]
+        else:
+            expected = "plain data: a dict, list, text, number, true, false or None"
+        if expected:
+            raise SpecError(name, path or "(top)", expected, value)
 
 
 def nearest(word: str, known: Iterable[str], likeness: float = 0.6) -> str:
@@ -182,6 +161,8 @@ class Fields:
     def __init__(self, value: Any, source: str, path: str) -> None:
         if not isinstance(value, Mapping):
             raise SpecError(source, path or "(top)", "a mapping of fields", value)
+        if not isinstance(value.get(TAG, ""), str):
+            raise SpecError(source, path or "(top)", f"another key: {TAG} is hwloop's own", value)
         for key in value:
             if not isinstance(key, str):
                 raise SpecError(
@@ -203,7 +184,7 @@ class Fields:
 
     def warn(self, name: str, message: str) -> None:
         """Says in one line (`SpecWarning`) what becomes of the field `name`."""
-        warnings.warn(f"{self.source}: {self.where(name)}: {message}", SpecWarning, stacklevel=2)
+        warnings.warn(printable(f"{self.source}: {self.where(name)}: {message}"), SpecWarning, stacklevel=2)
 
     @property
     def empty(self) -> bool:
@@ -223,10 +204,10 @@ class Fields:
         return self._left.pop(name, default)
 
     def take(self, name: str, kind: Callable[..., T], default: Any = ...) -> T:
-        """Takes a field that must be of the type `kind` (int accepts no bool; float accepts int).
+        """Takes a field that must be of the type `kind` (int accepts no bool; float accepts int), finite and in range.
 
         Raises:
-            SpecError: missing with no default, or of another type.
+            SpecError: missing with no default, of another type, or a number out of range.
         """
         self._known.append(name)
         if name not in self._left or (self._left[name] is None and default is not ...):
@@ -238,17 +219,60 @@ class Fields:
         wanted: Any = (int, float) if kind is float else kind
         if not isinstance(value, wanted) or (isinstance(value, bool) and kind is not bool):
             raise self.error(name, f"a value of type {getattr(kind, '__name__', kind)}", value)
+        if isinstance(value, int) and abs(value) > WHOLE:
+            raise self.error(name, f"a whole number of at most {WHOLE}", value)
+        if isinstance(value, float) and not math.isfinite(value):
+            raise self.error(name, "a finite number", value)
         return float(value) if kind is float else value  # type: ignore[return-value,arg-type]
+
+    def items_of(self, name: str, most: int = NODES, required: bool = False) -> list[Any]:
+        """Takes a field that holds a list; an absent one is empty.
+
+        Raises:
+            SpecError: something else, more than `most` entries, or nothing where one is required.
+        """
+        value = self.raw(name)
+        if value is None and not required:
+            return []
+        if not isinstance(value, (list, tuple)) or (required and not value):
+            raise self.error(name, "a list", value)
+        if len(value) > most:
+            raise self.error(name, f"at most {most} entries", f"{len(value)} entries")
+        return list(value)
+
+    def each(self, name: str, most: int = NODES) -> Iterator[Fields]:
+        """Takes a field that holds a list of mappings, as `Fields` of their own."""
+        for i, raw in enumerate(self.items_of(name, most)):
+            yield Fields(raw, self.source, self.where(f"{name}[{i}]"))
+
+    def text(self, name: str, default: str = "") -> str:
+        """Takes a field that holds one word or number, as text; the default when it is absent or null."""
+        value = self.raw(name)
+        if value is None:
+            return default
+        if isinstance(value, (Mapping, list, tuple)):
+            raise self.error(name, "a word", value)
+        return str(value)
 
     def sub(self, name: str, required: bool = False) -> Fields | None:
         """Takes a field that holds a mapping, as `Fields` of its own; None when absent and not required."""
         self._known.append(name)
         value = self._left.pop(name, None)
+        if isinstance(value, list) and value and all(isinstance(part, Mapping) for part in value):
+            value = self._together(name, value)  # the front end takes a list of dicts for a dict
         if value is None and not required:
             return None
         if value is None:
             raise self.error(name, "a mapping of fields", None)
         return Fields(value, self.source, self.where(name))
+
+    def _together(self, name: str, parts: list[Mapping[str, Any]]) -> dict[str, Any]:
+        out: dict[str, Any] = {}
+        for part in parts:
+            for key, value in part.items():
+                if out.setdefault(key, value) != value:
+                    raise self.error(f"{name}.{key}", "one value in all parts of the list", value)
+        return out
 
     def items(self) -> Iterator[tuple[str, Any]]:
         """Takes everything that is left."""

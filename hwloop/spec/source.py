@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from hwloop.errors import SpecError, SpecWarning
-from hwloop.spec.document import TAG, parse_yaml
+from hwloop.spec.document import TAG, check_plain, is_path, parse_yaml, read_file
 from hwloop.spec.template import is_template, render
 
 _HYPHENATED = frozenset({
@@ -43,7 +43,7 @@ def read_spec(source: Any, variables: Mapping[str, Any] | None = None, include: 
         SpecError: a file that cannot be read, is not YAML, or is a template that cannot be rendered; files that contradict.
     """
     reader = _Reader(variables or {}, tuple(Path(folder).resolve() for folder in include))
-    if isinstance(source, (list, tuple)) and source and all(isinstance(s, (str, Path)) and _is_path(s) for s in source):
+    if isinstance(source, (list, tuple)) and source and all(isinstance(s, (str, Path)) and is_path(s) for s in source):
         document: dict[str, Any] = {}
         for file in source:
             more = reader.file(Path(file))
@@ -51,15 +51,12 @@ def read_spec(source: Any, variables: Mapping[str, Any] | None = None, include: 
                 raise SpecError(str(file), "(top)", "a mapping of fields", more)
             document = _combined(document, more, str(file), "")
         return document, " + ".join(str(s) for s in source)
-    if isinstance(source, (str, Path)) and _is_path(source):
+    if isinstance(source, (str, Path)) and is_path(source):
         return reader.file(Path(source)), str(source)
     if isinstance(source, str):
         return reader.text(source, "<text>", None), "<text>"
+    check_plain(source, "<dict>")
     return reader.plain(source, "<dict>"), "<dict>"
-
-
-def _is_path(source: str | Path) -> bool:
-    return isinstance(source, Path) or not ("\n" in source or "{" in source or source.strip().startswith("["))
 
 
 class _Reader:
@@ -74,17 +71,13 @@ class _Reader:
 
     def file(self, path: Path) -> Any:
         """The data of a file; the first one opened says which folder it and its includes may read."""
-        path = path if self._open else Path(path)
+        text = read_file(path)
         real = path.resolve()
         if not self._open:
             self._allowed = (real.parent, *self._include)
             self._paths = list(self._include)
         if real in self._open or len(self._open) > 20:
             raise SpecError(str(path), "(template)", "files that do not take in one another in a circle", str(path))
-        try:
-            text = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise SpecError(str(path), "(file)", "a readable YAML file", str(error), "check the path") from None
         self._open.append(real)
         try:
             return self.text(text, str(path), real.parent)
@@ -110,8 +103,8 @@ class _Reader:
         if not is_template(text, name):
             return text
 
-        def find(pattern: str) -> list[Path]:
-            return self._find(str(pattern), folder, name)
+        def find(pattern: str, folders: bool = False) -> list[Path]:
+            return self._find(str(pattern), folder, name, folders)
 
         def include(pattern: str, keys: str = "") -> str:
             files = find(pattern)
@@ -123,7 +116,7 @@ class _Reader:
             return _written([_pick(self.file(f), keys, name) for f in find(pattern)])
 
         def include_text(pattern: str) -> str:
-            return "\n".join(self._rendered(f.read_text(encoding="utf-8"), str(f), f.parent) for f in find(pattern))
+            return "\n".join(self._rendered(read_file(f), str(f), f.parent) for f in find(pattern))
 
         def add_to_path(place: str) -> str:
             if folder is not None:
@@ -132,18 +125,18 @@ class _Reader:
 
         def path_exists(place: str) -> bool:
             try:
-                return bool(find(place))
+                return bool(find(place, True))
             except SpecError:
                 return False
 
         functions: dict[str, Callable[..., Any]] = {
             "include": include, "include_all": include_all, "include_text": include_text, "add_to_path": add_to_path,
-            "path_exists": path_exists, "cwd": lambda: str(folder or "."), "find_path": lambda p: str(find(p)[0]),
-            "find_paths": lambda p: [str(f) for f in find(p)], "setenv": lambda key, value: "",
+            "path_exists": path_exists, "cwd": lambda: str(folder or "."), "find_path": lambda p: str(find(p, True)[0]),
+            "find_paths": lambda p: [str(f) for f in find(p, True)], "setenv": lambda key, value: "",
         }  # fmt: skip
         return render(text, name, self._variables, functions)
 
-    def _find(self, pattern: str, folder: Path | None, name: str) -> list[Path]:
+    def _find(self, pattern: str, folder: Path | None, name: str, folders: bool = False) -> list[Path]:
         """The files that a template means: beside it or in the folders added to the path, and nowhere that is not allowed."""
         if folder is None:
             raise SpecError(name, "(template)", "a file", pattern, "a template that is given as text takes in no files")
@@ -154,7 +147,7 @@ class _Reader:
             place = (base / pattern).resolve()
             where = [place] if not set("*?[") & set(place.name) else sorted(place.parent.glob(place.name))
             for file in where:
-                if not file.is_file():
+                if not (file.is_file() or (folders and file.is_dir())):
                     continue
                 if not any(file.resolve().is_relative_to(allowed) for allowed in self._allowed):
                     outside = str(file)
@@ -175,8 +168,13 @@ def _pick(document: Any, keys: str, name: str) -> Any:
 
 
 def _written(document: Any) -> str:
-    """Data on one line, as it goes into the text that takes it in."""
-    return json.dumps(document, default=str)
+    """Data as YAML on one line, as it goes into the text that takes it in; tags stand before what they mark."""
+    if isinstance(document, Mapping):
+        pairs = ", ".join(f"{json.dumps(str(k))}: {_written(v)}" for k, v in document.items() if k != TAG)
+        return f"!{document[TAG]} {{{pairs}}}" if TAG in document else f"{{{pairs}}}"
+    if isinstance(document, (list, tuple)):
+        return f"[{', '.join(_written(item) for item in document)}]"
+    return json.dumps(document)
 
 
 def _plain(node: Any, seen: dict[int, Any], hyphens: set[str]) -> Any:

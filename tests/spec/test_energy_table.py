@@ -56,7 +56,7 @@ def test_there_is_never_a_dummy_number() -> None:
     [
         ({"rf": {"read": -1}}, r"rf\.read: expected an energy \[pJ\], a number of at least 0, found -1"),
         ({"rf": {"read": "lots"}}, r"rf\.read: expected an energy"),
-        ({"rf": {"read": float("nan")}}, r"rf\.read: expected an energy"),
+        ({"rf": {"read": float("nan")}}, r"rf\.read: expected a finite number"),
         ({"rf": 3}, "rf: expected a mapping of fields"),
         ({"ERT": {"tables": [{"name": "rf", "actions": []}, {"name": "a.rf[1..2]", "actions": []}]}}, "each component once"),
     ],

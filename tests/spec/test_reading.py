@@ -182,7 +182,9 @@ def test_shapes_by_name_and_the_default_one(shape: str) -> None:
 def test_what_stands_beside_the_sizes_of_a_problem_is_said() -> None:
     with pytest.warns(SpecWarning, match=r"problem\.instance\.stride, H: no effect: neither dimensions nor coefficients"):
         hwloop.load_problem(PROBLEM.replace("Q: 14}", "Q: 14, stride: 2, H: 16}"))
-    common = hwloop.load_problem(PROBLEM.replace("Q: 14}", "Q: 14, commonDensity: 0.5}"))
+    with pytest.warns(SpecWarning, match=r"commonDensity\.Weights: a plain number is `fixed_structured`"):
+        common = hwloop.load_problem(PROBLEM.replace("Q: 14}", "Q: 14, commonDensity: 0.5}"))
+    assert common.density("Weights").distribution == "fixed_structured"
     assert {name: d.density for name, d in common.densities} == {"Weights": 0.5, "Inputs": 0.5, "Outputs": 0.5}
 
 
