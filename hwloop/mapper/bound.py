@@ -20,9 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwloop.mapper.bound_model import BoundModel, Decisions, Sum
-from hwloop.mapper.bound_orders import order_cases
+from hwloop.mapper.bound_orders import barred, first_moving, order_cases
 from hwloop.mapper.bound_rows import make_parts
-from hwloop.mapper.bound_solve import Convex, Mixture, minimise
+from hwloop.mapper.bound_solve import Convex, Merit, Mixture, minimise
 from hwloop.mapper.bound_terms import Product, Products
 from hwloop.mapper.mapspace import Mapspace, build_mapspace
 from hwloop.mapper.prices import tile_reach
@@ -99,7 +99,7 @@ class BoundSearch:
             if least >= known * (1 - CLOSE):
                 heapq.heappush(heap, (least, next(number), node))
                 break
-            children = self._split(node)
+            children = self._split(node, weights)
             if not children:
                 closed = min(closed, least)
                 continue
@@ -126,16 +126,30 @@ class BoundSearch:
         return max(floor, solution.bound), replace(node, rows=rows, mixture=Mixture(ways, solution.mixture.weights))
 
     def _allowed(self, node: Node) -> Rows:
-        """The ways that the order cases leave."""
+        """The ways that the decisions on loop orders leave."""
+        cases = dict(node.decided.cases)
+        banned: dict[int, set[int]] = {}  # by slot
+        needed: set[tuple[int, int]] = set()
+        slot_of = {s.level: i for i, s in enumerate(self.space.slots) if not s.spatial}
+        for level, case in cases.items():
+            if case is not None:
+                banned[slot_of[level]] = set(range(len(self.compiled.bounds))) - case.allowed
+        for (level, s), lead in node.decided.leads:
+            at = first_moving(self.space, cases, level, s)
+            case = None if at is None else cases[at]
+            if at is not None and case is not None and lead >= 0:
+                banned[slot_of[at]] |= barred(case, self.compiled, s, lead)
+                needed.add((lead, slot_of[at]))
         out = []
         for part, rows in zip(self.parts, node.rows, strict=True):
             ok = np.ones(len(rows), bool)
-            for level, case in node.decided.cases:
-                if case is not None:
-                    slot = next(i for i, s in enumerate(self.space.slots) if s.level == level and not s.spatial)
-                    for j, d in enumerate(part.dims):
-                        if d not in case.allowed:
-                            ok &= part.bounds[rows, j, slot] <= 1.0
+            for j, d in enumerate(part.dims):
+                for slot, dims in banned.items():
+                    if d in dims:
+                        ok &= part.bounds[rows, j, slot] <= 1.0
+                for lead, slot in needed:
+                    if d == lead:
+                        ok &= part.bounds[rows, j, slot] > 1.0
             out.append(rows[ok])
         return tuple(out)
 
@@ -168,7 +182,7 @@ class BoundSearch:
         )  # fmt: skip
         return convex, logs
 
-    def _split(self, node: Node) -> list[Node]:
+    def _split(self, node: Node, weights: tuple[float, float]) -> list[Node]:
         """The node in parts; none where nothing is left to decide."""
         decided = node.decided
         for level, row in enumerate(decided.keep):
@@ -180,42 +194,54 @@ class BoundSearch:
             if case is None:
                 options = [(*decided.cases[:i], (level, c), *decided.cases[i + 1 :]) for c in self.cases[level]]
                 return [replace(node, decided=replace(decided, cases=cases)) for cases in options]
-        for key, ranks in self._halos(decided):
-            if key not in dict(decided.slides):
-                return [replace(node, decided=replace(decided, slides=(*decided.slides, (key, r)))) for r in ranks]
-        return self._split_rows(node)
+        for key, leads in self._halos(decided):
+            if key not in dict(decided.leads):
+                return [replace(node, decided=replace(decided, leads=(*decided.leads, (key, d)))) for d in leads]
+        return self._split_rows(node, weights)
 
     def _halos(self, decided: Decisions) -> list[tuple[tuple[int, int], list[int]]]:
-        """The tiles with several ranks that may keep a halo."""
+        """The tiles that may keep a halo, and the dimensions that may lead; -1 for the rest of them."""
         out = []
+        cases = dict(decided.cases)
         for s, space in enumerate(self.compiled.spaces):
-            ranks = [i for i, rank in enumerate(space.ranks) if sum(self.compiled.bounds[d] > 1 for d, _ in rank) > 1]
-            if len(ranks) > 1:
-                out += [((level, s), ranks) for level, row in enumerate(decided.keep) if level and row[s] == 1]
+            windows = [[d for d, _ in rank if self.compiled.bounds[d] > 1] for rank in space.ranks]
+            sliding = sorted({d for window in windows if len(window) > 1 for d in window})
+            for level, row in enumerate(decided.keep):
+                at = first_moving(self.space, cases, level, s) if sliding and row[s] == 1 else None
+                case = None if at is None else cases[at]
+                if case is not None:
+                    out.append(((level, s), [*(d for d in sliding if d in case.allowed), -1]))
         return out
 
-    def _split_rows(self, node: Node) -> list[Node]:
-        """Halves the ways of the part and loop on which the mixture disagrees most."""
-        best: tuple[float, int, NDArray[np.bool_]] | None = None
+    def _split_rows(self, node: Node, weights: tuple[float, float]) -> list[Node]:
+        """Halves the ways of one part at one loop, where that parts the mixture's ways into the most alike."""
         mixture = node.mixture
-        if mixture is None:
+        if mixture is None or not self.parts:
             return []
-        for k, (part, ways, weights) in enumerate(zip(self.parts, mixture.ways, mixture.weights, strict=True)):
-            if part.loose:
+        problem, logs = self._convex(node.decided, node.rows, weights)
+        local = _local(mixture, node.rows)
+        if local is None:
+            return []
+        cost = Merit(problem, logs, local)
+        best: tuple[float, int, NDArray[np.bool_]] | None = None
+        for k, (part, ways, p) in enumerate(zip(self.parts, local.ways, local.weights, strict=True)):
+            used = p > 1e-3
+            if part.loose or used.sum() < 2:
                 continue
-            values = np.log(part.covered[ways][:, :, 1:-1]).reshape(len(ways), -1)
-            mean = weights @ values
-            spread = weights @ (values - mean) ** 2
-            at = int(spread.argmax()) if spread.size else 0
-            if spread.size and spread[at] > 1e-4 and (best is None or spread[at] > best[0]):
-                every = np.log(part.covered[node.rows[k]][:, :, 1:-1]).reshape(len(node.rows[k]), -1)[:, at]
-                best = float(spread[at]), k, every <= mean[at]
-        if best is None:
+            rows = node.rows[k]
+            features = np.log(np.concatenate([part.bounds[rows], part.covered[rows][:, :, 1:-1]], axis=2)).reshape(len(rows), -1)
+            apart = cost.apart(k, ways[used], p[used])
+            for at in np.flatnonzero(np.ptp(features[ways[used]], axis=0) > 1e-9):
+                values = features[ways[used], at]
+                mean = float(values @ p[used] / p[used].sum())
+                low = values <= mean
+                gain = apart - cost.apart(k, ways[used][low], p[used][low]) - cost.apart(k, ways[used][~low], p[used][~low])
+                if best is None or gain > best[0]:
+                    best = gain, k, features[:, at] <= mean
+        if best is None or best[0] < 1e-6:
             return []
-        _, k, low = best
-        return [
-            replace(node, rows=(*node.rows[:k], node.rows[k][side], *node.rows[k + 1 :])) for side in (low, ~low) if side.any()
-        ]
+        _, k, side = best
+        return [replace(node, rows=(*node.rows[:k], node.rows[k][at], *node.rows[k + 1 :])) for at in (side, ~side)]
 
 
 def _line(part: Sum, index: dict[Product, int], low: Array, high: Array) -> tuple[Array, Array, float]:

@@ -33,12 +33,13 @@ class Decisions:
     Attributes:
         keep: `(level, data space)` 1 kept, 0 bypassed, -1 open.
         cases: by level with temporal loops, their order case; None while open.
-        slides: by (level, data space), the one rank along which its tile keeps a halo; those not named may along all.
+        leads: by (level, data space), the dimension of the innermost loop that moves its tile, -1 where that keeps no halo;
+            open where not named.
     """
 
     keep: Keep
     cases: tuple[tuple[int, OrderCase | None], ...]
-    slides: tuple[tuple[tuple[int, int], int], ...] = ()
+    leads: tuple[tuple[tuple[int, int], int], ...] = ()
 
 
 @dataclass
@@ -141,7 +142,7 @@ class BoundModel:
         """(level, action, products times coefficients) of the words of a data space over all instances."""
         column = [row[s] for row in decided.keep]
         held = [level for level, kept in enumerate(column) if kept != 0]
-        slides = dict(decided.slides)
+        leads = dict(decided.leads)
         cases = dict(decided.cases)
         result = self.compiled.spaces[s].read_write
         for i, level in enumerate(held):
@@ -151,7 +152,7 @@ class BoundModel:
             if child == self.units and not feeds_many(self.space):
                 demand = Product("operand", level, s)
             else:
-                demand = Product("read", level, s, child, rests(self.space, cases, child, s, slides.get((child, s))))
+                demand = Product("read", level, s, child, rests(self.space, cases, child, s, leads.get((child, s))))
             words: Words = [(demand, 1.0)]
             fresh: Words = [(Product("fresh", level, s), -self.tensor[s])]
             if not result:
@@ -161,7 +162,7 @@ class BoundModel:
                 if self.part_left == 1.0:
                     yield level, "read", words + fresh
             if i > 0:
-                fill = Product("fill", level, s, 0, rests(self.space, cases, level, s, slides.get((level, s))))
+                fill = Product("fill", level, s, 0, rests(self.space, cases, level, s, leads.get((level, s))))
                 if not result:
                     yield level, "fill", [(fill, 1.0)]
                 elif self.part_left == 1.0:

@@ -21,11 +21,16 @@ class OrderCase:
         allowed: dimensions that may have more than one pass.
         moves: data spaces, by index, that some allowed loop moves; loops of levels further out may spare the others.
         free: by data space, the dimensions whose loops do not reload its tile.
+        rest: the dimensions whose loops stand inside all others.
     """
 
     allowed: Dims
     moves: frozenset[int]
     free: tuple[Dims, ...]
+    rest: Dims
+
+
+Cases = dict[int, OrderCase | None]
 
 
 def order_cases(space: Mapspace, compiled: Compiled, level: int) -> list[OrderCase]:
@@ -49,7 +54,7 @@ def order_cases(space: Mapspace, compiled: Compiled, level: int) -> list[OrderCa
             for longest in spaces:
                 for rest, left in _resting(space.orders[level].first, indexed[longest], allowed):
                     moves = frozenset(s for s in spaces if left & indexed[s])
-                    cases.append(OrderCase(left, moves, tuple(rest - indexed[s] for s in spaces)))
+                    cases.append(OrderCase(left, moves, tuple(rest - indexed[s] for s in spaces), rest))
     inner = [any(row[s] != 0 for row in space.keep[level + 1 :]) or feeds_many(space) for s in spaces]
     return _undominated(cases, [s for s in spaces if inner[s]])
 
@@ -94,25 +99,41 @@ def _dominates(a: OrderCase, b: OrderCase, spaces: list[int]) -> bool:
     )
 
 
-def rests(space: Mapspace, cases: dict[int, OrderCase | None], level: int, s: int, slides: int | None) -> Rests:
+def rests(space: Mapspace, cases: Cases, level: int, s: int, lead: int | None) -> Rests:
     """What the orders leave of the traffic into the tiles of a level.
 
     Args:
         space: the mapspace.
-        cases: by level, the case of its loops; None where it is not decided, so that its loops may spare everything.
+        cases: by level, the case of its loops; None where it is open, so that its loops may spare everything.
         level: the level; the number of levels for the compute units.
         s: the data space, by index.
-        slides: see `Rests`.
+        lead: see `Rests`.
     """
     free: set[tuple[int, int]] = set()
-    still = True
     for i, slot in enumerate(space.slots):
-        if slot.spatial or slot.level >= level or not still:
+        if slot.spatial or slot.level >= level:
             continue
         case = cases.get(slot.level)
-        if case is None or s not in case.moves:
-            free |= {(d, i) for d in range(len(slot.low))}
-        else:
-            free |= {(d, i) for d in case.free[s]}
-            still = False
-    return Rests(frozenset(free), slides)
+        still = case is None or s not in case.moves
+        free |= {(d, i) for d in (range(len(slot.low)) if case is None or still else case.free[s])}
+        if not still:
+            break
+    return Rests(frozenset(free), lead)
+
+
+def first_moving(space: Mapspace, cases: Cases, level: int, s: int) -> int | None:
+    """The next level outward whose loops move the tile; None where that is open or none does."""
+    for slot in space.slots:
+        if not slot.spatial and slot.level < level and slot.level in cases:
+            case = cases[slot.level]
+            if case is None:
+                return None
+            if s in case.moves:
+                return slot.level
+    return None
+
+
+def barred(case: OrderCase, compiled: Compiled, s: int, lead: int) -> Dims:
+    """Dimensions that cannot have loops at the level of a case where the loop on `lead` is the innermost that moves a tile."""
+    inner = case.rest & compiled.spaces[s].dimensions
+    return frozenset() if lead in inner else inner

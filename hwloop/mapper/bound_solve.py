@@ -226,3 +226,28 @@ def _curvature(problem: Convex, x: Array, scale: float) -> tuple[Array, Array]:
     rooms = len(problem.rooms)
     hessian = hessian + np.diag(price[:rooms] @ grads[:rooms]) - (grads[:rooms].T * price[:rooms]) @ grads[:rooms]
     return np.asarray(gradient), np.asarray(hessian)
+
+
+class Merit:
+    """How far apart in cost the ways of a mixture are.
+
+    Args:
+        problem: cost and constraints.
+        logs: by part `(product, way)`.
+        mixture: the mixture.
+    """
+
+    def __init__(self, problem: Convex, logs: list[Array], mixture: Mixture) -> None:
+        self.problem, self.logs = problem, logs
+        self._means = [log[:, w] @ p for log, w, p in zip(logs, mixture.ways, mixture.weights, strict=True)]
+        self._x = np.asarray(sum(self._means))
+        self._scale = max(_cost(problem, self._x), 1e-300)
+
+    def apart(self, part: int, ways: NDArray[np.int64], weights: Array) -> float:
+        """Mean cost of ways of a part less the cost of their mean, times their weight, in parts of the cost."""
+        rest = self._x - self._means[part]
+        mean = self.logs[part][:, ways] @ weights / weights.sum()
+        single = sum(
+            float(p) * _merit(self.problem, rest + self.logs[part][:, w], self._scale) for w, p in zip(ways, weights, strict=True)
+        )
+        return single - float(weights.sum()) * _merit(self.problem, rest + mean, self._scale)

@@ -35,11 +35,12 @@ class Rests:
 
     Attributes:
         free: `(dimension, slot)` pairs of temporal loops that do not reload it.
-        slides: the only rank along which it keeps its halo, None for all of them.
+        lead: the dimension of the innermost loop that moves it, along whose rank it keeps its halo; -1 when it keeps none, None
+            when it is open.
     """
 
     free: frozenset[tuple[int, int]] = frozenset()
-    slides: int | None = None
+    lead: int | None = None
 
 
 @dataclass(frozen=True)
@@ -124,7 +125,7 @@ class Products:
     def _tile(self, part: int, product: Product) -> Array:
         rows, begin = self.parts[part], self.inside[product.level]
         out = np.zeros(len(rows))
-        for terms in self._ranks(part, product.space).values():
+        for terms in self._ranks(part, product.space):
             if rows.loose:
                 out += np.log(rows.covered[:, 0, begin]) if self._leads(part, terms) else 0.0
             else:
@@ -153,9 +154,8 @@ class Products:
                 for i in np.flatnonzero(~self.spatial):
                     counted[i] = i >= begin and (d, int(i)) not in product.rests.free
                 out += self._counted(part, j, counted)
-        for index, terms in self._ranks(part, product.space).items():
-            slides = product.rests.slides is None or product.rests.slides == index
-            out += self._rank(part, terms, begin, copies, shared, slides)
+        for terms in self._ranks(part, product.space):
+            out += self._rank(part, terms, begin, copies, shared, product.rests.lead)
         return out
 
     def _counted(self, part: int, j: int, counted: Mask) -> Array:
@@ -169,7 +169,7 @@ class Products:
             outer = np.where(inner == 1.0, np.ceil(outer - 1e-9), outer)
         return np.asarray(np.log(inner * outer))
 
-    def _rank(self, part: int, terms: list[tuple[int, int]], begin: int, copies: Mask, shared: Mask, slides: bool) -> Array:
+    def _rank(self, part: int, terms: list[tuple[int, int]], begin: int, copies: Mask, shared: Mask, lead: int | None) -> Array:
         """Words along one rank, over all instances of the slots `copies` and `shared` where these differ, over all of time."""
         rows, effective = self.parts[part], self._effective[part]
         if rows.loose:
@@ -185,11 +185,12 @@ class Products:
         extent = self._extent(rows, local, begin)
         total = np.prod(turns, axis=0)
         words = extent * total
-        if slides:
-            step = np.min(
-                [np.where(t > 1.0, c * rows.covered[:, j, begin], np.inf) for t, (j, c) in zip(turns, local, strict=True)], axis=0
-            )
-            words = extent + (total - 1.0) * np.minimum(extent, step)
+        steps = [
+            np.where(t > 1.0, c * rows.covered[:, j, begin], np.inf)
+            for t, (j, c) in zip(turns, local, strict=True) if lead is None or rows.dims[j] == lead
+        ]  # fmt: skip
+        if steps:
+            words = extent + (total - 1.0) * np.minimum(extent, np.min(steps, axis=0))
         for j, _ in local:
             words = words * effective[:, j][:, copies].prod(1)
         return np.asarray(np.log(words) + self._different(part, local, shared, turns))
@@ -227,7 +228,7 @@ class Products:
         for j, d in enumerate(rows.dims):
             if d not in space.dimensions:
                 out += self._counted(part, j, ~shared)
-        for terms in self._ranks(part, product.space).values():
+        for terms in self._ranks(part, product.space):
             if rows.loose:
                 part_of = effective[:, 0][:, shared].prod(1) if len(terms) > 1 else 1.0
                 out += np.log(rows.covered[:, 0, -1] / part_of)
@@ -242,11 +243,10 @@ class Products:
                 out -= np.log(n.prod(0) / n.max(0))
         return out
 
-    def _ranks(self, part: int, s: int) -> dict[int, list[tuple[int, int]]]:
+    def _ranks(self, part: int, s: int) -> list[list[tuple[int, int]]]:
         """The ranks of a data space that some dimension of a part indexes."""
         dims = self.parts[part].dims
-        ranks = self.compiled.spaces[s].ranks
-        return {i: list(rank) for i, rank in enumerate(ranks) if any(d in dims for d, _ in rank)}
+        return [list(rank) for rank in self.compiled.spaces[s].ranks if any(d in dims for d, _ in rank)]
 
     def _local(self, part: int, terms: list[tuple[int, int]]) -> list[tuple[int, int]]:
         """(place in the part, coefficient) of a rank's dimensions that are larger than 1."""
