@@ -185,15 +185,40 @@ class Products:
         extent = self._extent(rows, local, begin)
         total = np.prod(turns, axis=0)
         words = extent * total
-        steps = [
-            np.where(t > 1.0, c * rows.covered[:, j, begin], np.inf)
-            for t, (j, c) in zip(turns, local, strict=True) if lead is None or rows.dims[j] == lead
-        ]  # fmt: skip
-        if steps:
+        if lead is None:
+            steps = [np.where(t > 1.0, c * rows.covered[:, j, begin], np.inf) for t, (j, c) in zip(turns, local, strict=True)]
             words = extent + (total - 1.0) * np.minimum(extent, np.min(steps, axis=0))
+        elif lead in [rows.dims[j] for j, _ in local]:
+            words = self._led(part, local, time, rows.dims.index(lead), extent, total)
         for j, _ in local:
             words = words * effective[:, j][:, copies].prod(1)
         return np.asarray(np.log(words) + self._different(part, local, shared, turns))
+
+    def _led(self, part: int, local: list[tuple[int, int]], time: Mask, lead: int, extent: Array, total: Array) -> Array:
+        """Words along a rank where the innermost loop that moves the tile is on the dimension `lead`.
+
+        Only that loop's steps keep the halo, and those of a loop further out that happen to move by as much: the real program
+        steps back one pass of each loop inside, so that loop's stride is twice the innermost one's plus those of loops between.
+        """
+        rows, effective = self.parts[part], self._effective[part]
+        loops = [(j, int(i), c * rows.covered[:, j, i]) for j, c in local for i in np.flatnonzero(time)]
+        loops = [(j, i, stride) for j, i, stride in loops if (rows.bounds[:, j, i] > 1.0).any()]
+        step, passes = np.full(len(rows), np.inf), np.ones(len(rows))
+        for _, i, stride in reversed([loop for loop in loops if loop[0] == lead]):
+            here = rows.bounds[:, lead, i] > 1.0
+            step, passes = np.where(here, stride, step), np.where(here, effective[:, lead, i], passes)
+        near = np.minimum(extent, step)
+        kept = (passes - 1.0) / passes  # part of all steps that keep the halo, at most
+        for j, i, stride in loops:
+            wanted = np.where(rows.bounds[:, j, i] > 1.0, stride - 2.0 * step, -1.0)
+            sums = np.zeros((1, len(rows)))
+            for k, other, more in loops:
+                if (k, other) != (j, i) and other <= i:
+                    active = (rows.bounds[:, k, other] > 1.0) & ~((k == lead) & (more == step))
+                    sums = np.concatenate([sums, np.where(active, sums + more, np.inf)])
+            turns = effective[:, j, i]
+            kept = kept + np.where((sums == wanted).any(0), (turns - 1.0) / (turns * passes), 0.0)
+        return total * (extent - (extent - near) * np.minimum(kept, 1.0 - 1.0 / total))
 
     def _extent(self, rows: Part, local: list[tuple[int, int]], begin: int) -> Array:
         """Words of a tile along a rank; a tile cut short has in proportion no fewer."""
