@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hwloop.errors import InfeasibleMappingError
+from hwloop.errors import InfeasibleMappingError, SpecError
 from hwloop.mapper.check import check
 from hwloop.mapper.diagnose import explain
 from hwloop.mapper.factors import factor_tables
@@ -33,6 +33,7 @@ from hwloop.spec.mapping import Mapping
 from hwloop.spec.problem import Problem, load_problem
 
 WORTH_IT = 0.03  # incomplete passes must promise to save this part of the objective: they are slow to cost and clumsy to build
+MOST_COMPUTES = 2**53
 FULL_ARRAY = 0.97  # utilization that incomplete passes could hardly raise
 HONEST = 0.9  # the real program's walk misses some work of incomplete passes; a mapping that it credits for more is left out
 
@@ -65,13 +66,18 @@ def map_problem(
 
     Raises:
         InfeasibleMappingError: no mapping satisfies the constraints and capacities; the reason names what rules them out.
-        SpecError: a spec that cannot be read.
+        SpecError: a spec that cannot be read, or a problem too large to count.
         ValueError: an unknown objective or effort.
     """
     began = perf_counter()
     if effort not in EFFORTS:
         raise ValueError(f"effort: expected one of {tuple(EFFORTS)}, found {effort!r}")
     problem, architecture, table = load_problem(problem), load_architecture(arch), load_energy_table(ert)
+    if problem.computes > MOST_COMPUTES:
+        raise SpecError(
+            "problem", "instance", f"sizes whose product is {MOST_COMPUTES} at most", f"{float(problem.computes):.3g}",
+            "counts are exact up to there",
+        )  # fmt: skip
     architecture = architecture.with_constraints(constraints)
     run = _Run(problem, architecture, BatchSimulation(problem, architecture, table, bits), objective, seed, effort)
     mapping, cost = run.best(tuple(start or ()))
