@@ -81,7 +81,7 @@ def lower_bound(
         raise ValueError(f"objective: expected one of {NAMES} for a bound, found {objective!r}")
     simulation = BatchSimulation(problem, architecture.with_constraints(constraints), table, bits)
     search = BoundSearch(build_mapspace(problem, architecture.with_constraints(constraints)), simulation)
-    energy, cycles = (np.inf, np.inf) if found is None else true_cost(simulation.compiled, found.mapping, found.cost)
+    energy, cycles = (np.inf, np.inf) if found is None else true_cost(simulation, found.mapping, found.cost)
     if objective == "energy":
         return Bound(objective, search.run((1.0, 0.0), energy, nodes), energy, search.nodes)
     least_cycles = float(np.ceil(search.run((0.0, 1.0), cycles, nodes if objective == "cycles" else nodes // 4)))

@@ -18,6 +18,7 @@ Array = NDArray[np.float64]
 SHARP = 60.0  # of the smooth maximum
 SOFT = 0.02  # how far a constraint bends, as a logarithm
 ROUNDS, STEPS = 12, 40
+BARRIERS = (2e-3, 5e-5)
 
 
 @dataclass(frozen=True)
@@ -173,18 +174,20 @@ def _descend(problem: Convex, logs: list[Array], mixture: Mixture, scale: float)
     owner = np.repeat(np.arange(len(sizes)), sizes)
     members = (owner[None] == np.arange(len(sizes))[:, None]).astype(np.float64)
     p = np.concatenate(mixture.weights)
+    system = np.zeros((len(p) + len(sizes), len(p) + len(sizes)))
+    system[len(p) :, : len(p)], system[: len(p), len(p) :] = members, members.T
     p = 0.98 * p + 0.02 / np.array(sizes, np.float64)[owner]
-    for barrier in (3e-3, 1e-4, 3e-6):
+    for barrier in BARRIERS:
         for _ in range(STEPS):
             x = columns @ p
             merit = _merit(problem, x, scale) - barrier * np.log(p).sum()
             gradient, hessian = _curvature(problem, x, scale)
             g = columns.T @ gradient - barrier / p
             h = columns.T @ hessian @ columns + np.diag(barrier / p**2 + 1e-12)
-            system = np.block([[h, members.T], [members, np.zeros((len(sizes), len(sizes)))]])
+            system[: len(p), : len(p)] = h
             step = np.linalg.solve(system, np.concatenate([-g, np.zeros(len(sizes))]))[: len(p)]
             slope = float(g @ step)
-            if -slope < barrier * 0.1:
+            if -slope < barrier:
                 break
             shrink = step < 0
             length = min(1.0, 0.95 * float((-p[shrink] / step[shrink]).min())) if shrink.any() else 1.0

@@ -55,7 +55,7 @@ class Product:
         child: the next level inward that keeps it; as many as there are levels stands for the compute units.
         rests: what is assumed of the traffic.
         per: a level by whose instances the product is divided, -1 for none.
-        times: a level by whose instances it is multiplied, -1 for none.
+        times: a level by whose instances, on average, it is multiplied, -1 for none.
     """
 
     kind: str
@@ -97,13 +97,14 @@ class Products:
             if product.per >= 0:
                 value = value - self._instances(part, product.per)
             if product.times >= 0:
-                value = value + self._instances(part, product.times)
+                value = value + self._instances(part, product.times, average=True)
             self._known[key] = value
         return self._known[key]
 
-    def _instances(self, part: int, level: int) -> Array:
+    def _instances(self, part: int, level: int, average: bool = False) -> Array:
         above = self.spatial & (np.arange(len(self.spatial)) >= self.inside[level])
-        return np.asarray(np.log(self.parts[part].bounds[:, :, above]).sum((1, 2)))
+        passes = self._effective[part] if average else self.parts[part].bounds
+        return np.asarray(np.log(passes[:, :, above]).sum((1, 2)))
 
     def _passes(self, part: int, product: Product) -> Array:
         return np.asarray(np.log(self.parts[part].bounds[:, :, ~self.spatial]).sum((1, 2)))

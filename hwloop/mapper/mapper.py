@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from hwloop.errors import InfeasibleMappingError, SpecError
 from hwloop.mapper.check import check
+from hwloop.mapper.credit import true_cost
 from hwloop.mapper.diagnose import explain
 from hwloop.mapper.factors import factor_tables
 from hwloop.mapper.layout import Layout, Points
@@ -106,7 +107,7 @@ def _smooth(n: int) -> bool:
 class _One:
     """The costs of one mapping as arrays of one."""
 
-    def __init__(self, energy_pj: float, cycles: int, utilization: float) -> None:
+    def __init__(self, energy_pj: float, cycles: float, utilization: float) -> None:
         self.energy_pj = np.array([energy_pj])
         self.cycles = np.array([cycles])
         self.utilization = np.array([utilization])
@@ -274,8 +275,8 @@ class _Run:
             return None
         if cost.computes < HONEST * self.problem.computes:
             return None
-        missed = max(self.problem.computes / cost.computes, 1.0)  # its energy is not what is compared
-        value, tie = objective_values(self.objective, _One(cost.energy_pj * missed, cost.cycles, cost.utilization))
+        energy, cycles = true_cost(self.simulation, mapping, cost)
+        value, tie = objective_values(self.objective, _One(energy, cycles, cost.utilization))
         return _Found(mapping, float(value[0]), float(tie[0]), cost=cost)
 
     def _visits(self, model: CostModel, row: NDArray[np.int64]) -> float:
