@@ -35,10 +35,10 @@ from hwloop.run.outputs import CompressResult, write_outputs
 from hwloop.run.settings import Settings
 from hwloop.run.tuning import Searched, search_target
 from hwloop.search.log import EvaluationLog
-from hwloop.search.method import Method, find_method, method_identity
+from hwloop.search.method import Method, find_method
 from hwloop.search.run_folder import RunFolder
 from hwloop.search.seams import Scorer
-from hwloop.search.space import Choices, Space, check_space, find_space, space_identity
+from hwloop.search.space import Choices, Space, find_space, space_identity
 from hwloop.spec.plan import Plan
 
 
@@ -116,7 +116,7 @@ def compress(
     """
     settings, progress = settings or Settings(), progress or Silent()
     method = find_method(settings.method, settings.method_options)
-    check_space(settings.space, settings.space_options)
+    asked = settings.to_dict()
     targets = make_targets(arch, dataflows, settings.energy)
     backend = find_backend(settings.simulator, workers)
     if library_dir is None and run_dir is None:
@@ -127,7 +127,7 @@ def compress(
         "model": name, "data": data if isinstance(data, str) else "own data",
         "data_root": None if data_root is None else str(data_root), "weights": None if weights is None else str(weights),
         "normalisation": normalisation, "image_size": image_size, "targets": [target.name for target in targets],
-        "settings": settings.to_dict(), "method": method_identity(method),
+        "settings": asked,
     }  # fmt: skip
     versions = {"hwloop": hwloop.__version__, "backend": backend.identity, "machine": platform.platform(), **torch_versions()}
     timings = Timings()
