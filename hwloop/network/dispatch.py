@@ -62,6 +62,11 @@ class MultiplyDispatch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return self.other(func, namespace, name, args, kwargs)
 
 
+def has_recurrent(model: nn.Module) -> bool:
+    """Whether one of torch's recurrent layers is in `model`."""
+    return any(isinstance(module, nn.RNNBase) for module in model.modules())
+
+
 @contextmanager
 def unfused(model: nn.Module) -> Iterator[None]:
     """Attention and recurrent layers of `model` run as the products they are made of, not as one kernel."""
@@ -70,7 +75,7 @@ def unfused(model: nn.Module) -> Iterator[None]:
         stack.callback(torch.backends.mha.set_fastpath_enabled, fast_path)
         torch.backends.mha.set_fastpath_enabled(False)
         stack.enter_context(sdpa_kernel(SDPBackend.MATH))
-        if any(isinstance(module, nn.RNNBase) for module in model.modules()):
+        if has_recurrent(model):
             stack.enter_context(warnings.catch_warnings())
             warnings.filterwarnings("ignore", message="TF32 acceleration on top of oneDNN")  # what setting these flags says
             stack.enter_context(torch.backends.mkldnn.flags(enabled=False))  # type: ignore[no-untyped-call]

@@ -146,12 +146,12 @@ class Recorder(MultiplyDispatch):
         self.entered: Counter[str] = Counter()
         self.read_by: dict[str, str] = {}
         self._model, self._observe = model, observe
+        tensors: dict[str, Tensor] = {**dict(model.named_parameters()), **dict(model.named_buffers())}
         self._parameters = dict(model.named_parameters())
         self._origins: Any = WeakTensorKeyDictionary()
         self._written: dict[StorageWeakRef, _Origin] = {}  # storages that were written in place, for views of them
         self._stack: list[str] = []
         self._fused: set[frozenset[int]] = set()  # layers whose results come in one tensor
-        tensors: dict[str, Tensor] = {**self._parameters, **dict(model.named_buffers())}
         for name, tensor in tensors.items():
             self._origins[tensor] = _Origin(constants=frozenset((name,)), viewed=name)
         self.channels = Follower(lambda tensor: self._origin(tensor).viewed, tensors)

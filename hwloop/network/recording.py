@@ -7,7 +7,7 @@ values. One that depends on the values in its tensors is run for real.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from torch import Tensor, nn
@@ -15,7 +15,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._pytree import tree_leaves, tree_map
 
 from hwloop.errors import DataError
-from hwloop.network.dispatch import unfused
+from hwloop.network.dispatch import has_recurrent, unfused
 from hwloop.network.recorder import Observer, Recorder
 
 
@@ -40,19 +40,57 @@ def record(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], titl
         DataError: it cannot run on these arguments.
     """
     with _quiet(model):
-        recorder = Recorder(model)
+        on_meta = _each_tensor(lambda tensor: tensor.to("meta"), args, kwargs)
         if any(tensor.is_meta for tensor in model.parameters()):
-            _run(recorder, *_each_tensor(lambda tensor: tensor.to("meta"), args, kwargs), title)
-            return recorder
-        fake = FakeTensorMode(allow_non_fake_inputs=True)
-        try:
-            faked_args, faked_kwargs = _each_tensor(fake.from_tensor, args, kwargs)
-            with fake:
-                recorder.run(faked_args, faked_kwargs)
-        except Exception:  # whatever a model may raise on tensors without values; the run below says whether it is at fault
             recorder = Recorder(model)
-            _run(recorder, args, kwargs, title)
+            _run(recorder, *on_meta, title)
+            return recorder
+        # whatever a model may raise on tensors without values: the last run says whether it is at fault
+        with suppress(Exception):
+            if has_recurrent(model):
+                raise NotImplementedError("torch runs recurrent layers in another order there")
+            with without_values(model):
+                recorder = Recorder(model)
+                recorder.run(*on_meta)
+            return recorder
+        with suppress(Exception):  # those that make tensors of their own, on the CPU
+            fake = FakeTensorMode(allow_non_fake_inputs=True)
+            recorder = Recorder(model)
+            faked = _each_tensor(fake.from_tensor, args, kwargs)
+            with fake:
+                recorder.run(*faked)
+            return recorder
+        recorder = Recorder(model)
+        _run(recorder, args, kwargs, title)
         return recorder
+
+
+def meta_of(model: nn.Module) -> dict[int, Tensor]:
+    """A tensor without values for each parameter and buffer of `model`, by the `id` of the one it stands for."""
+    out: dict[int, Tensor] = {}
+    for tensor in (*model.parameters(), *model.buffers()):
+        meta = tensor.detach().to("meta")
+        out[id(tensor)] = nn.Parameter(meta, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else meta
+    return out
+
+
+@contextmanager
+def without_values(model: nn.Module) -> Iterator[None]:
+    """Lends `model` with parameters and buffers that have no values."""
+    instead = meta_of(model)
+    saved: list[tuple[Any, str, Tensor]] = []
+    try:
+        for module in model.modules():
+            for registered in (module._parameters, module._buffers):
+                for name, tensor in registered.items():
+                    if tensor is not None:
+                        saved.append((registered, name, tensor))
+        for registered, name, tensor in saved:
+            registered[name] = instead[id(tensor)]
+        yield
+    finally:
+        for registered, name, tensor in saved:
+            registered[name] = tensor
 
 
 def observe(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], title: str, observer: Observer) -> Recorder:
@@ -61,7 +99,7 @@ def observe(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], tit
     Raises:
         DataError: it cannot run on these arguments.
     """
-    recorder = Recorder(model, observer)
+    recorder = Recorder(model, observe=observer)
     with _quiet(model):
         _run(recorder, args, kwargs, title)
     return recorder
