@@ -34,7 +34,7 @@ def add_parser(commands: Subparsers) -> None:
     parser.add_argument("--infeasible", action="store_true", help="for show: only what no mapping fits")
     parser.add_argument("--limit", type=int, default=20, help="for show: how many rows (default: %(default)s)")
     parser.add_argument("--sample", type=int, default=50, help="for check: rows to simulate again (default: %(default)s)")
-    parser.add_argument("--repair", action="store_true", help="for check: remove damaged rows; they are computed again when needed")
+    parser.add_argument("--repair", action="store_true", help="for check: remove damaged rows; they are found again when needed")
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
@@ -119,9 +119,7 @@ def _check(found: Check, as_json: bool) -> int:
         print(f"{found.rows} rows, {found.infeasible} of them infeasible, {found.others} by another simulator or version")
         removed = f", {found.removed} of them removed" if found.removed else ""
         print(f"{len(found.damaged)} rows damaged{removed}")
-        print(
-            f"{found.simulated} rows simulated again: {'all equal' if not found.faults else f'{len(found.faults)} faults'}"
-        )
+        print(f"{found.simulated} rows simulated again: {'all equal' if not found.faults else f'{len(found.faults)} faults'}")
         for fault in found.faults:
             print(f"  {fault}")
     return 1 if found.faults else 0

@@ -3,6 +3,7 @@ from __future__ import annotations
 import gzip
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +107,18 @@ def test_a_run_with_a_missing_part(tmp_path: Path, missing: str, message: str) -
         (run / "input.yaml").write_text(text.replace("\nERT:", "\nother_table:"))
     report = verify(find_cases(tmp_path))
     assert message in next(iter(report.failed.values()))
+
+
+def test_a_cycle_follows_from_a_count_that_is_rounded() -> None:
+    cycle = (False, Difference("level cycles", "DRAM", 50177, 50176))
+    count = (False, Difference("actual computes", "", 6_422_529, 6_422_528))
+    for pairs, slack, agrees in (
+        ([count, cycle], SPARSE_SLACK, True), ([cycle], SPARSE_SLACK, False), ([count, cycle], DENSE_SLACK, False),
+        ([count, (False, replace(cycle[1], found=50175))], SPARSE_SLACK, False),
+    ):  # fmt: skip
+        report = Report()
+        report.add("case", pairs, slack)
+        assert report.agrees is agrees
 
 
 @pytest.mark.parametrize(
