@@ -140,6 +140,10 @@ class CandidateCosts:
             costs.append(self._sum((layer.name, share) for layer, share in zip(layers, shares, strict=True)))
         return costs
 
+    def known_mappings(self, layer: PlannedLayer) -> tuple[Mapping, ...]:
+        """The short list of a layer as planned; empty before it was looked for."""
+        return tuple(self._shape(layer).mappings or ())
+
     @property
     def simulated(self) -> int:
         """How many distinct (problem, densities, bits) were costed so far."""
@@ -163,8 +167,8 @@ class CandidateCosts:
         return self._met[met]
 
     def _request(self, layer: PlannedLayer) -> MapRequest:
-        known = self._shape(layer).mappings or []
-        return request_for(layer, self.target, self.settings, self.workload.name, tuple(known[:1]))
+        start = self.known_mappings(layer)[:1]
+        return request_for(layer, self.target, self.settings, self.workload.name, start)
 
     def _make_short_lists(self, new: dict[_Shape, dict[Key, PlannedLayer]]) -> None:
         """Maps every shape met for the first time, dense, at the widths of the reference and of the narrowest corner."""
