@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from hwloop import DataError
+from hwloop.validate.agreement import DENSE_SLACK, SPARSE_SLACK, Report, lines_of
 from hwloop.validate.compare import Difference
-from hwloop.validate.verify import DENSE_SLACK, SPARSE_SLACK, Report, find_cases, lines_of, verify
+from hwloop.validate.verify import find_cases, verify
 
 DATA = Path(__file__).resolve().parents[1] / "data"
 
