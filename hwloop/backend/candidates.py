@@ -98,8 +98,12 @@ class CandidateCosts:
             self._shape(layer).add(outcome)
         return NetworkCost(self.workload.name, self.target.name, tuple(shares))
 
-    def costs(self, plans: Sequence[Plan]) -> list[NetworkCost | None]:
+    def costs(self, plans: Sequence[Plan], on_outcome: OnOutcome | None = None) -> list[NetworkCost | None]:
         """Every plan's cost by the best of the short lists; where none of a layer's fits, the mapper looks.
+
+        Args:
+            plans: of the workload.
+            on_outcome: called as the mapper answers, for shapes met for the first time and for what no short list fits.
 
         Returns:
             None for a plan with a layer that fits no mapping.
@@ -115,8 +119,8 @@ class CandidateCosts:
                     new.setdefault(shape, {})[key] = layer
                 layers.append((layer.name, shape, key))
             asked.append(layers)
-        self._make_short_lists(new)
-        self._cost(new)
+        self._make_short_lists(new, on_outcome)
+        self._cost(new, on_outcome)
         return [self._sum((name, shape.costs[key]) for name, shape, key in layers) for layers in asked]
 
     def remap(self, plans: Sequence[Plan], on_outcome: OnOutcome | None = None) -> list[NetworkCost | None]:
@@ -139,6 +143,10 @@ class CandidateCosts:
                 shares.append(min(found, key=self._rank) if found else None)
             costs.append(self._sum((layer.name, share) for layer, share in zip(layers, shares, strict=True)))
         return costs
+
+    def known_mappings(self, layer: PlannedLayer) -> tuple[Mapping, ...]:
+        """The short list of a layer as planned; empty before it was looked for."""
+        return tuple(self._shape(layer).mappings or ())
 
     @property
     def simulated(self) -> int:
@@ -163,17 +171,17 @@ class CandidateCosts:
         return self._met[met]
 
     def _request(self, layer: PlannedLayer) -> MapRequest:
-        known = self._shape(layer).mappings or []
-        return request_for(layer, self.target, self.settings, self.workload.name, tuple(known[:1]))
+        start = self.known_mappings(layer)[:1]
+        return request_for(layer, self.target, self.settings, self.workload.name, start)
 
-    def _make_short_lists(self, new: dict[_Shape, dict[Key, PlannedLayer]]) -> None:
+    def _make_short_lists(self, new: dict[_Shape, dict[Key, PlannedLayer]], on_outcome: OnOutcome | None) -> None:
         """Maps every shape met for the first time, dense, at the widths of the reference and of the narrowest corner."""
         asked = []
         for shape, cases in new.items():
             if shape.mappings is None:
                 name = next(iter(cases.values())).name
                 asked += [(shape, self._dense_request(shape.problem, dict(bits), name)) for bits in shape.bits]
-        outcomes = self.backend.map([request for _, request in asked]) if asked else []
+        outcomes = self.backend.map([request for _, request in asked], on_outcome) if asked else []
         for (shape, _), outcome in zip(asked, outcomes, strict=True):
             shape.add(outcome)
 
@@ -191,12 +199,12 @@ class CandidateCosts:
             name,
         )
 
-    def _cost(self, new: dict[_Shape, dict[Key, PlannedLayer]]) -> None:
+    def _cost(self, new: dict[_Shape, dict[Key, PlannedLayer]], on_outcome: OnOutcome | None) -> None:
         left: list[tuple[_Shape, Key, PlannedLayer]] = []
         for shape, cases in new.items():
             unfit = self._try(shape, cases) if shape.mappings else list(cases)
             left += [(shape, key, cases[key]) for key in unfit]
-        outcomes = self.backend.map([self._request(layer) for _, _, layer in left]) if left else []
+        outcomes = self.backend.map([self._request(layer) for _, _, layer in left], on_outcome) if left else []
         for (shape, key, layer), outcome in zip(left, outcomes, strict=True):
             shape.costs[key] = LayerShare.of(layer.name, outcome) if isinstance(outcome, MapResult) else None
 

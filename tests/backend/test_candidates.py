@@ -142,7 +142,10 @@ def test_a_new_shape_is_mapped_as_it_is_when_it_is_met() -> None:
     model = candidates("flexible", asked)
     model.prepare(plan(), [plan(0.3, 4)])
     before = len(asked.requests)
-    costs = model.costs([plan(0.5, 8, 5), plan(0.2, 4, 5), plan(0.5, 8, 7)])
+    told: list[str] = []
+    plans = [plan(0.5, 8, 5), plan(0.2, 4, 5), plan(0.5, 8, 7)]
+    costs = model.costs(plans, lambda _at, request, _outcome: told.append(request.layer))
+    assert sorted(told) == ["conv0"] * 4 + ["conv1"] * 4
     new = asked.requests[before:]
     assert {(r.problem.sizes["C"], r.problem.sizes["M"]) for r in new} == {(4, 5), (5, 8), (4, 7), (7, 8)}
     assert [dict(r.bits or {})["Weights"] for r in new] == [16, 4] * 4  # as the reference, and as the narrowest corner
