@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from hwloop.errors import SpecError
-from hwloop.network.registry import Registry
+from hwloop.network.entries import Registry
 from hwloop.spec.bits import MAX_QUANTISED, MIN_QUANTISED, check_bits
 from hwloop.spec.density import Density
 from hwloop.spec.layer_plan import LayerPlan
