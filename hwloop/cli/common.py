@@ -7,10 +7,12 @@ import json
 from pathlib import Path
 from typing import Any
 
-from hwloop.backend.simulators import EMBEDDED, SIMULATORS
-from hwloop.errors import DataError, SpecError
+from hwloop.backend.embedded import EMBEDDED
+from hwloop.backend.find import SIMULATORS
+from hwloop.errors import SpecError
+from hwloop.files import write_file
 from hwloop.report.progress import Progress, make_progress
-from hwloop.search.checkpoint import write_whole
+from hwloop.spec.pruning import check_pruning
 
 Subparsers = Any  # argparse has no public name for it
 
@@ -44,7 +46,7 @@ def add_data(parser: argparse.ArgumentParser, model: str | None = None, data: st
         "--data", default=data, metavar="NAME", help="digits (embedded), mnist, cifar10 or imagefolder (default: %(default)s)"
     )
     group.add_argument("--data-root", metavar="DIR", help="folder of the data set, in torchvision's layout")
-    group.add_argument("--image-size", type=int, metavar="PIXELS", help="resize images to this side")
+    group.add_argument("--image-size", type=whole_number, metavar="PIXELS", help="resize images to this side")
     group.add_argument("--normalisation", choices=("imagenet",), help="for checkpoints trained on images normalised so")
 
 
@@ -52,14 +54,14 @@ def add_simulator(parser: Any) -> None:
     """`--simulator`."""
     parser.add_argument(
         "--simulator", default=EMBEDDED, choices=tuple(SIMULATORS),
-        help="; ".join(f"{name}: {what}" for name, what in SIMULATORS.items()) + " (default: %(default)s)",
+        help="; ".join(f"{name}: {entry.summary}" for name, entry in SIMULATORS.items()) + " (default: %(default)s)",
     )  # fmt: skip
 
 
 def add_memo(parser: argparse.ArgumentParser) -> None:
     """`--memo`, `--workers`."""
     parser.add_argument("--memo", metavar="FILE", help="memo table of mapper results, made when missing; share one between runs")
-    parser.add_argument("--workers", type=int, metavar="N", help="processes of the mapper (default: one a core)")
+    parser.add_argument("--workers", type=whole_number, metavar="N", help="processes of the mapper (default: one a core)")
 
 
 def progress_of(args: argparse.Namespace) -> Progress:
@@ -70,6 +72,13 @@ def progress_of(args: argparse.Namespace) -> Progress:
 def print_json(data: Any) -> None:
     """Prints plain data."""
     print(json.dumps(data, indent=1))
+
+
+def whole_number(text: str) -> int:
+    """A whole number of 1 or more, for argparse."""
+    if not text.strip().isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number of 1 or more, found {text!r}")
+    return int(text)
 
 
 def read_range(text: str, what: str) -> tuple[int, int]:
@@ -93,20 +102,19 @@ def read_fractions(text: str, what: str) -> tuple[float, ...]:
     """
 
     def number(part: str) -> float:
-        return float(part.rstrip("%")) / 100 if part.endswith("%") else float(part)
+        return check_pruning(float(part.strip().removesuffix("%")) / (100 if part.strip().endswith("%") else 1), what)
 
     try:
         if ":" in text:
             low, high, step = (number(part) for part in text.split(":"))
-            count = int((high - low) / step + 1e-9) + 1 if step > 0 else 0
-            values = tuple(round(low + i * step, 4) for i in range(count))
-        else:
-            values = tuple(round(number(part.strip()), 4) for part in text.split(","))
-    except ValueError:
-        values = ()
-    if not values or not all(0 <= value < 1 for value in values):
-        raise SpecError("<arguments>", what, "fractions from 0 to below 1, such as 0.3,0.5,0.9 or 0.05:0.95:0.05", text)
-    return values
+            count = int((high - low) / step + 1e-9) + 1
+            if count < 1:
+                raise ValueError(text)
+            return tuple(round(low + i * step, 4) for i in range(count))
+        return tuple(sorted({round(number(part), 4) for part in text.split(",")}))
+    except (ValueError, ZeroDivisionError, OverflowError):
+        expected = "fractions from 0 to below 1, such as 0.3,0.5,0.9 or 0.05:0.95:0.05"
+        raise SpecError("<arguments>", what, expected, text) from None
 
 
 def write_text(path: str | Path, text: str) -> None:
@@ -115,8 +123,4 @@ def write_text(path: str | Path, text: str) -> None:
     Raises:
         DataError: the disk refuses.
     """
-    try:
-        write_whole(Path(path), text)
-    except DataError as error:  # its advice is for a run that has --resume
-        reason = error.__cause__.strerror if isinstance(error.__cause__, OSError) else str(error)
-        raise DataError(f"cannot write {path} ({reason}); put it right, or choose another place, and run again") from error
+    write_file(path, text, "put it right, or choose another place, and run again")

@@ -10,10 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from hwloop.errors import SpecError
-from hwloop.network.data import Split
+from hwloop.network.batches import run_model, to_device
 from hwloop.network.layers import device_of
 from hwloop.network.operands import INPUTS, SECOND, See, attached
 from hwloop.network.registry import Registry
+from hwloop.network.samples import Split
 
 METHODS = ("minmax", "percentile", "mse")
 BINS = 2048
@@ -145,8 +146,8 @@ def input_densities(model: nn.Module, registry: Registry, split: Split, batch_si
 
     device = device_of(model)
     with _watched(model, registry, see):
-        for images, _ in split.batches(batch_size):
-            model(images.to(device))
+        for inputs, _ in split.batches(batch_size):
+            run_model(model, to_device(inputs, device))
     return {name: nonzeros[name] / values[name] for name in values}
 
 
@@ -195,8 +196,8 @@ def calibrate(
     device = device_of(model)
     for see in (see_range, see_values):
         with _watched(model, registry, see):
-            for images, _ in split.batches(batch_size):
-                model(images.to(device))
+            for inputs, _ in split.batches(batch_size):
+                run_model(model, to_device(inputs, device))
     seen = {key: LayerInputs(*ends[key], nonzeros[key] / float(counts[key].sum()), counts[key]) for key in counts}
     layers = {layer: inputs for (layer, operand), inputs in seen.items() if operand == INPUTS}
     second = {layer: inputs for (layer, operand), inputs in seen.items() if operand == SECOND}

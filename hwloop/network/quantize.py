@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from hwloop.errors import SpecError
+from hwloop.network.batches import Batch, run_model
 from hwloop.network.calibrate import ActivationRange, Calibration
 from hwloop.network.layers import per_layer
 from hwloop.network.operands import INPUTS, SECOND, attached
@@ -179,7 +180,7 @@ def quantized(
             entry.write_(model, tensor)
 
 
-def recalibrate_batchnorm_(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]) -> None:
+def recalibrate_batchnorm_(model: nn.Module, batches: Iterable[Batch]) -> None:
     """Measures BatchNorm's running mean and variance anew, in place, as the plain average over `batches`.
 
     Pruning and quantising shift what BatchNorm sees; retraining mends that by itself, inference alone does not. Nothing
@@ -201,8 +202,8 @@ def recalibrate_batchnorm_(model: nn.Module, batches: Iterable[tuple[Tensor, Ten
             norm.momentum = None  # cumulative average
             norm.train()
         with torch.no_grad():
-            for images, _ in batches:
-                model(images)
+            for inputs, _ in batches:
+                run_model(model, inputs)
     finally:
         for norm, momentum in zip(norms, momenta, strict=True):
             norm.momentum = momentum

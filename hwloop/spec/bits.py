@@ -7,7 +7,7 @@ from typing import Any
 from hwloop.errors import SpecError
 
 MIN_BITS, MAX_BITS = 1, 64  # of a value in an accelerator
-MIN_QUANTISED, MAX_QUANTISED = 2, 23  # 1 bit has no symmetric level beside zero; a float32 holds no more than 24 bits
+MIN_QUANTISED, MAX_QUANTISED = 2, 23  # 1 bit has no symmetric levels around zero; a float32 holds no more than 24 bits
 
 
 def check_bits(bits: Any, field: str, least: int = MIN_BITS, most: int = MAX_BITS, source: str = "<arguments>") -> int:
@@ -39,3 +39,9 @@ def check_bit_range(ends: Any, field: str, least: int = MIN_BITS, most: int = MA
     if low > high:
         raise SpecError("<arguments>", field, "the least bits first, then the most", tuple(ends))
     return low, high
+
+
+def operand_bits(weight_bits: int | None = None, activation_bits: int | None = None) -> dict[str, int]:
+    """`{data space: bits}` of a layer's two operands, as `hwloop.simulate` takes it; None keeps the accelerator's width."""
+    pairs = (("Weights", weight_bits), ("Inputs", activation_bits))
+    return {name: bits for name, bits in pairs if bits is not None}

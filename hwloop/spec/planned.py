@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from hwloop.errors import SpecError
+from hwloop.spec.bits import operand_bits
 from hwloop.spec.density import Density
 from hwloop.spec.layer_plan import LayerPlan
 from hwloop.spec.problem import Problem, conv2d_shape
@@ -36,8 +37,7 @@ class PlannedLayer:
     @property
     def bits(self) -> dict[str, int]:
         """`{data space: bits}` as `hwloop.simulate` takes it."""
-        pairs = (("Weights", self.weight_bits), ("Inputs", self.activation_bits))
-        return {name: bits for name, bits in pairs if bits is not None}
+        return operand_bits(self.weight_bits, self.activation_bits)
 
 
 def planned_layers(workload: Workload, share_of: Callable[[str], LayerPlan]) -> Iterator[PlannedLayer]:
@@ -132,9 +132,10 @@ def _with(problem: Problem, densities: Mapping[str, Density | None]) -> Problem:
     given = {name: density for name, density in densities.items() if density is not None}
     if not given:
         return problem
-    every = dict(problem.densities) | given
-    order = (space.name for space in problem.shape.data_spaces)
-    return replace(problem, densities=tuple((name, every[name]) for name in order if name in every))
+    every = {**dict(problem.densities), **given}
+    order = [space.name for space in problem.shape.data_spaces]
+    known = tuple([(name, every[name]) for name in order if name in every])
+    return Problem(problem.shape, problem.bounds, problem.coefficients, known, problem.name)
 
 
 def _check_removable(layer: Layer, shape: Problem) -> None:
@@ -142,7 +143,7 @@ def _check_removable(layer: Layer, shape: Problem) -> None:
     sizes, steps = shape.sizes, shape.coefficient_values
     where = f"layers.{layer.name}.removed"
     if layer.kind == "matmul":
-        raise SpecError("<plan>", where, "a layer with weights", True, "a product of two activations cannot be left out")
+        raise SpecError("<plan>", where, "a layer with weights", True, "a product of two activations cannot be removed")
     if sizes.get("M", sizes["C"]) != sizes["C"]:
         found = f"{layer.input_channels} inputs, {layer.output_channels} outputs"
         raise SpecError("<plan>", where, "a layer with as many output as input channels", found)

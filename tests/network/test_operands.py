@@ -11,10 +11,10 @@ from torch.nn import functional as F
 
 from hwloop.errors import DataError
 from hwloop.network.calibrate import ActivationRange, calibrate
-from hwloop.network.data import Split
 from hwloop.network.operands import attach, attached
 from hwloop.network.quantize import ActivationQuantizer, activation_quantizer, quantize_activation, quantized
 from hwloop.network.registry import Registry, register
+from hwloop.network.samples import ImageSplit
 
 
 class Functional(nn.Module):
@@ -111,7 +111,7 @@ def test_a_transformer_is_calibrated_and_quantised_whole() -> None:
     nn.init.normal_(model.heads.head.weight)  # torchvision starts it at zero
     registry = register(model, torch.zeros(1, 3, 8, 8))
     pixels = torch.randint(0, 256, (16, 3, 8, 8), dtype=torch.uint8)
-    split = Split(pixels, torch.zeros(16, dtype=torch.int64), (0.5,) * 3, (0.25,) * 3)
+    split = ImageSplit(pixels, torch.zeros(16, dtype=torch.int64), (0.5,) * 3, (0.25,) * 3)
     calibration = calibrate(model, registry, split, "minmax")
     assert set(calibration.layers) == set(everything(registry))
     assert {name.rpartition(".")[2] for name in calibration.second} == {"qk", "pv"}

@@ -6,7 +6,6 @@ from torch import Tensor, nn
 
 from hwloop.errors import SpecError
 from hwloop.network.calibrate import ActivationRange, Calibration, LayerInputs, calibrate
-from hwloop.network.data import Split
 from hwloop.network.prune import densities, magnitude_masks
 from hwloop.network.quantize import (
     quantize_activation,
@@ -16,6 +15,7 @@ from hwloop.network.quantize import (
     weight_step,
 )
 from hwloop.network.registry import Registry, register
+from hwloop.network.samples import ImageSplit
 
 
 def weights(seed: int = 0) -> Tensor:
@@ -27,10 +27,10 @@ def small_net(seed: int = 0) -> nn.Sequential:
     return nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 36, 5)).eval()
 
 
-def images(count: int = 64) -> Split:
+def images(count: int = 64) -> ImageSplit:
     generator = torch.Generator().manual_seed(0)
     pixels = torch.randint(0, 256, (count, 1, 8, 8), dtype=torch.uint8, generator=generator)
-    return Split(pixels, torch.randint(0, 5, (count,), generator=generator), (0.5,), (0.25,))
+    return ImageSplit(pixels, torch.randint(0, 5, (count,), generator=generator), (0.5,), (0.25,))
 
 
 def registered(model: nn.Module) -> Registry:

@@ -5,15 +5,16 @@ from dataclasses import replace
 
 import pytest
 from hypothesis import given
-from hypothesis import strategies as st
 
 from hwloop.errors import SpecError
 from hwloop.spec.channels import ChannelGroup
-from hwloop.spec.density import DENSITY_MODELS, Density
+from hwloop.spec.density import Density
 from hwloop.spec.plan import LayerPlan, Plan, load_plan, make_plan
 from hwloop.spec.problem import conv2d_shape, make_problem
 from hwloop.spec.pruning import BlockPattern
 from hwloop.spec.workload import Layer, Workload
+
+from .plans import plans
 
 
 def layer(name: str, parameter: str, kind: str = "linear") -> Layer:
@@ -270,29 +271,6 @@ def test_n_of_m_is_structured_for_the_simulator() -> None:
 def test_a_file_with_a_wrong_value_names_the_layer_and_the_field(text: str, message: str) -> None:
     with pytest.raises(SpecError, match=message):
         load_plan(text)
-
-
-fraction = st.floats(0, 1, allow_nan=False)
-density = st.one_of(
-    fraction,
-    st.builds(lambda keep, extra: BlockPattern(keep, keep + extra), st.integers(1, 9), st.integers(0, 9)),
-    st.builds(Density, st.sampled_from(DENSITY_MODELS[:3]), fraction, st.integers(0, 5)),
-)
-bits = st.none() | st.integers(1, 64)
-share = st.builds(
-    LayerPlan,
-    density,
-    fraction,
-    bits,
-    bits,
-    st.none() | st.integers(1, 64) | st.sets(st.integers(0, 64), min_size=1).map(tuple),
-    st.none() | st.integers(1, 64) | st.tuples(st.integers(1, 64), st.integers(1, 64)),
-) | st.just(LayerPlan(removed=True))
-plans = st.builds(
-    Plan,
-    st.dictionaries(st.sampled_from(["a", "b.0", "c#2", "d e"]), share).map(lambda d: tuple(d.items())),
-    st.sampled_from(["", "p=0.7"]),
-)
 
 
 @given(plans)
