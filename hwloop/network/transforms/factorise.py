@@ -48,8 +48,9 @@ class Factors(nn.Sequential):
     @property
     def bias(self) -> Tensor | None:
         """The layer's bias."""
-        found: Tensor | None = self[-1].bias
-        return found
+        bias = self[-1].bias
+        assert bias is None or isinstance(bias, Tensor)
+        return bias
 
 
 def factors(module: nn.Module, weight: Tensor, rank: int | tuple[int, int]) -> Factors:
