@@ -22,7 +22,8 @@ class PlannedLayer:
 
     Attributes:
         layer: which one.
-        name: the layer's own; a factorised layer is several, called `LAYER.rank0`, `LAYER.rank1`, ... (at a second call `LAYER.rank0#2`).
+        name: the layer's own; a factorised layer is several, called `LAYER.rank0`, `LAYER.rank1`, ... (at a second call
+            `LAYER.rank0#2`).
         problem: its problem with the plan's sizes and densities.
         weight_bits: bits per value of `Weights`; None keeps the accelerator's width.
         activation_bits: bits per value of `Inputs`; None keeps the accelerator's width.
