@@ -20,10 +20,9 @@ from hwloop.network.layers import device_of
 from hwloop.network.library import Library
 from hwloop.network.operands import attach
 from hwloop.network.parts import call_score
-from hwloop.network.prepare import registry_of
 from hwloop.network.quantize import quantize_weight, recalibrate_batchnorm_
 from hwloop.network.recording import unwrapped
-from hwloop.network.registry import Registry
+from hwloop.network.registry import Registry, register
 from hwloop.network.scoring import BATCH_SIZE, HeldBatches
 from hwloop.network.splits import DataSplits
 from hwloop.network.treatment import Sparsity, Treatment, origin, traced_name, treatment_of
@@ -96,7 +95,7 @@ class CompressedNetwork:
             seed: of the choice of examples.
         """
         model = unwrapped(model)
-        self.registry = registry or registry_of(model, splits)
+        self.registry = registry or register(model, splits.example_for(model))
         self.workload = self.registry.workload
         self.layers = tuple(self.registry.by_name)
         self._library, self._splits = library, splits
@@ -215,7 +214,7 @@ class CompressedNetwork:
                 entry.write_(network, quantize_weight(entry.read(network), bits, self._granularity, self._clipping))
         quantizer = variant.quantizer(treatment, calibration)
         attach(network, registry, quantizer, quantizer.layers)
-        if self._batchnorm is not None and training is None:
+        if self._batchnorm is not None:
             recalibrate_batchnorm_(network, self._batchnorm)
         return network.eval()
 
@@ -238,7 +237,7 @@ class CompressedNetwork:
                 value = self._score(model, test)
         finally:
             if self._batchnorm is not None:
-                variant.forget()
+                variant.restore()
         self.evaluated += 1
         return value
 

@@ -53,8 +53,9 @@ class Variant:
 
     @property
     def size_bytes(self) -> int:
-        """What the network takes in memory, its cached weights aside."""
-        return sum(tensor.nbytes for tensor in self.model.state_dict().values())
+        """What the network and the weights that it goes back to take in memory, cached ones aside."""
+        state: Mapping[str, Tensor] = self.model.state_dict()
+        return 2 * sum(tensor.nbytes for tensor in state.values())
 
     @property
     def values(self) -> int:
@@ -81,9 +82,9 @@ class Variant:
                 raise DataError(f"the weights of {base or 'the trained network'} do not fit the model: {text}") from error
             self._state, self._base, self._changed = state, base, []
 
-    def forget(self) -> None:
-        """Has the next `load` put all weights and statistics back."""
-        self._base = None
+    def restore(self) -> None:
+        """Puts all weights and statistics of the loaded network back."""
+        self.model.load_state_dict(dict(self._state))
 
     def sparsity(self, entry: WeightEntry, treatment: Treatment) -> Sparsity:
         """What is still to be pruned of a weight tensor: 1.0 where it has no more weights than the plan asks for."""

@@ -14,7 +14,7 @@ from hwloop.network.build import LibraryConfig, build_library
 from hwloop.network.candidates import CompressedNetwork
 from hwloop.network.finetune import TrainConfig
 from hwloop.network.own_data import make_splits
-from hwloop.network.prepare import registry_of
+from hwloop.network.registry import register
 from hwloop.network.splits import DataSplits
 from hwloop.spec.plan import make_plan
 
@@ -86,7 +86,7 @@ def test_a_network_goes_from_data_to_scored_plans(case: str, tmp_path: Path):
     make, data, left_out = CASES[case]
     torch.manual_seed(0)
     splits, model = data(), make()
-    registry = registry_of(model, splits, case)
+    registry = register(model, splits.example_input, case)
     assert {name for name, _ in registry.left_out} == left_out
     held = {entry.key for entry in registry.entries} | left_out
     assert {name for name, parameter in model.named_parameters() if parameter.dim() > 1} == held
@@ -128,7 +128,7 @@ def test_compress_takes_it_end_to_end(case: str, tmp_path: Path):
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     settings = Settings(method="random", evaluations=3, pruning=(0.5,), library_epochs=1, mapper_effort="quick")
     result = hwloop.compress(model, data(), "eyeriss_168", settings=settings, library_dir=tmp_path, workers=1)
-    registry = registry_of(model, data(), case)
+    registry = register(model, data().example_input, case)
     assert {note.partition(" ")[0] for note in result.notes if "is not compressed:" in note} == left_out
     for member in result.fronts[0].members:
         shares = {name: share for name, share in member.plan.layers if name in registry.by_layer}
