@@ -8,7 +8,16 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-from hwloop.errors import DataError, EnergyTableError, HwloopError, InfeasibleMappingError, MemoError, SimulatorError, SpecError
+from hwloop.errors import (
+    DataError,
+    EnergyTableError,
+    HwloopError,
+    InfeasibleMappingError,
+    MemoError,
+    SimulatorError,
+    SpecError,
+    SpecWarning,
+)
 
 __version__ = "0.1.0"
 
@@ -16,10 +25,13 @@ _HOME = {
     "load_architecture": "hwloop.spec.architecture",
     "load_problem": "hwloop.spec.problem",
     "load_mapping": "hwloop.spec.mapping",
-    "load_constraints": "hwloop.spec.constraints",
+    "load_constraints": "hwloop.spec.constraint_sets",
     "load_energy_table": "hwloop.spec.energy_table",
     "MappingBatch": "hwloop.spec.batch",
     "Workload": "hwloop.spec.workload",
+    "Plan": "hwloop.spec.plan",
+    "load_plan": "hwloop.spec.plan",
+    "make_plan": "hwloop.spec.plan",
     "estimate_energy_table": "hwloop.energy",
     "simulate": "hwloop.simulator",
     "simulate_batch": "hwloop.simulator",
@@ -36,6 +48,7 @@ _HOME = {
 
 __all__ = [
     "DataError", "EnergyTableError", "HwloopError", "InfeasibleMappingError", "MemoError", "SimulatorError", "SpecError",
+    "SpecWarning",
     "__version__", *_HOME,
 ]  # fmt: skip
 

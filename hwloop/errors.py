@@ -29,6 +29,10 @@ class SpecError(HwloopError, ValueError):
         return (type(self), (self.source, self.field, self.expected, self.found, self.hint))
 
 
+class SpecWarning(UserWarning):
+    """One line on a field that is read and has no effect on the simulator, or is read in an old spelling."""
+
+
 class InfeasibleMappingError(HwloopError):
     """A mapping (or every mapping of a mapspace) that the accelerator cannot run.
 

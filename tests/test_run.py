@@ -81,7 +81,7 @@ def whole(place: Path):
 def test_a_run_leaves_config_versions_evaluations_fronts_and_a_plot(whole, place: Path) -> None:
     folder = place / "whole"
     config = json.loads((folder / "config.json").read_text())
-    assert (config["model"], config["method"]["options"]["population"]) == ("lenet5", 8)
+    assert (config["model"], config["settings"]["method_options"]["population"]) == ("lenet5", 8)
     assert set(json.loads((folder / "versions.json").read_text())) >= {"hwloop", "backend", "torch"}
     assert (folder / "front.png").read_bytes().startswith(b"\x89PNG")
     rows = list(csv.DictReader((folder / "front.csv").open()))
@@ -145,11 +145,11 @@ def resume(place: Path, folder: Path, settings: Settings = SETTINGS, model: Any 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda data: data | {"trained": "0" * 64}, r"stand on has changed \(trained: "),
-        (lambda data: data | {"data": "0" * 64}, r"stand on has changed \(data: "),
-        (lambda data: data | {"library": {"0.0": "0" * 64}}, r"stand on has changed \(library\.0\.0: "),
-        (lambda data: data | {"backend": "embedded 0"}, r"stand on has changed \(backend: \"embedded 0\" then"),
-        (lambda data: data | {"space": {"name": "other"}}, r"stand on has changed \(space\.name: "),
+        (lambda data: data | {"trained": "0" * 64}, r"something that has changed \(trained: "),
+        (lambda data: data | {"data": "0" * 64}, r"something that has changed \(data: "),
+        (lambda data: data | {"library": {"0.0": "0" * 64}}, r"something that has changed \(library\.0\.0: "),
+        (lambda data: data | {"backend": "embedded 0"}, r"something that has changed \(backend: \"embedded 0\" then"),
+        (lambda data: data | {"space": {"name": "other"}}, r"something that has changed \(space\.name: "),
     ],
 )
 def test_what_evaluations_stand_on_must_be_the_same(done: Path, place: Path, change, message: str) -> None:
@@ -167,7 +167,9 @@ def test_a_table_ten_times_as_dear_is_not_gone_on_with(whole, place: Path, tmp_p
     resume(place, tmp_path / "run", settings)
     resume(place, tmp_path / "run", settings)
     dear.write_text(to_yaml(ten_times(table)))
-    with pytest.raises(DataError, match=r"stand on has changed \(targets\.row_stationary\.energy_tables\..*; start a new run"):
+    with pytest.raises(
+        DataError, match=r"something that has changed \(targets\.row_stationary\.energy_tables\..*; start a new run"
+    ):
         resume(place, tmp_path / "run", settings)
 
 
@@ -202,7 +204,7 @@ def test_a_model_whose_code_changed_is_trained_and_evaluated_anew(place: Path, t
     assert resume(place, tmp_path / "run", settings, "hw_changing_model:Small").fronts == first.fronts
     Path("hw_changing_model.py").write_text(MODEL.replace("relu", "tanh") + "# a line more, so that Python reads it again\n")
     del sys.modules["hw_changing_model"]
-    with pytest.raises(DataError, match=r"stand on has changed \(trained: .*library"):
+    with pytest.raises(DataError, match=r"something that has changed \(trained: .*library"):
         resume(place, tmp_path / "run", settings, "hw_changing_model:Small")
     del sys.modules["hw_changing_model"]
 
@@ -402,7 +404,7 @@ def test_a_network_and_data_of_ones_own(tmp_path: Path) -> None:
     assert compress(own, own_data(), "flexible", "row_stationary", SMALL, resume=True, **arguments).fronts == result.fronts
     with torch.no_grad():
         own.last.bias.add_(1)
-    with pytest.raises(DataError, match=r"stand on has changed \(trained: "):
+    with pytest.raises(DataError, match=r"something that has changed \(trained: "):
         compress(own, own_data(), "flexible", "row_stationary", SMALL, resume=True, **arguments)
 
 

@@ -9,7 +9,7 @@ from hwloop.cli.common import Subparsers, add_command, add_output, print_json, p
 _DESCRIPTION = """Trains a LeNet-5 on the handwritten digits inside scikit-learn, builds a library of
 pruned models, searches pruning and bits under three dataflows of one accelerator (equal
 area, equal storage), and draws the Pareto fronts. Run it twice to see what the memo table
-saves; a run that was stopped goes on where it was."""
+saves; a run that was stopped is continued."""
 
 
 def add_parser(commands: Subparsers) -> None:
@@ -19,7 +19,7 @@ def add_parser(commands: Subparsers) -> None:
         "hwloop demo --out hwloop-demo", _DESCRIPTION,
     )  # fmt: skip
     parser.add_argument("--out", default="hwloop-demo", metavar="DIR", help="folder of the results (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="(default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of everything that is drawn (default: %(default)s)")
     add_output(parser)
 
 
@@ -38,4 +38,4 @@ def run(args: argparse.Namespace) -> int:
 
 def interrupted(args: argparse.Namespace) -> str:
     """What Ctrl-C leaves."""
-    return f"everything computed so far is kept in {args.out}; run `hwloop demo` again to go on"
+    return f"everything computed so far is kept in {args.out}; run `hwloop demo` again to continue"

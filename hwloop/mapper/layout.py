@@ -72,7 +72,7 @@ class Layout:
         for i, level in enumerate(storage):
             constraint = constraints.loop(level.name, "spatial")
             if constraint is not None and constraint.permutation is not None:
-                names = complete_permutation(written_order(self.space.problem, constraint), dims)
+                names = complete_permutation(written_order(self.space.problem, self.space.architecture, constraint), dims)
                 out[i] = [dims.index(d) for d in names if d in dims]
                 said = True
         return out if said else None

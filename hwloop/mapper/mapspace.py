@@ -13,7 +13,6 @@ from math import prod
 from hwloop.errors import InfeasibleMappingError, SpecError
 from hwloop.spec.architecture import Architecture
 from hwloop.spec.constraints import LoopConstraint
-from hwloop.spec.loops import constraint_order
 from hwloop.spec.problem import Problem
 
 X_AXIS, Y_AXIS = 1, 2
@@ -100,6 +99,7 @@ def build_mapspace(problem: Problem, architecture: Architecture) -> Mapspace:
         InfeasibleMappingError: a constraint that no loop nest can satisfy.
         SpecError: a constraint that names a data space the problem does not have.
     """
+    architecture = architecture.for_problem(problem)
     slots: list[Slot] = []
     rules: list[AxisRule] = []
     orders: list[TemporalOrder] = []
@@ -113,7 +113,7 @@ def build_mapspace(problem: Problem, architecture: Architecture) -> Mapspace:
         low, high = _bounds(problem, constraint, 1 if level.kind == "spatial" else None)
         if level.kind != "spatial" or any(h > 1 for h in high):
             slots.append(Slot(i, False, low, high))
-        orders.insert(0, _order(problem, constraint))
+        orders.insert(0, _order(problem, architecture, constraint))
     _check_products(problem, architecture, slots)
     return Mapspace(problem, architecture, tuple(slots), tuple(rules), tuple(orders), _keep(problem, architecture))
 
@@ -143,16 +143,15 @@ def _bounds(problem: Problem, constraint: LoopConstraint | None, default: int | 
     return tuple(low), tuple(high)
 
 
-def written_order(problem: Problem, constraint: LoopConstraint | None) -> tuple[str, ...]:
+def written_order(problem: Problem, architecture: Architecture, constraint: LoopConstraint | None) -> tuple[str, ...]:
     """A constraint's permutation as the Timeloop programs see it, `*` where free dimensions stand; empty when it has none."""
     if constraint is None or constraint.permutation is None:
         return ()
-    ones = {name for name, relation, bound in constraint.factors if relation == "=" and bound == 1}
-    return constraint_order(constraint.permutation, ones | {d for d, n in problem.sizes.items() if n == 1}, problem.sizes)
+    return constraint.order(problem.sizes, architecture.front_end)
 
 
-def _order(problem: Problem, constraint: LoopConstraint | None) -> TemporalOrder:
-    names = written_order(problem, constraint)
+def _order(problem: Problem, architecture: Architecture, constraint: LoopConstraint | None) -> TemporalOrder:
+    names = written_order(problem, architecture, constraint)
     if constraint is None or not names:
         return TemporalOrder()
     at = names.index("*") if "*" in names else len(names)
@@ -166,7 +165,7 @@ def _spatial_slot(problem: Problem, architecture: Architecture, i: int) -> tuple
     constraint = architecture.constraints.loop(architecture.storage[i].name, "spatial")
     low, high = _bounds(problem, constraint, None)
     room = architecture.fanout[i]
-    dims, names = problem.shape.dimensions, written_order(problem, constraint)
+    dims, names = problem.shape.dimensions, written_order(problem, architecture, constraint)
     split = constraint.split if constraint else None
     axes = [tuple(a for a, n in ((X_AXIS, room[0]), (Y_AXIS, room[1])) if n > 1)] * len(dims)
     rule = None

@@ -19,7 +19,8 @@ from hwloop.memo.key import request_key
 from hwloop.memo.rows import documents_of, outcome_of, row_of
 from hwloop.memo.store import Store
 from hwloop.spec.architecture import Architecture, load_architecture
-from hwloop.spec.constraints import Constraints, load_constraints
+from hwloop.spec.constraint_sets import load_constraints
+from hwloop.spec.constraints import Constraints
 from hwloop.spec.energy_table import EnergyTable, load_energy_table
 from hwloop.spec.mapping import Mapping, load_mapping
 from hwloop.spec.problem import Problem, load_problem

@@ -24,8 +24,8 @@ class Member:
     Attributes:
         plan: what is done to each layer, with the densities its weights and inputs really have.
         pruned: fraction of the network's weights that are gone.
-        metrics: `accuracy` (validation), `energy_pj`, `cycles`, `edp`, `size_bits`, `macs`, with every layer mapped in full.
-        searched: the same as the search saw them, from its short list of mappings.
+        metrics: `accuracy` (validation), `energy_pj`, `cycles`, `edp`, `size_bits`, `macs`; costs after the final mapping.
+        searched: the same as the search estimated them, from its short list of mappings.
         how: where its weights come from; empty where the plan alone makes them.
         test_accuracy: 0 to 1; None until the test set is read.
     """

@@ -139,13 +139,14 @@ def _times(factor: float, better: str, worse: str) -> str:
 
 
 def gap_text(front: Front) -> str:
-    """One sentence: what mapping the front in full changed."""
+    """One sentence: what the final mapping of the front changed."""
     gaps = [member.gap for member in front.members]
     if not gaps:
         return ""
     mean, most = sum(gaps) / len(gaps), max(gaps, key=abs)
     return (
-        f"{front.target}: mapped in full the front needs {percent(mean)} less energy than in the search (at most {percent(most)})"
+        f"{front.target}: the final mapping of the front needs {percent(mean)} less energy than the search estimated "
+        f"(at most {percent(most)})"
     )
 
 

@@ -30,7 +30,7 @@ def demo(out: str | Path = "hwloop-demo", seed: int = 0, progress: Progress | No
 
     Args:
         out: folder of all runs of the demo, with the models, the memo table and a folder a run. A run there that was stopped is
-            gone on with.
+            continued.
         seed: of everything that is drawn.
         progress: where to show how far it is; nowhere when None.
 
@@ -50,7 +50,7 @@ def demo(out: str | Path = "hwloop-demo", seed: int = 0, progress: Progress | No
 
 
 def next_run(out: Path, settings: Settings) -> Path:
-    """The folder of the run that was stopped if it can be gone on with, else a new one."""
+    """The folder of the run that was stopped, if it can be continued, else of a new one."""
     number = 1
     while (folder := out / f"run-{number}").exists() and not _can_go_on(folder, settings):
         number += 1

@@ -1,4 +1,4 @@
-"""What the costs of a run stand on, as digests."""
+"""What the costs in a run depend on, as digests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One target's search, from its reference to its front mapped in full."""
+"""One target's search, from its reference to the final mapping of its front."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def search_target(
     progress: Progress,
     timer: Timer,
 ) -> Searched:
-    """Maps the reference and the corners, searches, and maps the front in full.
+    """Maps the reference and the corners, searches, and maps every layer of the front again.
 
     Args:
         target: the accelerator under its dataflow.
@@ -101,7 +101,7 @@ def search_target(
     if not found:
         raise _out_of_reach(target, study.records, budgets)
     plans = [scorer.complete(record.plan) for record in found]
-    title = f"{target.name}: map the front of {len(found)} in full"
+    title = f"{target.name}: map all layers of the {len(found)} on the front"
     with timer("mapping"), _answers(progress, title, scorer, plans) as count:
         costs = hardware.remap(plans, count)
     members = [(_member(scorer, plan, record, cost), record) for plan, record, cost in zip(plans, found, costs, strict=True)]

@@ -12,7 +12,7 @@ from hwloop.search.records import LayerRecord, Record
 from hwloop.spec.plan import load_plan
 
 Key = tuple[str, str]
-KEPT = "everything evaluated before is kept: put it right, then go on with --resume"
+KEPT = "every evaluation so far is kept; fix this, then run again with --resume"
 
 
 class EvaluationLog:

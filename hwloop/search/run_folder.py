@@ -1,8 +1,8 @@
 """The run folder: what was asked for, what it ran on, every evaluation as it happened, and the fronts.
 
 A run that was killed is started again with the same settings: the method runs from its beginning (or from the state it kept)
-with the same seed, and whatever the log has is answered from it. Since a method depends on its seed and the numbers alone, it
-takes the same way and ends with the same front as a run that was never stopped.
+with the same seed, and evaluations that the log has are read from it. Since a method depends on its seed and on the numbers
+alone, it asks the same questions and ends with the same front as a run that was never stopped.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class RunFolder:
         path: made when missing.
         config: everything the front depends on, as plain data.
         versions: of the software, for the record.
-        resume: go on with the run that is there, if its config is the same.
+        resume: continue the run that is there, if its config is the same.
 
     Raises:
         DataError: there is a run and `resume` is off, its config is another, another process has it open, or the disk refuses.
@@ -73,10 +73,10 @@ class RunFolder:
         return self.path / f"method-{name}"
 
     def pin(self, data: Mapping[str, Any]) -> None:
-        """Writes what the evaluations stand on, or checks that it is still the same.
+        """Writes what the evaluations depend on, or checks that it is still the same.
 
         Raises:
-            DataError: it is not, so the run cannot be gone on with.
+            DataError: it is not, so the run cannot be resumed.
         """
         plain: dict[str, Any] = json.loads(json.dumps(data))
         there = self.path / IDENTITY
@@ -84,8 +84,8 @@ class RunFolder:
             differ = _differences(_read_json(there), plain)
             if differ:
                 raise DataError(
-                    f"{self.path}: what its evaluations stand on has changed ({'; '.join(differ[:3])}); "
-                    "start a new run in another folder"
+                    f"{self.path}: cannot be resumed, as its evaluations depend on something that has changed "
+                    f"({'; '.join(differ[:3])}); start a new run in another folder"
                 )
         self.write_json(IDENTITY, plain)
 
@@ -103,7 +103,7 @@ class RunFolder:
         return write_file(self.path / name, text.getvalue(), KEPT)
 
     def _evaluated(self) -> bool:
-        """Whether there is anything to go on with: a start that failed before its search (no data, ...) claims nothing."""
+        """Whether there is anything to continue: a start that failed before its search (no data, ...) leaves nothing."""
         return any(self.path.glob("evaluations-*.jsonl"))
 
     def _claim(self, config: dict[str, Any], versions: Mapping[str, str], resume: bool) -> None:
@@ -115,11 +115,11 @@ class RunFolder:
         there = self.path / CONFIG
         if there.exists() and self._evaluated():
             if not resume:
-                raise DataError(f"{self.path}: holds a run already; give --resume to go on with it, or choose another folder")
+                raise DataError(f"{self.path}: holds a run already; give --resume to continue it, or choose another folder")
             differ = _differences(_read_json(there), config)
             if differ:
                 raise DataError(
-                    f"{self.path}: the run there was asked for something else ({'; '.join(differ)}); "
+                    f"{self.path}: the run there has other settings ({'; '.join(differ)}); "
                     "resume with the same settings, or choose another folder"
                 )
         self.write_json(VERSIONS, dict(versions))

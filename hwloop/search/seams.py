@@ -1,4 +1,4 @@
-"""What a study stands on (the network, the target, a budget) and what it tells (features of layers, steps)."""
+"""What a study is made of (network, target, budget) and what it reports (features of layers, steps)."""
 
 from __future__ import annotations
 

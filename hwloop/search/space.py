@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwloop.errors import SpecError
-from hwloop.search.options import find_class, plain_options, read_options
+from hwloop.search.options import default_options, find_class, plain_options, read_options
 from hwloop.spec.bits import MAX_QUANTISED, MIN_QUANTISED, check_bit_range, check_bits
 from hwloop.spec.plan import LayerPlan, Plan
 from hwloop.spec.pruning import check_pruning
@@ -32,7 +32,7 @@ class Choices:
     Attributes:
         workload: the network; its `channels` say what can be removed together.
         layers: names of the layers that may be changed.
-        pruning: pruning amounts that networks lie ready for (the library's), rising; `base_name` gives a plan's base.
+        pruning: pruning amounts of the networks in the library, rising; `base_name` gives a plan's base.
         weight_bits: (least, most) bits per weight.
         activation_bits: (least, most) bits per activation when they are searched too, one number when they are fixed, None when
             activations are not quantised.
@@ -132,7 +132,7 @@ class Space(Protocol):
 
 
 def check_row(row: Sequence[int] | Genes, lower: Genes, upper: Genes) -> Genes:
-    """`row` as an array, when it lies in the space.
+    """`row` as an array, if it is in the space.
 
     Raises:
         ValueError: a length or value out of the space.
@@ -155,16 +155,17 @@ def find_space(name: str, choices: Choices, options: Mapping[str, Any] | None = 
     return space
 
 
-def check_space(name: str, options: Mapping[str, Any] | None = None) -> None:
-    """Checks that there is such a space with such options, before its choices are known.
+def check_space(name: str, options: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """The options of a space, with its defaults where none are given, before its choices are known.
 
     Raises:
         SpecError: no such space, or options that it does not have.
         DataError: the user's module cannot be imported.
     """
-    read_options(find_class(name, SPACES, "space"), options or {}, "space option", ("choices",))
+    kind = find_class(name, SPACES, "space")
+    return default_options(kind, ("choices",)) | read_options(kind, options or {}, "space option", ("choices",))
 
 
 def space_identity(space: Space) -> dict[str, Any]:
-    """What a space's rows depend on beside its choices, as plain data."""
+    """Name and options of a space as plain data."""
     return {"name": space.name, "options": plain_options(space, ("choices",))}

@@ -184,7 +184,7 @@ class Study:
         return to_g([record.metrics for record in records], self.budgets)
 
     def step(self, held: Sequence[Record], steps: int = 0) -> None:
-        """Tells that a step (a generation, an episode) is done.
+        """Reports that a step (a generation, an episode) is done.
 
         Args:
             held: candidates that the method holds now; their hypervolume is kept.
@@ -231,7 +231,7 @@ class Study:
             ]
         except (ValueError, KeyError, TypeError) as error:
             raise DataError(
-                f"{path} does not fit the evaluations beside it ({error}); delete it to start the method anew"
+                f"{path} does not fit the evaluations beside it ({error}); delete it to start the method again"
             ) from error
         for record in asked:
             self._asked[record.key] = record
@@ -257,7 +257,7 @@ class Study:
             self._on_record(self._log[key], known)
 
     def _record(self, plan: Plan, how: str, cost: NetworkCost | None, network: Any) -> Record:
-        """Every number a candidate has; those of the hardware are left out where no mapping fits."""
+        """Every number a candidate has; without those of the hardware where no mapping fits."""
         metrics = {
             "accuracy": float(self._scorer.accuracy(plan, network)),
             "size_bits": float(self._scorer.size_bits(plan)),

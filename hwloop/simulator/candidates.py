@@ -191,7 +191,7 @@ class LayerNests:
             for group in self._groups:
                 if self._sparse is not None and group.bounds not in contexts:
                     contexts[group.bounds] = with_densities(self._sparse, compiled, given, group.bounds)
-                _cost_group(compiled, contexts.get(group.bounds), group, np.ix_(chosen, group.rows), out)
+                _cost_group(compiled, contexts.get(group.bounds), group, np.ix_(np.array(chosen), group.rows), out)
         return out
 
     def _densities(self, candidate: LayerCandidate) -> dict[str, Density]:
@@ -231,10 +231,8 @@ class LayerNests:
             good = covers(self.compiled, factors) if len(perfect) else np.zeros(0, np.bool_)
             perfect = perfect[good]
             if len(perfect):
-                order = np.ascontiguousarray(batch.order[perfect].transpose(1, 2, 0))
-                spatial = (
-                    None if batch.spatial_order is None else np.ascontiguousarray(batch.spatial_order[perfect].transpose(1, 2, 0))
-                )
+                order = _batch_last(batch.order[perfect])
+                spatial = None if batch.spatial_order is None else _batch_last(batch.spatial_order[perfect])
                 foot = self._analysis.footprint(np.ascontiguousarray(factors[..., good]))
                 nest, valid = self._analysis.run(foot, order, keep, spatial)
                 shape = None if self._sparse is None else nest_of_batch(self._sparse, nest)
@@ -265,6 +263,10 @@ def _cost_group(compiled: Compiled, context: SparseContext | None, group: _Group
     good = np.broadcast_to(good, out.feasible[where].shape)
     if good.any():
         out.store(where, good, evaluate(compiled, group.nest, activity))
+
+
+def _batch_last(order: NDArray[np.int8]) -> Ints:
+    return np.ascontiguousarray(order.transpose(1, 2, 0), np.int64)
 
 
 def _column(values: list[int]) -> Any:

@@ -86,13 +86,14 @@ class CompiledLevel:
         min_capacity: least capacity that must be used.
         read_bandwidth: None when unlimited; likewise `write_bandwidth` and, for both together, `shared_bandwidth`.
         instances: how many there are; `mesh_x` x `mesh_y`.
-        clusters: groups of instances that share one row and one energy per access.
+        clusters: groups of `cluster_size` instances that share one row and one energy per access.
         metadata_width: bits of one metadata access, 0 when there is no metadata storage.
         energy_pj: (state, kind) -> energy of a data access [pJ].
         metadata_pj: (state, kind) -> energy of a metadata access [pJ].
         decompression_pj: energy of one decompression [pJ].
         compression_pj: energy of one compression [pJ].
         leak_pj: leakage of an instance in a cycle [pJ].
+        vector_pj: energy of every read, fill and update [pJ] where the spec gives one, in place of the energy table's.
         address_pj: energy of one address generation [pJ].
         power_gate: index of the level whose instances this one is power-gated with, its own unless the spec says.
     """
@@ -116,12 +117,14 @@ class CompiledLevel:
     mesh_x: int
     mesh_y: int
     clusters: int
+    cluster_size: int
     metadata_width: int
     energy_pj: dict[tuple[str, str], Number]
     metadata_pj: dict[tuple[str, str], Number]
     decompression_pj: Number
     compression_pj: Number
     leak_pj: Number
+    vector_pj: float | None
     address_pj: float
     power_gate: int
 
@@ -148,7 +151,12 @@ class Compiled:
 
 
 def compile_structure(problem: Problem, architecture: Architecture) -> Compiled:
-    """Everything but bits and energies: enough to analyse nests. Every energy is 0, every value has its level's `datawidth`."""
+    """Everything but bits and energies: enough to analyse nests. Every energy is 0, every value has its level's `datawidth`.
+
+    Raises:
+        SpecError: a constraint of the accelerator on a dimension or data space that the problem does not have.
+    """
+    architecture = architecture.for_problem(problem)
     spaces = tuple(_compile_space(problem, name) for name in (d.name for d in problem.shape.data_spaces))
     names = [level.name for level in architecture.storage]
     compute = architecture.compute
@@ -160,7 +168,7 @@ def compile_structure(problem: Problem, architecture: Architecture) -> Compiled:
         dimension_index={d: i for i, d in enumerate(problem.shape.dimensions)},
         bounds=problem.bounds,
         spaces=spaces,
-        levels=tuple(_compile_level(level, names, len(spaces)) for level in architecture.storage),
+        levels=tuple(_compile_level(level, names, [space.name for space in spaces]) for level in architecture.storage),
         level_index={name: i for i, name in enumerate(names)},
         fanout=architecture.fanout,
         default_keep=tuple(
@@ -178,7 +186,7 @@ def _kept_by_default(architecture: Architecture, level: Level, data_space: str) 
     if level.kind == "spatial":
         return False
     constraint = architecture.constraints.data_space(level.name)
-    return constraint is None or data_space not in constraint.bypass
+    return constraint is None or not architecture.front_end or data_space not in constraint.bypass
 
 
 def _compile_space(problem: Problem, name: str) -> CompiledSpace:
@@ -200,8 +208,8 @@ def _bandwidth(level: Level, name: str) -> float | None:
     return value
 
 
-def _compile_level(level: Level, names: list[str], spaces: int) -> CompiledLevel:
-    block = level.block_size
+def _compile_level(level: Level, names: list[str], spaces: list[str]) -> CompiledLevel:
+    block, scales = level.block_size, dict(level.bandwidth_scale)
     buffering = level.number("multiple_buffering", 1.0) or 1.0
     capacity = None if level.entries is None else int(level.entries / buffering)
     metadata_bits = level.number("metadata_storage_depth", 0) * level.number("metadata_storage_width", 0)
@@ -214,11 +222,11 @@ def _compile_level(level: Level, names: list[str], spaces: int) -> CompiledLevel
         name=level.name,
         spatial=level.kind == "spatial",
         word_bits=level.word_bits,
-        space_bits=(level.word_bits,) * spaces,
+        space_bits=(level.word_bits,) * len(spaces),
         block_size=block,
-        row_words=(block,) * spaces,
-        word_rows=(1,) * spaces,
-        bandwidth_scale=(1.0,) * spaces,
+        row_words=(block,) * len(spaces),
+        word_rows=(1,) * len(spaces),
+        bandwidth_scale=tuple(scales.get(space, 1.0) for space in spaces),
         capacity=capacity,
         by_rows=False,
         metadata_capacity_bits=None if level.entries is None else int(metadata_bits / buffering),
@@ -230,12 +238,14 @@ def _compile_level(level: Level, names: list[str], spaces: int) -> CompiledLevel
         mesh_x=level.mesh_x,
         mesh_y=level.mesh_y,
         clusters=level.instances // level.cluster_size,
+        cluster_size=level.cluster_size,
         metadata_width=int(level.number("metadata_storage_width", 0)),
         energy_pj=dict.fromkeys(STORAGE_ACTIONS, 0.0),
         metadata_pj=dict.fromkeys(METADATA_ACTIONS, 0.0),
         decompression_pj=0.0,
         compression_pj=0.0,
         leak_pj=0.0,
+        vector_pj=level.vector_access_pj,
         address_pj=max(level.number("addr_gen_energy", 0.0), 0.0),
         power_gate=names.index(level.name) if gate is None else names.index(str(gate)),
     )

@@ -62,9 +62,9 @@ def _rows(level: CompiledLevel, s: int, words: Number) -> Number:
 def evaluate(compiled: Compiled, nest: Nest, activity: Activity) -> Cost:
     """Cost of a mapping that fits."""
     compute = activity.compute
-    compute_cycles = nest.temporal_iterations if nest.imperfect else ceil(
-        as_float(compute.computes + compute.gated) / compute.instances
-    )  # fmt: skip
+    done = ceil(as_float(compute.computes + compute.gated) / compute.instances)
+    # a layer whose every operation is skipped still takes a cycle; the real program divides by 0 there
+    compute_cycles = nest.temporal_iterations if nest.imperfect else maximum(done, 1)
     cycles = compute_cycles
     level_cycles: list[Number] = []
     for index, level in enumerate(compiled.levels):
@@ -172,7 +172,7 @@ def _level_cycles(level: CompiledLevel, nest: Nest, index: int, tiles: list[Tile
         read_rate, write_rate = words_read / compute_cycles, words_written / compute_cycles
         read = read + (read_rate if _is_one(scale) else read_rate * scale)
         write = write + (write_rate if _is_one(scale) else write_rate * scale)
-        shares = shares | (scale != 1.0)
+        shares = shares | (level.by_rows & (scale != 1.0))
     slowdown: Number = 1.0
     for have, need in ((level.read_bandwidth, read), (level.write_bandwidth, write)):
         if have is not None:

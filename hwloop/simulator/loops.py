@@ -25,7 +25,7 @@ def mapping_loops(compiled: Compiled, mapping: Mapping) -> tuple[list[Loop], lis
     by_level: list[list[Loop]] = [[] for _ in range(count)]
     temporal: list[list[Loop]] = [[] for _ in range(count)]
     for target in mapping.loops:
-        level = _level(compiled, target.target)
+        level = _level(compiled, target.target, target.kind)
         found = _target_loops(compiled, target, level)
         if target.kind == "spatial":
             if found and compiled.fanout[level] == (1, 1):
@@ -45,8 +45,10 @@ def mapping_loops(compiled: Compiled, mapping: Mapping) -> tuple[list[Loop], lis
     return loops, _kept(compiled, mapping.bypass)
 
 
-def _level(compiled: Compiled, target: str) -> int:
+def _level(compiled: Compiled, target: str, kind: str = "") -> int:
     level = compiled.level_index.get(target)
+    if level is None or (kind == "spatial" and compiled.fanout[level] == (1, 1)):
+        level = compiled.level_index.get(compiled.architecture.level_of(target, kind) or "")
     if level is None:
         raise SpecError("mapping", "target", f"a level among {list(compiled.level_index)}", target)
     return level

@@ -123,9 +123,18 @@ class Nest:
             ]
             for row in self.tiles
         ]
-        lists = {name: [_array(x) for x in getattr(self, name)] for name in ("instances", "x_expansion", "y_expansion")}
-        numbers = ("compute_instances", "compute_x", "compute_y", "compute_accesses", "temporal_iterations")
-        return replace(self, tiles=tiles, **lists, **{name: _array(getattr(self, name)) for name in numbers})
+        return replace(
+            self,
+            tiles=tiles,
+            instances=[_array(x) for x in self.instances],
+            x_expansion=[_array(x) for x in self.x_expansion],
+            y_expansion=[_array(x) for x in self.y_expansion],
+            compute_instances=_array(self.compute_instances),
+            compute_x=_array(self.compute_x),
+            compute_y=_array(self.compute_y),
+            compute_accesses=_array(self.compute_accesses),
+            temporal_iterations=_array(self.temporal_iterations),
+        )
 
 
 def _array(x: Number) -> Number:

@@ -23,6 +23,7 @@ from hwloop.spec.energy_table import ComponentEnergy, EnergyTable
 from hwloop.spec.problem import Problem
 
 Key = TypeVar("Key")
+_DATA = frozenset({("random", "read"), ("random", "fill"), ("random", "update")})
 
 
 def compile_simulation(
@@ -70,7 +71,7 @@ def price(compiled: Compiled, tables: Sequence[EnergyTable], bits: Mapping[str, 
     return replace(
         compiled,
         levels=tuple(_price_level(level, widths, prices) for level in compiled.levels),
-        compute_pj={kind: prices.energy(compiled.compute_name, chain) for kind, chain in COMPUTE_ACTIONS.items()},
+        compute_pj=prices.compute(compiled.compute_name),
     )
 
 
@@ -81,26 +82,32 @@ class _Prices:
         self._tables, self._which = tables, which
         self._components: dict[str, tuple[list[ComponentEnergy], Number]] = {}
 
-    def energies(self, name: str, chains: Mapping[Key, tuple[str, ...]], required: bool) -> dict[Key, Number]:
-        """Energies of a component's actions, by fall-back chain; 0 for what need not be there."""
-        distinct, index = self._component(name)
-        out: dict[Key, Number] = {}
-        for key, chain in chains.items():
-            values = [c.energy_pj(*chain) if required else c.energy_pj(*chain, default=0.0) for c in distinct]
-            out[key] = values[0] if values.count(values[0]) == len(values) else np.array(values)[index]
-        return out
+    def storage(self, level: CompiledLevel, chains: Mapping[Key, tuple[str, ...]]) -> dict[Key, Number]:
+        """Energies of a level's actions, by fall-back chain; what is neither read, filled nor updated need not be there."""
+        must = (
+            {("random", kind) for kind in ("read", "fill", "update")}
+            if chains is STORAGE_ACTIONS and not level.spatial
+            else set()
+        )
+        return {
+            key: self._energy(level.name, chain, None if key in must else 0.0, level.cluster_size)
+            for key, chain in chains.items()
+        }
 
-    def _component(self, name: str) -> tuple[list[ComponentEnergy], Number]:
-        """The different tables of a component, and which of them each candidate has."""
+    def compute(self, name: str) -> dict[str, Number]:
+        """Energies of the operations of the compute units."""
+        return {kind: self._energy(name, chain, None, None) for kind, chain in COMPUTE_ACTIONS.items()}
+
+    def _energy(self, name: str, chain: tuple[str, ...], default: float | None, cluster_size: int | None) -> Number:
         if name not in self._components:
             distinct: list[ComponentEnergy] = []
             place = [_place(distinct, table.component(name)) for table in self._tables]
+            if cluster_size is not None:
+                distinct = [component.as_storage(cluster_size) for component in distinct]
             self._components[name] = distinct, np.array(place)[self._which]
-        return self._components[name]
-
-    def energy(self, name: str, chain: tuple[str, ...]) -> Number:
-        """Energy of one action of a component that must have it."""
-        return self.energies(name, {"": chain}, required=True)[""]
+        distinct, index = self._components[name]
+        values = [component.energy_pj(*chain, default=default) for component in distinct]
+        return values[0] if values.count(values[0]) == len(values) else np.array(values)[index]
 
     def __contains__(self, name: str) -> bool:
         return all(name in table for table in self._tables)
@@ -125,20 +132,20 @@ def _price_level(level: CompiledLevel, widths: list[Number], prices: _Prices) ->
             "row_words": row_words,
             "word_rows": word_rows,
             "bandwidth_scale": tuple(
-                1.0 if w is None else block * r / n for w, r, n in zip(widths, word_rows, row_words, strict=True)
+                scale if w is None else scale * block * r / n
+                for scale, w, r, n in zip(level.bandwidth_scale, widths, word_rows, row_words, strict=True)
             ),
             "capacity": None if level.capacity is None else level.capacity // block,
             "by_rows": True,
             "min_capacity": level.min_capacity / block,
         }
-    if level.name in prices:
-        data = {key: chain for key, chain in STORAGE_ACTIONS.items() if key[0] == "random"}
-        changes["energy_pj"] = prices.energies(level.name, STORAGE_ACTIONS, required=False)
-        if not level.spatial:
-            changes["energy_pj"] |= prices.energies(level.name, data, required=True)
-        changes["metadata_pj"] = prices.energies(level.name, METADATA_ACTIONS, required=False)
+    if level.vector_pj is not None:
+        changes["energy_pj"] = {key: level.vector_pj if key[0] == "random" else 0.0 for key in STORAGE_ACTIONS}
+    elif level.name in prices:
+        changes["energy_pj"] = prices.storage(level, STORAGE_ACTIONS)
+        changes["metadata_pj"] = prices.storage(level, METADATA_ACTIONS)
         others = {"decompression_pj": ("decompression_count",), "compression_pj": ("compression_count",), "leak_pj": ("leak",)}
-        changes |= prices.energies(level.name, others, required=False)
+        changes |= prices.storage(level, others)
     elif not level.spatial:
         raise EnergyTableError(f"energy table: no component {level.name!r}; add an entry with its actions [pJ per vector access]")
     return replace(level, **changes)

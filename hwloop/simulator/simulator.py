@@ -19,6 +19,7 @@ from hwloop.simulator.result import ComponentCost, DataSpaceCost, LayerCost
 from hwloop.simulator.sparse import nest_of_mapping, prepare, sparse_activity, sparse_needed
 from hwloop.spec.architecture import Architecture, load_architecture
 from hwloop.spec.energy_table import EnergyTable, load_energy_table
+from hwloop.spec.expand import expand_mapping
 from hwloop.spec.mapping import Mapping, load_mapping
 from hwloop.spec.problem import Problem, load_problem
 
@@ -91,10 +92,9 @@ def simulate(
         SpecError: a spec that cannot be read, or a name in the mapping that is not there.
         EnergyTableError: a component or action that the table lacks.
     """
-    simulator = Simulator(
-        load_problem(problem), load_architecture(architecture), load_energy_table(energy_table), bits
-    )  # fmt: skip
-    return simulator.run(load_mapping(mapping))
+    layer, accelerator = load_problem(problem), load_architecture(architecture)
+    simulator = Simulator(layer, accelerator, load_energy_table(energy_table), bits)
+    return simulator.run(expand_mapping(load_mapping(mapping), accelerator, layer))
 
 
 def layer_cost(compiled: Compiled, nest: Nest, activity: Activity, cost: Cost, average: bool = False) -> LayerCost:

@@ -84,7 +84,7 @@ class MappingBatch:
             order[b] = [index[d] for d in complete_permutation((), dims)]
             keep[b] = default_keep
             for loops in mapping.loops:
-                i = _find(loops.target, names, b)
+                i = _find(loops.target, loops.kind, names, architecture, b)
                 permutation = _permutation(loops, dims, b)
                 (order if loops.kind == "temporal" else spatial)[b, i] = [index[d] for d in permutation]
                 split = len(dims) if loops.split is None else loops.split
@@ -97,7 +97,7 @@ class MappingBatch:
                     factors[b, i, axis, index[dim]] = bound or bounds[index[dim]]
                     rests[b, i, axis, index[dim]] = rest or bounds[index[dim]]
             for entry in mapping.bypass:
-                i = _find(entry.target, names, b)
+                i = _find(entry.target, "bypass", names, architecture, b)
                 for names_of, kept in ((entry.keep, True), (entry.bypass, False)):
                     for space in names_of:
                         if space not in spaces:
@@ -152,13 +152,14 @@ def _default_keep(architecture: Architecture, level: int, data_space: str) -> bo
     if architecture.storage[level].kind == "spatial":
         return False
     constraint = architecture.constraints.data_space(architecture.storage[level].name)
-    return constraint is None or data_space not in constraint.bypass
+    return constraint is None or not architecture.front_end or data_space not in constraint.bypass
 
 
-def _find(target: str, names: dict[str, int], row: int) -> int:
-    if target not in names:
+def _find(target: str, kind: str, names: dict[str, int], architecture: Architecture, row: int) -> int:
+    found = architecture.level_of(target, kind)
+    if found is None:
         raise SpecError(f"mapping {row}", "target", f"a level among {list(names)}", target)
-    return names[target]
+    return names[found]
 
 
 def _permutation(loops: Loops, dims: Sequence[str], row: int) -> tuple[str, ...]:

@@ -6,8 +6,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from hwloop.spec.document import Fields, read_document, to_yaml
-from hwloop.spec.loops import read_factors, read_names, read_permutation, written_permutation
+from hwloop.errors import SpecError
+from hwloop.spec.document import to_yaml
+from hwloop.spec.loops import REUSE_FLAGS, constraint_order, written_permutation
+
+EVERY = "*"  # in a list of data spaces: all of the problem's
 
 
 @dataclass(frozen=True)
@@ -22,6 +25,11 @@ class LoopConstraint:
         permutation: innermost loop first, None when free; `*` marks the place of dimensions not named.
         split: how many loops of the permutation lie on X, None when free. Spatial only.
         no_reuse: data spaces that get no multicast or reduction (spatial), or no reuse over time (temporal).
+        no_link_transfer: data spaces that do not pass from neighbour to neighbour (spatial).
+        rmw_first_update: data spaces whose first update reads what it adds to, as the later ones do (temporal).
+        remainders: how many imperfect factors the mapper may use here, None when the spec does not say.
+        macros: (word, names) pairs that `Constraints.for_problem` turns into factors: `factors_only`,
+            `no_iteration_over_dataspaces`, `must_iterate_over_dataspaces`, `default_max_factor`, `default_min_factor`.
     """
 
     target: str
@@ -30,15 +38,63 @@ class LoopConstraint:
     permutation: tuple[str, ...] | None = None
     split: int | None = None
     no_reuse: tuple[str, ...] = ()
+    no_link_transfer: tuple[str, ...] = ()
+    rmw_first_update: tuple[str, ...] = ()
+    remainders: int | None = None
+    macros: tuple[tuple[str, tuple[str, ...]], ...] = ()
+
+    def order(self, sizes: Mapping[str, int], front_end: bool) -> tuple[str, ...]:
+        """The permutation as the mapper program sees it, `*` where the free dimensions stand; empty when there is none.
+
+        Args:
+            sizes: the problem's dimensions.
+            front_end: whether upstream's front end stands before the program (`Architecture.front_end`): it inserts the missing
+                dimensions of one pass in front, where they count towards `split`.
+        """
+        if self.permutation is None:
+            return ()
+        ones = {name for name, _, bound in self.factors if bound == 1} | {d for d, n in sizes.items() if n == 1}
+        return constraint_order(self.permutation, ones if front_end else (), sizes)
+
+    def to_dict(self) -> dict[str, Any]:
+        """One target of Timeloop's list."""
+        entry: dict[str, Any] = {"target": self.target, "type": self.kind}
+        if self.factors:
+            entry["factors"] = " ".join(f"{d}{relation}{bound}" for d, relation, bound in self.factors)
+        if self.permutation is not None:
+            entry["permutation"] = written_permutation(self.permutation)
+        for name in ("split", "remainders"):
+            if getattr(self, name) is not None:
+                entry[name] = getattr(self, name)
+        for word, names in self.macros:
+            entry[word] = int(names[0]) if word.startswith("default_") else list(names)
+        return entry | {name: list(getattr(self, name)) for name in REUSE_FLAGS if getattr(self, name)}
 
 
 @dataclass(frozen=True)
 class DataSpaceConstraint:
-    """What one level keeps and what it bypasses; a data space in neither is free."""
+    """What one level keeps and what it bypasses; a data space in neither is free.
+
+    Attributes:
+        target: the level's name.
+        keep: data spaces it stores; `*` is all of them.
+        bypass: data spaces that pass it; `*` is all of them that are not kept.
+        no_coalesce: as in `Bypass`.
+        only: the only data spaces that may be stored here (a branch of `!Parallel`), None when any may.
+    """
 
     target: str
     keep: tuple[str, ...] = ()
     bypass: tuple[str, ...] = ()
+    no_coalesce: tuple[str, ...] = ()
+    only: tuple[str, ...] | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """One target of Timeloop's list."""
+        entry: dict[str, Any] = {"target": self.target, "type": "dataspace", "keep": list(self.keep), "bypass": list(self.bypass)}
+        if self.no_coalesce:
+            entry["no_coalesce"] = list(self.no_coalesce)
+        return entry if self.only is None else entry | {"only": list(self.only)}
 
 
 @dataclass(frozen=True)
@@ -51,6 +107,7 @@ class Constraints:
         min_utilization: least fraction of the compute units that must be used, 0-1.
         name: e.g. `row_stationary`, for people.
         description: one sentence, for people.
+        source: the file, for messages.
     """
 
     loops: tuple[LoopConstraint, ...] = ()
@@ -58,6 +115,7 @@ class Constraints:
     min_utilization: float = 0.0
     name: str = field(default="", compare=False)
     description: str = field(default="", compare=False)
+    source: str = field(default="constraints", compare=False)
 
     def loop(self, target: str, kind: str) -> LoopConstraint | None:
         """The loop constraint on (target, kind), None when there is none."""
@@ -67,16 +125,31 @@ class Constraints:
         """The data-space constraint on a level, None when there is none."""
         return next((c for c in self.data_spaces if c.target == target), None)
 
-    def merged_with(self, other: Constraints) -> Constraints:
-        """These constraints with `other` in place of those on the same (target, kind)."""
-        loops = {(c.target, c.kind): c for c in (*self.loops, *other.loops)}
-        spaces = {c.target: c for c in (*self.data_spaces, *other.data_spaces)}
+    def merged_with(self, other: Constraints, repeats: bool = True) -> Constraints:
+        """These constraints and `other` together: on one target they add up, dimension by dimension.
+
+        Args:
+            other: the further constraints.
+            repeats: whether both may say the same thing, as the front end allows and the programs do not.
+
+        Raises:
+            SpecError: both say something of one dimension, permutation, split, data space or flag.
+        """
+        loops = {(c.target, c.kind): c for c in self.loops}
+        for c in other.loops:
+            mine = loops.get((c.target, c.kind))
+            loops[c.target, c.kind] = c if mine is None else _merge_loops(mine, c, other.source, repeats)
+        spaces = {c.target: c for c in self.data_spaces}
+        for s in other.data_spaces:
+            held = spaces.get(s.target)
+            spaces[s.target] = s if held is None else _merge_spaces(held, s, other.source, repeats)
         return Constraints(
             tuple(loops.values()),
             tuple(spaces.values()),
             max(self.min_utilization, other.min_utilization),
             other.name or self.name,
             other.description or self.description,
+            other.source,
         )
 
     def for_dimensions(self, dimensions: Iterable[str]) -> Constraints:
@@ -99,107 +172,71 @@ class Constraints:
 
     def to_dict(self) -> dict[str, Any]:
         """Timeloop's list of targets, with hwloop's name, description and minimum utilisation beside it."""
-        targets: list[dict[str, Any]] = []
-        for c in self.data_spaces:
-            targets.append({"target": c.target, "type": "dataspace", "keep": list(c.keep), "bypass": list(c.bypass)})
-        for loop in self.loops:
-            entry: dict[str, Any] = {"target": loop.target, "type": loop.kind}
-            if loop.factors:
-                entry["factors"] = " ".join(f"{d}{relation}{bound}" for d, relation, bound in loop.factors)
-            if loop.permutation is not None:
-                entry["permutation"] = written_permutation(loop.permutation)
-            if loop.split is not None:
-                entry["split"] = loop.split
-            if loop.no_reuse:
-                entry["no_reuse"] = list(loop.no_reuse)
-            targets.append(entry)
         out: dict[str, Any] = {"version": 0.4}
         for key in ("name", "description", "min_utilization"):
             if getattr(self, key):
                 out[key] = getattr(self, key)
-        return {**out, "targets": targets}
+        return {**out, "targets": [*(s.to_dict() for s in self.data_spaces), *(c.to_dict() for c in self.loops)]}
 
     def to_yaml(self) -> str:
         """A file that `load_constraints` reads; its `targets` are Timeloop's."""
         return to_yaml({"mapspace_constraints": self.to_dict()})
 
 
-def load_constraints(source: Any) -> Constraints:
-    """Reads constraints: a file, text, a list of targets, or a dict with `targets`, under `mapspace_constraints`,
-    `architecture_constraints`, `constraints` or at the top.
-
-    Raises:
-        SpecError: with the file and the field.
-    """
-    if isinstance(source, Constraints):
-        return source
-    document, name = read_document(source)
-    path = ""
-    if isinstance(document, Mapping):
-        for key in ("mapspace_constraints", "mapspace", "architecture_constraints", "constraints"):
-            if isinstance(document.get(key), (Mapping, list)):
-                document, path = document[key], key
-                break
-    if isinstance(document, list):
-        document = {"targets": document}
-    fields = Fields(document, name, path)
-    return read_constraints(fields)
+def _again(source: str, target: str, what: str, first: object, second: object) -> SpecError:
+    return SpecError(
+        source, f"{target}.{what}", "each thing to be said once for one target", f"{first} and {second}",
+        "the constraint sets of an architecture and a mapspace add up; take it out of one of them",
+    )  # fmt: skip
 
 
-def read_constraints(fields: Fields) -> Constraints:
-    """Reads a dict with `targets` from an open document."""
-    fields.raw("version")
-    fields.raw("template")
-    name, description = str(fields.raw("name", "") or ""), str(fields.raw("description", "") or "")
-    min_utilization = fields.take("min_utilization", float, 0.0)
-    if not 0 <= min_utilization <= 1:
-        raise fields.error("min_utilization", "a fraction between 0 and 1", min_utilization)
-    loops: list[LoopConstraint] = []
-    spaces: list[DataSpaceConstraint] = []
-    for i, raw in enumerate(fields.raw("targets") or []):
-        entry = Fields(raw, fields.source, fields.where(f"targets[{i}]"))
-        kind = entry.take("type", str)
-        if kind == "utilization":
-            attributes = entry.sub("attributes") or entry
-            min_utilization = attributes.take("min", float)
-            entry.raw("target")
-            continue
-        target = entry.take("target", str) if "target" in entry else entry.take("name", str)
-        if kind in ("bypass", "datatype", "dataspace"):
-            spaces.append(read_data_space_constraint(entry, target))
-        elif kind in ("temporal", "spatial"):
-            loops.append(read_loop_constraint(entry, target, kind))
-        else:
-            raise entry.error("type", "temporal, spatial, dataspace or utilization", kind)
-    fields.finish()
-    constraints = Constraints(tuple(loops), tuple(spaces), min_utilization, name, description)
-    if len({(c.target, c.kind) for c in loops}) != len(loops) or len({c.target for c in spaces}) != len(spaces):
-        raise fields.error("targets", "each (target, type) once", [(c.target, c.kind) for c in loops])
-    return constraints
+def _one(mine: Any, other: Any, source: str, target: str, what: str, repeats: bool) -> Any:
+    """Whichever of two values is given."""
+    if mine is None or mine == ():
+        return other
+    if other is not None and other != () and not (repeats and mine == other):
+        raise _again(source, target, what, mine, other)
+    return mine
 
 
-def read_loop_constraint(entry: Fields, target: str, kind: str) -> LoopConstraint:
-    """Reads one temporal or spatial constraint; the fields `target` and `type` are already taken."""
-    factors = tuple((d, relation, bound) for d, relation, bound, _ in read_factors(entry, "factors", relations=True))
-    permutation = read_permutation(entry, "permutation")
-    split = entry.take("split", int, None) if kind == "spatial" else None
-    no_reuse = (
-        read_names(entry, "no_reuse") or read_names(entry, "no_multicast_no_reduction") or read_names(entry, "no_temporal_reuse")
+def _check_factors(factors: Iterable[tuple[str, str, int]], source: str, where: str) -> None:
+    """Refuses two factors of one dimension, unless they are a least and a greatest one: the front end's rule."""
+    seen: dict[str, tuple[str, int]] = {}
+    for dimension, relation, bound in factors:
+        have = seen.setdefault(dimension, (relation, bound))
+        if have != (relation, bound) and {have[0], relation} != {"<=", ">="}:
+            raise _again(source, where, f"factors.{dimension}", "".join(map(str, have)), f"{relation}{bound}")
+
+
+def _merge_loops(mine: LoopConstraint, other: LoopConstraint, source: str, repeats: bool) -> LoopConstraint:
+    where = f"{mine.target} ({mine.kind})"
+    given = {(d, r): bound for d, r, bound in mine.factors}
+    for d, relation, bound in other.factors:
+        have = given.get((d, relation))
+        if have is not None and not (repeats and have == bound):
+            raise _again(source, where, f"factors.{d}", f"{relation}{have}", f"{relation}{bound}")
+    factors = tuple(dict.fromkeys((*mine.factors, *other.factors)))
+    if repeats:
+        _check_factors(factors, source, where)
+    rest = {
+        name: _one(getattr(mine, name), getattr(other, name), source, where, name, repeats)
+        for name in ("permutation", "split", "remainders", *REUSE_FLAGS)
+    }
+    return replace(mine, factors=factors, macros=tuple(dict.fromkeys((*mine.macros, *other.macros))), **rest)
+
+
+def _merge_spaces(mine: DataSpaceConstraint, other: DataSpaceConstraint, source: str, repeats: bool) -> DataSpaceConstraint:
+    for a, b, says in ((mine.keep, other.bypass, "keep and bypass"), (mine.bypass, other.keep, "bypass and keep")):
+        both = (set(a) & set(b)) - {EVERY}
+        if both:
+            raise _again(source, mine.target, "dataspace", f"{says} of {sorted(both)}", "in two sets")
+    twice = (set(mine.keep) & set(other.keep)) | (set(mine.bypass) & set(other.bypass))
+    if twice and not repeats:
+        raise _again(source, mine.target, "dataspace", sorted(twice), sorted(twice))
+    return DataSpaceConstraint(
+        mine.target,
+        tuple(dict.fromkeys((*mine.keep, *other.keep))),
+        tuple(dict.fromkeys((*mine.bypass, *other.bypass))),
+        _one(mine.no_coalesce, other.no_coalesce, source, mine.target, "no_coalesce", repeats),
+        other.only if mine.only is None else mine.only,
     )
-    for ignored in ("rmw_first_update", "no_link_transfer", "remainders"):
-        if entry.raw(ignored) not in (None, [], ()):
-            raise entry.error(ignored, "not to be there", "a value", "hwloop does not model it")
-    entry.finish()
-    return LoopConstraint(target, kind, factors, permutation, split, no_reuse or ())
-
-
-def read_data_space_constraint(entry: Fields, target: str) -> DataSpaceConstraint:
-    """Reads one keep/bypass constraint; the fields `target` and `type` are already taken."""
-    keep, bypass = read_names(entry, "keep") or (), read_names(entry, "bypass") or ()
-    both = set(keep) & set(bypass)
-    if both:
-        raise entry.error("keep", "no data space that is also in bypass", sorted(both))
-    if entry.raw("no_coalesce") not in (None, [], ()):
-        raise entry.error("no_coalesce", "not to be there", "a value", "hwloop does not model it")
-    entry.finish()
-    return DataSpaceConstraint(target, keep, bypass)

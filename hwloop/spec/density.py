@@ -10,6 +10,7 @@ from hwloop.spec.document import Fields
 DENSITY_MODELS = ("fixed_structured", "hypergeometric", "banded", "actual_data")
 _DENSITY_ALIASES = {
     "fixed": "fixed_structured",
+    "diagonal": "banded",
     "fixed-structured": "fixed_structured",
     "random": "hypergeometric",
     "actual-data": "actual_data",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
@@ -9,7 +11,7 @@ from typing import Any, TypeVar
 
 import yaml
 
-from hwloop.errors import SpecError
+from hwloop.errors import SpecError, SpecWarning
 
 T = TypeVar("T")
 TAG = "__tag__"  # where a YAML tag such as `!Container` is kept in the dict it marks
@@ -18,17 +20,26 @@ TAG = "__tag__"  # where a YAML tag such as `!Container` is kept in the dict it 
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
     """SafeLoader that keeps `!Tag {...}` as a dict with the tag under `TAG`, and refuses duplicate keys."""
 
+    repeated: set[str] | None = None  # where keys that stand twice are kept; None refuses them
+
 
 def _construct_mapping(loader: Any, node: yaml.MappingNode) -> dict[Any, Any]:
-    loader.flatten_mapping(node)
     seen: set[Any] = set()
-    for key_node, _ in node.value:
+    pairs, node.value = node.value, []
+    for key_node, value_node in pairs:
+        node.value.append((key_node, value_node))
+        if key_node.tag == "tag:yaml.org,2002:merge":
+            continue
         key = loader.construct_object(key_node, deep=True)
         if isinstance(key, (dict, list)):
             raise yaml.constructor.ConstructorError(None, None, "a key must be a plain word", key_node.start_mark)
-        if key in seen:
+        if key in seen and loader.repeated is not None:
+            loader.repeated.add(str(key))
+            node.value.pop()
+        elif key in seen:
             raise yaml.constructor.ConstructorError(None, None, f"duplicate key {key!r}", key_node.start_mark)
         seen.add(key)
+    loader.flatten_mapping(node)
     return {loader.construct_object(k, deep=True): loader.construct_object(v, deep=True) for k, v in node.value}
 
 
@@ -40,8 +51,34 @@ def _construct_tagged(loader: Any, suffix: str, node: yaml.Node) -> Any:
     return {TAG: suffix}
 
 
+# Numbers as YAML 1.2 and the Timeloop programs have them: 1e-9 is one, 1:1 is text.
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in pairs if tag not in ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")]
+    for first, pairs in _Loader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver("tag:yaml.org,2002:int", re.compile(r"[-+]?(0|[1-9][0-9_]*|0x[0-9a-fA-F]+)$"), list("-+0123456789"))
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"[-+]?((\.[0-9]+|[0-9][0-9_]*(\.[0-9]*)?)([eE][-+]?[0-9]+)?|\.(inf|Inf|INF))$|\.(nan|NaN|NAN)$"),
+    list("-+0123456789."),
+)
 _Loader.add_constructor("tag:yaml.org,2002:map", _construct_mapping)
 _Loader.add_multi_constructor("!", _construct_tagged)
+
+
+class _AnchorsAgain(yaml.SafeLoader):
+    """The same, where an anchor may be used again."""
+
+    repeated: set[str] | None = None
+    yaml_implicit_resolvers = _Loader.yaml_implicit_resolvers
+    yaml_constructors = _Loader.yaml_constructors
+    yaml_multi_constructors = _Loader.yaml_multi_constructors
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        event = self.peek_event()  # type: ignore[no-untyped-call]
+        if not isinstance(event, yaml.AliasEvent):
+            self.anchors.pop(getattr(event, "anchor", None), None)
+        return super().compose_node(parent, index)
 
 
 class _Dumper(yaml.SafeDumper):
@@ -89,10 +126,40 @@ def read_document(source: Any) -> tuple[Any, str]:
             text = Path(source).read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise SpecError(name, "(file)", "a readable YAML file", str(error), "check the path") from None
+    return parse_yaml(text, name), name
+
+
+def parse_yaml(text: str, name: str, lenient: bool = False) -> Any:
+    """Plain data from YAML text.
+
+    Args:
+        text: the YAML.
+        name: the file, for messages.
+        lenient: as the Timeloop programs, take the first value of a key that stands twice (with a `SpecWarning`), and let an
+            anchor be used again.
+
+    Raises:
+        SpecError: it is not YAML, or has one key twice.
+    """
     try:
-        return yaml.load(text, Loader=_Loader), name
-    except yaml.YAMLError as error:
+        return _load(text, name, _Loader, lenient)
+    except (yaml.YAMLError, ValueError) as error:
+        if lenient and "duplicate anchor" in str(error):
+            return _load(text, name, _AnchorsAgain, lenient)
         raise SpecError(name, "(file)", "valid YAML", str(error).replace("\n", " "), "check the line it names") from None
+
+
+def _load(text: str, name: str, kind: type[Any], lenient: bool) -> Any:
+    loader = kind(text)
+    loader.repeated = set() if lenient else None
+    try:
+        found = loader.get_single_data()
+    finally:
+        loader.dispose()
+    if loader.repeated:
+        words = ", ".join(sorted(loader.repeated))
+        warnings.warn(f"{name}: stands twice, the first counts, as in the real program: {words}", SpecWarning, stacklevel=4)
+    return found
 
 
 def nearest(word: str, known: Iterable[str], likeness: float = 0.6) -> str:
@@ -133,6 +200,19 @@ class Fields:
         """The `SpecError` for the field `name`; the caller raises it. Of a missing field the hint is what stands misspelt."""
         hint = (self._near(name) if found is None else "") or hint
         return SpecError(self.source, self.where(name), expected, found, hint)
+
+    def warn(self, name: str, message: str) -> None:
+        """Says in one line (`SpecWarning`) what becomes of the field `name`."""
+        warnings.warn(f"{self.source}: {self.where(name)}: {message}", SpecWarning, stacklevel=2)
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing is left to be taken."""
+        return not self._left
+
+    def names(self) -> list[str]:
+        """The fields that are left to be taken."""
+        return list(self._left)
 
     def __contains__(self, name: str) -> bool:
         return name in self._left
@@ -179,8 +259,8 @@ class Fields:
         near = nearest(name, list(self._left))
         return f"did you mean {name!r} where it says {near!r}?" if near else ""
 
-    def finish(self) -> None:
-        """Refuses what was not taken.
+    def finish(self, strict: bool = True) -> None:
+        """Refuses what was not taken; unless `strict`, only what looks like a misspelt known name, and warns of the rest.
 
         Raises:
             SpecError: a field nobody asked for, with the nearest known name as the hint.
@@ -188,5 +268,8 @@ class Fields:
         for name, value in self._left.items():
             near = nearest(name, self._known)
             known = ", ".join(sorted(set(self._known)))
+            if not (strict or near):
+                self.warn(name, "no effect: no field that the real program reads")
+                continue
             hint = f"did you mean {near!r}?" if near else f"known here: {known}"
             raise SpecError(self.source, self.where(name), "a known field", value, hint)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from hwloop.errors import EnergyTableError, SpecError
-from hwloop.spec.document import Fields, read_document, to_yaml
+from hwloop.spec.document import Fields, to_yaml
+from hwloop.spec.source import read_spec
 
 
 @dataclass(frozen=True)
@@ -22,12 +25,15 @@ class ComponentEnergy:
             actions per operation, `leak` per instance and cycle.
         area_um2: area of one instance, None when unknown.
         source: estimator, version and options that made the numbers; for people and for the record.
+        by_argument: (action, ((argument, value), ...), energy [pJ]) where an action has several entries that differ in their
+            arguments; `actions` then holds the dearest.
     """
 
     name: str
     actions: tuple[tuple[str, float], ...]
     area_um2: float | None = None
     source: str = field(default="", compare=False)
+    by_argument: tuple[tuple[str, tuple[tuple[str, int | float | str], ...], float], ...] = ()
 
     @cached_property
     def energies_pj(self) -> dict[str, float]:
@@ -50,12 +56,33 @@ class ComponentEnergy:
             f"it has {sorted(self.energies_pj)}; add one of them [pJ]"
         )
 
+    def as_storage(self, cluster_size: int) -> ComponentEnergy:
+        """The table as a storage reads it: one without any read, fill, write or update has its dearest action for all of them.
+
+        Args:
+            cluster_size: instances that share one row; the program divides by it.
+        """
+        names = self.energies_pj
+        if not names or any(word in name for name in names for word in ("read", "fill", "write", "update")):
+            return self
+        dearest = max(names.values()) / cluster_size
+        return replace(self, actions=(*self.actions, ("read", dearest), ("write", dearest)))
+
 
 @dataclass(frozen=True)
 class EnergyTable:
     """Energies and areas of an accelerator's components."""
 
     components: tuple[ComponentEnergy, ...]
+
+    @cached_property
+    def wire_pj(self) -> float | None:
+        """Energy of a bit over a millimetre of wire [pJ] from the entry `wire`, None when there is none or it is 0.
+
+        It replaces the wire energy of every network that is inferred from a level's attributes.
+        """
+        wires = [c.energies_pj.get("transfer_random", 0.0) for c in self.components if c.name in ("wire", "Wire")]
+        return next((w for w in reversed(wires) if w), None)
 
     @cached_property
     def _by_name(self) -> dict[str, ComponentEnergy]:
@@ -80,7 +107,11 @@ class EnergyTable:
         """Accelergy's ERT and, where areas are known, ART; the sources stand beside the actions."""
         tables = []
         for c in self.components:
-            entry: dict[str, Any] = {"name": c.name, "actions": [{"name": n, "arguments": {}, "energy": e} for n, e in c.actions]}
+            actions: list[dict[str, Any]] = []
+            for action, energy in c.actions:
+                several = [(a, e) for n, a, e in c.by_argument if n == action] or [((), energy)]
+                actions += [{"name": action, "arguments": dict(a), "energy": e} for a, e in several]
+            entry: dict[str, Any] = {"name": c.name, "actions": actions}
             if c.source:
                 entry["source"] = c.source
             tables.append(entry)
@@ -103,7 +134,7 @@ def _component_name(written: str) -> str:
     return match[1] if match else written
 
 
-def load_energy_table(source: Any) -> EnergyTable:
+def load_energy_table(source: Any, variables: Mapping[str, Any] | None = None, include: Iterable[str | Path] = ()) -> EnergyTable:
     """Reads an Accelergy ERT (with an ART beside it if there is one), `{component: {action: pJ}}`, or a list of such pairs.
 
     Raises:
@@ -111,62 +142,106 @@ def load_energy_table(source: Any) -> EnergyTable:
     """
     if isinstance(source, EnergyTable):
         return source
-    document, name = read_document(source)
+    document, name = read_spec(source, variables, include)
     if isinstance(document, (list, tuple)):
         if not all(isinstance(pair, (list, tuple)) and len(pair) == 2 for pair in document):
             raise SpecError(name, "(top)", "[component, {action: pJ}] pairs", document)
         document = {str(component): actions for component, actions in document}
     fields = Fields(document, name, "")
     if "ERT" not in fields and "tables" not in fields:
-        rows = [(key, _read_actions(Fields(raw, name, key)), "") for key, raw in fields.items()]
-        return _build(rows, {}, name)
-    ert = fields.sub("ERT") or fields
-    ert.raw("version")
-    ert.raw("units")
-    rows = []
-    for i, raw in enumerate(ert.raw("tables") or []):
-        entry = Fields(raw, name, ert.where(f"tables[{i}]"))
-        component = entry.take("name", str)
-        note = str(entry.raw("source", "") or "")
-        actions = list(_read_action_list(entry))
-        for passed in ("estimator", "primitive_estimation(s)", "primitive_estimations"):
-            entry.raw(passed)
-        entry.finish()
-        rows.append((component, tuple(actions), note))
-    return _build(rows, _read_areas(fields.sub("ART")), name)
+        return _build([_Row(key, _plain_actions(Fields(raw, name, key))) for key, raw in fields.items()], {}, name)
+    rows: list[_Row] = []
+    for ert in _tables(fields, "ERT"):
+        rows += _rows(ert)
+    areas: dict[str, float] = {}
+    for art in _tables(fields, "ART"):
+        areas |= _read_areas(art)
+    return _build(rows, areas, name)
 
 
-def _build(
-    rows: Iterable[tuple[str, tuple[tuple[str, float], ...], str]], areas: Mapping[str, float], source: str
-) -> EnergyTable:
-    components = [ComponentEnergy(_component_name(n), a, areas.get(_component_name(n)), s) for n, a, s in rows]
-    names = [c.name for c in components]
-    if len(set(names)) != len(names):
-        raise SpecError(source, "ERT.tables", "each component once", sorted(n for n in names if names.count(n) > 1))
-    return EnergyTable(tuple(components))
+@dataclass(frozen=True)
+class _Row:
+    """One component's entries: (action, arguments, energy [pJ])."""
+
+    name: str
+    entries: tuple[tuple[str, tuple[tuple[str, int | float | str], ...], float], ...]
+    note: str = ""
+
+
+def _tables(fields: Fields, key: str) -> Iterable[Fields]:
+    """The blocks under `ERT` or `ART`: one, a list of them, or (of an ERT) the document itself."""
+    raw = fields.raw(key)
+    if raw is None:
+        return [fields] if key == "ERT" and "tables" in fields else []
+    blocks = raw if isinstance(raw, list) else [raw]
+    return [Fields(block, fields.source, key if len(blocks) == 1 else f"{key}[{i}]") for i, block in enumerate(blocks)]
+
+
+def _rows(ert: Fields) -> Iterable[_Row]:
+    raw = ert.raw("tables") or []
+    if isinstance(raw, Mapping):  # version 0.2: {component: {action: energies}}
+        block = Fields(raw, ert.source, ert.where("tables"))
+        return [_Row(name, _old_actions(Fields(actions or {}, ert.source, block.where(name)))) for name, actions in block.items()]
+    flat = [entry for part in raw for entry in (part if isinstance(part, list) else [part])]
+    return [_read_row(Fields(entry, ert.source, ert.where(f"tables[{i}]"))) for i, entry in enumerate(flat)]
+
+
+def _read_row(entry: Fields) -> _Row:
+    component = entry.take("name", str)
+    note = str(entry.raw("source", "") or "")
+    actions = []
+    for j, raw in enumerate(entry.raw("actions") or []):
+        action = Fields(raw, entry.source, entry.where(f"actions[{j}]"))
+        actions.append((action.take("name", str), _arguments(action), _energy(action, "energy", action.raw("energy"))))
+    return _Row(component, tuple(actions), note)
+
+
+def _old_actions(fields: Fields) -> tuple[tuple[str, tuple[tuple[str, int | float | str], ...], float], ...]:
+    out = []
+    for action, raw in fields.items():
+        for i, entry in enumerate(raw if isinstance(raw, list) else [raw]):
+            part = Fields(entry, fields.source, f"{fields.where(action)}[{i}]")
+            out.append((action, _arguments(part), _energy(part, "energy", part.raw("energy"))))
+    return tuple(out)
+
+
+def _plain_actions(fields: Fields) -> tuple[tuple[str, tuple[tuple[str, int | float | str], ...], float], ...]:
+    return tuple((action, (), _energy(fields, action, value)) for action, value in fields.items())
+
+
+def _arguments(action: Fields) -> tuple[tuple[str, int | float | str], ...]:
+    raw = action.raw("arguments")
+    if not isinstance(raw, Mapping):
+        return ()
+    return tuple((str(k), v if isinstance(v, (int, float, str)) else str(v)) for k, v in raw.items())
+
+
+def _build(rows: Iterable[_Row], areas: Mapping[str, float], source: str) -> EnergyTable:
+    """The table; of several energies of one action the greatest counts, as in the program."""
+    found: dict[str, ComponentEnergy] = {}
+    for row in rows:
+        name = _component_name(row.name)
+        if name in found:
+            raise SpecError(source, "ERT.tables", "each component once", row.name)
+        energies: dict[str, float] = {}
+        for action, _, energy in row.entries:
+            energies[action] = max(energy, energies.get(action, 0.0))
+        several = {action for action, _, _ in row.entries if sum(a == action for a, _, _ in row.entries) > 1}
+        by_argument = tuple(entry for entry in row.entries if entry[0] in several)
+        found[name] = ComponentEnergy(name, tuple(energies.items()), areas.get(name), row.note, by_argument)
+    return EnergyTable(tuple(found.values()))
 
 
 def _energy(fields: Fields, name: str, value: Any) -> float:
+    if isinstance(value, str):
+        with suppress(ValueError):
+            value = float(value)
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < float("inf"):
         raise fields.error(name, "an energy [pJ], a number of at least 0", value)
     return float(value)
 
 
-def _read_actions(fields: Fields) -> tuple[tuple[str, float], ...]:
-    return tuple((action, _energy(fields, action, value)) for action, value in fields.items())
-
-
-def _read_action_list(entry: Fields) -> Iterable[tuple[str, float]]:
-    seen: dict[str, float] = {}
-    for j, raw in enumerate(entry.raw("actions") or []):
-        action = Fields(raw, entry.source, entry.where(f"actions[{j}]"))
-        seen[action.take("name", str)] = _energy(action, "energy", action.raw("energy"))
-    return seen.items()
-
-
-def _read_areas(fields: Fields | None) -> dict[str, float]:
-    if fields is None:
-        return {}
+def _read_areas(fields: Fields) -> dict[str, float]:
     areas: dict[str, float] = {}
     for i, raw in enumerate(fields.raw("tables") or []):
         entry = Fields(raw, fields.source, fields.where(f"tables[{i}]"))

@@ -6,11 +6,16 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-from hwloop.spec.attributes import NETWORK_CLASSES, SPATIAL_ATTRIBUTES, SPATIAL_CLASS, Attributes, quoted
+from hwloop.errors import SpecError
+from hwloop.spec.attributes import BANDWIDTH_SCALE, SPATIAL_ATTRIBUTES, SPATIAL_CLASS, quoted
+from hwloop.spec.constraint_sets import read_constraint_sets
 from hwloop.spec.constraints import Constraints
 from hwloop.spec.document import Fields, to_yaml
 from hwloop.spec.expressions import Value
-from hwloop.spec.sparsity import SparseOptimizations
+from hwloop.spec.network import NETWORK_ROLES, Network, network_kind, network_of
+from hwloop.spec.problem import Problem
+from hwloop.spec.resolve import for_problem, level_of, on_levels
+from hwloop.spec.sparsity import SparseOptimizations, read_sparse_optimizations
 
 
 @dataclass(frozen=True)
@@ -27,6 +32,10 @@ class Level:
         mesh_y: instances along Y in the accelerator.
         attributes: everything the spec says of it, evaluated.
         sparse: its sparse optimisations.
+        energy_scale: what an estimator multiplies its energies by.
+        area_scale: what an estimator multiplies its area by.
+        bandwidth_scale: (data space, words of bandwidth that one of its words takes), from
+            `per_dataspace_bandwidth_consumption_scale`; 1 for those not named.
     """
 
     name: str
@@ -38,6 +47,9 @@ class Level:
     mesh_y: int = 1
     attributes: tuple[tuple[str, Value | None], ...] = ()
     sparse: SparseOptimizations = field(default_factory=SparseOptimizations)
+    energy_scale: float = 1.0
+    area_scale: float = 1.0
+    bandwidth_scale: tuple[tuple[str, float], ...] = ()
 
     @cached_property
     def values(self) -> dict[str, Value | None]:
@@ -77,6 +89,22 @@ class Level:
         return max(self.width // (self.word_bits * self.block_size), 1)
 
     @cached_property
+    def network(self) -> Network:
+        """The network to the level below that its own attributes describe, used where `network_read` names no other."""
+        return network_of(self.values)
+
+    def network_name(self, role: str) -> str | None:
+        """The network this level names for a role of `NETWORK_ROLES`, e.g. `network_read`; None when it names none."""
+        name = self.values.get(role)
+        return None if name is None else str(name)
+
+    @cached_property
+    def vector_access_pj(self) -> float | None:
+        """`vector_access_energy` [pJ]: of every read, fill and update, in place of all the energy table says of the level."""
+        value = self.values.get("vector_access_energy")
+        return float(value) if isinstance(value, (int, float)) else None
+
+    @cached_property
     def depth(self) -> int | None:
         """Rows, None when unbounded (as a DRAM is)."""
         return None if self.values.get("depth") is None else int(self.number("depth", 0))
@@ -97,10 +125,12 @@ class Level:
         out: dict[str, Any] = {"name": f"{self.name}[1..{self.instances}]", "class": self.class_name}
         if self.subclass:
             out["subclass"] = self.subclass
-        attributes = {k: v for k, v in self.attributes if k not in ("meshX", "meshY")}
-        out["attributes"] = {k: quoted(v) for k, v in attributes.items()} if self.kind != "spatial" else dict(SPATIAL_ATTRIBUTES)
-        out["attributes"] |= {"meshX": self.mesh_x, "meshY": self.mesh_y}
-        return out
+        attributes: dict[str, Any] = dict(SPATIAL_ATTRIBUTES) if self.kind == "spatial" else {}
+        attributes |= {k: quoted(v) for k, v in self.attributes if k not in ("meshX", "meshY")}
+        if self.bandwidth_scale:
+            attributes[BANDWIDTH_SCALE] = dict(self.bandwidth_scale)
+        out["attributes"] = attributes | {"meshX": self.mesh_x, "meshY": self.mesh_y}
+        return out | {name: s for name in ("energy_scale", "area_scale") if (s := getattr(self, name)) != 1.0}
 
 
 @dataclass(frozen=True)
@@ -113,6 +143,9 @@ class Architecture:
         name: for people.
         attributes: of the top container, e.g. `technology` and `global_cycle_seconds`.
         source: the file it was read from, for messages; not part of what it is.
+        networks: those the spec names, as levels refer to them.
+        front_end: whether upstream's front end stands between the spec and the programs (the `nodes` form): then the constraints
+            of its nodes are part of every mapping, and missing dimensions of a permutation go in front (`LoopConstraint.order`).
     """
 
     levels: tuple[Level, ...]
@@ -120,6 +153,8 @@ class Architecture:
     name: str = field(default="system", compare=False)
     attributes: tuple[tuple[str, Value | None], ...] = ()
     source: str = field(default="<dict>", compare=False)
+    networks: tuple[Network, ...] = ()
+    front_end: bool = True
 
     @cached_property
     def storage(self) -> tuple[Level, ...]:
@@ -154,15 +189,39 @@ class Architecture:
                 return level
         raise KeyError(name)
 
+    def level_of(self, target: str, kind: str) -> str | None:
+        """The level that a target of a mapping or a constraint means (`hwloop.spec.resolve`), None when there is none."""
+        return level_of(target, kind, [level.name for level in self.storage], [x * y > 1 for x, y in self.fanout])
+
     def with_constraints(self, constraints: Constraints | None) -> Architecture:
-        """The same accelerator with these constraints on top of its own."""
-        return self if constraints is None else replace(self, constraints=self.constraints.merged_with(constraints))
+        """The same accelerator with these constraints on top of its own.
+
+        Raises:
+            SpecError: a constraint on a level that is not there, or one that says what another has said.
+        """
+        if constraints is None:
+            return self
+        found = on_levels(constraints, [level.name for level in self.storage], [x * y > 1 for x, y in self.fanout])
+        return replace(self, constraints=self.constraints.merged_with(found, repeats=self.front_end))
+
+    def for_problem(self, problem: Problem) -> Architecture:
+        """The same accelerator with its constraints in the problem's dimensions and data spaces.
+
+        Raises:
+            SpecError: a constraint on a dimension or a data space that the problem does not have.
+        """
+        found = for_problem(self.constraints, problem)
+        return self if found is self.constraints else replace(self, constraints=found)
 
     def to_dict(self) -> dict[str, Any]:
         """The expanded tree form, with `architecture_constraints` and `sparse_optimizations` beside it."""
         top = {k: quoted(v) for k, v in self.attributes}
-        tree = {"name": self.name, "attributes": top, "local": [level.to_dict() for level in self.levels]}
+        tree: dict[str, Any] = {"name": self.name, "attributes": top}
+        networks = [network.to_dict() for network in self.networks]
+        tree["local"] = [*networks, *(level.to_dict() for level in self.levels)]
         out: dict[str, Any] = {"architecture": {"version": 0.4, "subtree": [tree]}}
+        if self.front_end:
+            out["architecture"]["front_end"] = True
         if self.constraints.loops or self.constraints.data_spaces or self.constraints.min_utilization:
             out["architecture_constraints"] = self.constraints.to_dict()
         sparse = [{"name": level.name, **level.sparse.to_dict()} for level in self.levels if level.sparse]
@@ -175,33 +234,68 @@ class Architecture:
         return to_yaml(self.to_dict())
 
 
-def chain(name: str, levels: list[Level], attributes: Attributes, fields: Fields, constraints: Constraints) -> Architecture:
-    """Checks a list of levels and makes it an `Architecture`.
+def chain(
+    name: str, levels: list[Level], attributes: tuple[tuple[str, Value | None], ...], document: Fields, architecture: Fields,
+    networks: list[Network], front_end: bool, own: Constraints | None = None,
+) -> Architecture:  # fmt: skip
+    """Checks a list of levels and makes it an `Architecture`, with all the constraints that stand beside it.
 
     Raises:
-        SpecError: fewer than two levels, a repeated name, or a constraint on a level that is not there.
+        SpecError: fewer than two levels, a repeated name, the compute level elsewhere than last, a constraint on a level that is
+            not there, or two that say one thing.
     """
-    where = "nodes" if fields.path.endswith("architecture") else "(levels)"
+    where = "nodes" if front_end else "subtree"
     if len(levels) < 2:
-        raise fields.error(where, "at least one storage and, last, one compute component", [level.name for level in levels])
+        raise architecture.error(where, "at least one storage and, last, one compute component", [level.name for level in levels])
     names = [level.name for level in levels]
     if len(set(names)) != len(names):
-        raise fields.error(where, "distinct names", names)
-    last = replace(levels[-1], kind="compute")
+        raise architecture.error(where, "distinct names", names)
     for level in levels[:-1]:
         if level.kind == "compute":
-            raise fields.error(where, "the compute component last", names, f"{level.name!r} is a {level.class_name}")
-    targets = {c.target for c in constraints.loops} | {c.target for c in constraints.data_spaces}
-    for target in sorted(targets - set(names[:-1])):
-        raise fields.error("constraints", f"a storage or inter_..._spatial level among {names[:-1]}", target)
-    return Architecture((*levels[:-1], last), constraints, name, attributes.pairs(), fields.source)
+            raise architecture.error(where, "the compute component last", names, f"{level.name!r} is a {level.class_name}")
+    if levels[-1].kind != "compute":
+        raise architecture.error(where, "a compute component last", names, f"{names[-1]!r} is a {levels[-1].class_name}")
+    by_name = {network.name for network in networks}
+    for level in levels:
+        for role in NETWORK_ROLES:
+            named = level.network_name(role)
+            if named is not None and named not in by_name:
+                raise SpecError(
+                    architecture.source, f"{level.name}.attributes.{role}", f"a network among {sorted(by_name)}", named
+                )
+    inner = read_constraint_sets(architecture, front_end)
+    found = Architecture(tuple(levels), Constraints(), name, attributes, architecture.source, tuple(networks), front_end)
+    for constraints in (own, inner, read_constraint_sets(document, front_end)):
+        found = found.with_constraints(constraints)
+    return found
 
 
-def is_spatial(class_name: str) -> bool:
-    """Whether a class of the tree form is a fan-out that stores nothing."""
-    return class_name == SPATIAL_CLASS
+def component_kind(class_name: str) -> str:
+    """What a class is: `storage`, `spatial` (stores nothing), `compute`, `network`, or empty. The programs look for words."""
+    if class_name == SPATIAL_CLASS:
+        return "spatial"
+    if any(word in class_name for word in ("DRAM", "SRAM", "regfile", "smartbuffer", "storage")):
+        return "storage"
+    if any(word in class_name for word in ("mac", "compute")):
+        return "compute"
+    return "network" if network_kind(class_name) else ""
 
 
-def is_network(class_name: str) -> bool:
-    """Whether a class of the tree form is a network, which hwloop leaves out of the chain."""
-    return class_name.lower() in NETWORK_CLASSES
+def apply_sparse(document: Fields, levels: list[Level]) -> None:
+    """Puts the top-level `sparse_optimizations.targets` onto the levels they name, in place.
+
+    Raises:
+        SpecError: a target that is no level.
+    """
+    block = document.sub("sparse_optimizations")
+    if block is None:
+        return
+    block.raw("version")
+    by_name = {level.name: i for i, level in enumerate(levels)}
+    for i, raw in enumerate(block.raw("targets") or []):
+        entry = Fields(raw, document.source, block.where(f"targets[{i}]"))
+        name = entry.take("target", str) if "target" in entry else entry.take("name", str)
+        if name not in by_name:
+            raise entry.error("name", f"a level among {sorted(by_name)}", name)
+        levels[by_name[name]] = replace(levels[by_name[name]], sparse=read_sparse_optimizations(entry))
+    block.finish()

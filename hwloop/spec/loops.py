@@ -8,6 +8,7 @@ from typing import Any
 
 from hwloop.spec.document import Fields
 
+REUSE_FLAGS = ("no_reuse", "no_link_transfer", "rmw_first_update")  # of a target with loops: lists of data spaces
 _FACTOR = re.compile(r"([A-Za-z][A-Za-z_]*)\s*(<=|>=|=)?\s*(\d+)(?:\s*,\s*(\d+)(?![A-Za-z]))?")
 _ONE = re.compile(rf"\s*{_FACTOR.pattern}\s*")
 
@@ -60,15 +61,16 @@ def _split_factors(fields: Fields, name: str, raw: Any) -> list[str]:
 
 
 def read_permutation(fields: Fields, name: str) -> tuple[str, ...] | None:
-    """Reads a permutation, innermost loop first: a list, `"C,M"`, `"C M"` or `"CM"` (one letter a dimension).
+    """Reads a permutation, innermost loop first: a list, `"C,M"`, or text that is read letter by letter, blanks aside.
 
-    A `*` or `_` stands where the dimensions that are not named go (Timeloop's constraint syntax).
+    A `*` or `_` stands where the dimensions that are not named go (Timeloop's constraint syntax). None when there is none.
     """
     raw = fields.raw(name)
-    if raw is None:
-        return None
     if isinstance(raw, str):
-        raw = [p for p in re.split(r"[\s,]+", raw.strip()) if p] if re.search(r"[\s,]", raw.strip()) else list(raw.strip())
+        text = raw.split("#")[0]
+        raw = [p for p in (part.strip() for part in text.split(",")) if p] if "," in text else list("".join(text.split()))
+    if raw is None or raw == []:
+        return None
     if not isinstance(raw, list) or not all(isinstance(d, str) for d in raw):
         raise fields.error(name, "dimension names, innermost loop first", raw, "quote a name that YAML reads as true or false")
     permutation = tuple("*" if d in ("*", "_") else d for d in raw)

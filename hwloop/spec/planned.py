@@ -22,7 +22,8 @@ class PlannedLayer:
 
     Attributes:
         layer: which one.
-        name: the layer's own; a factorised layer is several, called `LAYER.rank0`, `LAYER.rank1`, ...
+        name: the layer's own; a factorised layer is several, called `LAYER.rank0`, `LAYER.rank1`, ... (at a second call
+            `LAYER.rank0#2`).
         problem: its problem with the plan's sizes and densities.
         weight_bits: bits per value of `Weights`; None keeps the accelerator's width.
         activation_bits: bits per value of `Inputs`; None keeps the accelerator's width.
@@ -62,9 +63,10 @@ def planned_layers(workload: Workload, share_of: Callable[[str], LayerPlan]) -> 
             problem = _with(shape, {"Weights": weights, "Inputs": inputs})
             yield PlannedLayer(layer, layer.name, problem, weight_bits, share.activation_bits)
             continue
+        name, mark, call = layer.name.partition("#")  # as they are called when they are traced
         for i, factor in enumerate(_factors(layer, shape, share.rank)):
             problem = _with(factor, {"Weights": weights, "Inputs": inputs if i == 0 else None})
-            yield PlannedLayer(layer, f"{layer.name}.rank{i}", problem, weight_bits, share.activation_bits)
+            yield PlannedLayer(layer, f"{name}.rank{i}{mark}{call}", problem, weight_bits, share.activation_bits)
 
 
 def kept_channels(workload: Workload, share_of: Callable[[str], LayerPlan]) -> dict[str, int]:
@@ -132,9 +134,10 @@ def _with(problem: Problem, densities: Mapping[str, Density | None]) -> Problem:
     given = {name: density for name, density in densities.items() if density is not None}
     if not given:
         return problem
-    every = dict(problem.densities) | given
-    order = (space.name for space in problem.shape.data_spaces)
-    return replace(problem, densities=tuple((name, every[name]) for name in order if name in every))
+    every = {**dict(problem.densities), **given}
+    order = [space.name for space in problem.shape.data_spaces]
+    known = tuple([(name, every[name]) for name in order if name in every])
+    return Problem(problem.shape, problem.bounds, problem.coefficients, known, problem.name)
 
 
 def _check_removable(layer: Layer, shape: Problem) -> None:
@@ -142,7 +145,7 @@ def _check_removable(layer: Layer, shape: Problem) -> None:
     sizes, steps = shape.sizes, shape.coefficient_values
     where = f"layers.{layer.name}.removed"
     if layer.kind == "matmul":
-        raise SpecError("<plan>", where, "a layer with weights", True, "a product of two activations cannot be left out")
+        raise SpecError("<plan>", where, "a layer with weights", True, "a product of two activations cannot be removed")
     if sizes.get("M", sizes["C"]) != sizes["C"]:
         found = f"{layer.input_channels} inputs, {layer.output_channels} outputs"
         raise SpecError("<plan>", where, "a layer with as many output as input channels", found)

@@ -6,15 +6,18 @@ A shape names dimensions and data spaces. A data space is a tensor; its projecti
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import prod
+from pathlib import Path
 from typing import Any
 
 from hwloop.errors import SpecError
 from hwloop.spec.density import Density, read_density
-from hwloop.spec.document import Fields, nearest, read_document, to_yaml
+from hwloop.spec.document import Fields, nearest, to_yaml
+from hwloop.spec.shapes import DEFAULT_SHAPE, NAMED_SHAPES
+from hwloop.spec.source import read_spec
 
 Term = tuple[str, str | None]  # (dimension, coefficient name or None for 1)
 Rank = tuple[Term, ...]  # the sum of its terms indexes one rank of the tensor
@@ -48,7 +51,7 @@ class ProblemShape:
         name: e.g. `conv2D`.
         dimensions: names of the loop dimensions, in order. Names longer than a letter are allowed.
         coefficients: (name, default value) pairs.
-        data_spaces: the tensors; exactly one has `read_write`.
+        data_spaces: the tensors; at least one has `read_write`.
     """
 
     name: str
@@ -58,7 +61,7 @@ class ProblemShape:
 
     @cached_property
     def output(self) -> DataSpace:
-        """The data space that is written."""
+        """The (first) data space that is written."""
         return next(d for d in self.data_spaces if d.read_write)
 
     def data_space(self, name: str) -> DataSpace:
@@ -161,28 +164,40 @@ class Problem:
         return to_yaml({"problem": self.to_dict()})
 
 
-def load_problem(source: Any) -> Problem:
+def load_problem(source: Any, variables: Mapping[str, Any] | None = None, include: Iterable[str | Path] = ()) -> Problem:
     """Reads a problem from a YAML file, YAML text or a dict, with or without the outer `problem:` key.
+
+    `variables` and `include` are those of `hwloop.spec.source.read_spec`.
 
     Raises:
         SpecError: with the file and the field, when something is missing, misspelt or out of range.
     """
     if isinstance(source, Problem):
         return source
-    document, name = read_document(source)
+    document, name = read_spec(source, variables, include)
     path = ""
     if isinstance(document, Mapping) and "problem" in document:
         document, path = document["problem"], "problem"
     fields = Fields(document, name, path)
     _check_version(fields)
-    shape_fields = fields.sub("shape", required=True)
-    assert shape_fields is not None
-    shape = _read_shape(shape_fields)
-    instance = fields.sub("instance", required=True)
-    assert instance is not None
+    shape = _read_shape(_shape_fields(fields))
     layer_name = str(fields.raw("name", "") or "")
+    instance = fields.sub("instance")
+    if instance is None:  # an old form: the sizes stand beside the shape
+        return _read_instance(fields, shape, layer_name)
     fields.finish()
     return _read_instance(instance, shape, layer_name)
+
+
+def _shape_fields(fields: Fields) -> Fields:
+    """The shape's own fields: written out, named, or those of the shape that stands when there is none."""
+    written = fields.raw("shape", DEFAULT_SHAPE)
+    if not isinstance(written, str):
+        return Fields(written, fields.source, fields.where("shape"))
+    name = next((n for n in NAMED_SHAPES if n.casefold() == written.casefold().replace("-", "_")), None)
+    if name is None:
+        raise fields.error("shape", f"a shape, or the name of one: {', '.join(NAMED_SHAPES)}", written)
+    return Fields(NAMED_SHAPES[name], fields.source, fields.where("shape"))
 
 
 def _check_version(fields: Fields) -> None:
@@ -203,7 +218,7 @@ def _read_shape(fields: Fields) -> ProblemShape:
         entry = Fields(raw, fields.source, fields.where(f"coefficients[{i}]"))
         coefficients.append((entry.take("name", str), entry.take("default", int, 1)))
         entry.finish()
-    raw_spaces = fields.raw("data_spaces", None) or fields.raw("data-spaces", None)
+    raw_spaces = fields.raw("data_spaces", None)
     if not isinstance(raw_spaces, list) or not raw_spaces:
         raise fields.error("data_spaces", "a list of data spaces", raw_spaces)
     spaces = []
@@ -211,13 +226,16 @@ def _read_shape(fields: Fields) -> ProblemShape:
         entry = Fields(raw, fields.source, fields.where(f"data_spaces[{i}]"))
         space_name = entry.take("name", str)
         projection = _read_projection(entry, entry.raw("projection"), set(dimensions), {n for n, _ in coefficients})
-        read_write = entry.raw("read_write", entry.raw("read-write", False))
-        spaces.append(DataSpace(space_name, projection, bool(read_write)))
+        read_write = entry.raw("read_write", False)
+        entry.raw("ranks")  # names for people and for layouts
+        spaces.append(DataSpace(space_name, projection, str(read_write).casefold() in ("true", "1", "yes", "on")))
         entry.finish()
     if len({s.name for s in spaces}) != len(spaces):
         raise fields.error("data_spaces", "distinct names", [s.name for s in spaces])
-    if sum(s.read_write for s in spaces) != 1:
-        raise fields.error("data_spaces", "exactly one with read_write: true", [s.name for s in spaces if s.read_write])
+    if not any(s.read_write for s in spaces):
+        raise fields.error("data_spaces", "one with read_write: true", None)
+    if fields.raw("flatten"):
+        raise fields.error("flatten", "not to be there", "a list", "hwloop does not model flattened dimensions")
     fields.finish()
     return ProblemShape(name, tuple(dimensions), tuple(coefficients), tuple(spaces))
 
@@ -260,16 +278,24 @@ def _positive(fields: Fields, name: str) -> int:
 def _read_instance(fields: Fields, shape: ProblemShape, name: str) -> Problem:
     bounds = tuple(_positive(fields, d) for d in shape.dimensions)
     coefficients = tuple(_positive(fields, n) if n in fields else default for n, default in shape.coefficients)
+    common = fields.raw("commonDensity")
     densities = fields.sub("densities")
+    if common is not None:  # counts for all, and before any other
+        densities = Fields({s.name: common for s in shape.data_spaces}, fields.source, fields.where("commonDensity"))
     read = _read_densities(densities, shape) if densities else ()
     if "name" in fields:
         name = str(fields.raw("name"))
+    spare = []
     for extra, value in fields.items():  # sizes that other tools keep beside the dimensions, e.g. H, W, Hpad
         slip = nearest(extra, [n for n, _ in shape.coefficients if n[0].casefold() == extra[:1].casefold()], 0.8)
         if slip:
             raise fields.error(extra, "a dimension or a coefficient of the shape", value, f"did you mean {slip!r}?")
         if not isinstance(value, (int, float)):
             raise fields.error(extra, f"one of the dimensions {list(shape.dimensions)}, a coefficient, or densities", value)
+        spare.append(extra)
+    if spare:
+        names = ", ".join(spare)
+        fields.warn(names, f"no effect: neither dimensions nor coefficients of the shape {shape.name!r}, as in the real program")
     return Problem(shape, bounds, coefficients, read, name)
 
 

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from hwloop.errors import SpecError
 from hwloop.spec.architecture import load_architecture
-from hwloop.spec.constraints import Constraints, load_constraints
+from hwloop.spec.constraint_sets import load_constraints
+from hwloop.spec.constraints import Constraints
 from hwloop.spec.energy_table import EnergyTable, load_energy_table
 from hwloop.spec.levels import Architecture
 

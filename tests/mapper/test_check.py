@@ -7,7 +7,7 @@ import re
 import pytest
 
 from hwloop.mapper import check
-from hwloop.spec.constraints import load_constraints
+from hwloop.spec.constraint_sets import load_constraints
 from hwloop.spec.mapping import load_mapping
 from hwloop.spec.problem import conv2d_shape, make_problem
 

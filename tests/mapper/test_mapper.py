@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,8 @@ from hwloop.errors import InfeasibleMappingError
 from hwloop.mapper import check, map_problem
 from hwloop.mapper.result import MapResult
 from hwloop.simulator.simulator import Simulator
-from hwloop.spec.constraints import load_constraints
+from hwloop.spec.constraint_sets import load_constraints
+from hwloop.spec.constraints import Constraints
 from hwloop.spec.energy_table import EnergyTable, load_energy_table
 from hwloop.spec.problem import conv2d_shape, make_problem
 
@@ -206,7 +208,7 @@ def test_no_constraint_is_ever_broken(drawn: dict[str, Any]) -> None:
         }
     )  # fmt: skip
     problem = make_problem(conv2d_shape(), {"C": 8, "M": 8, "P": 5, "Q": 4, "R": 3})
-    architecture = make_dataflow("weight_stationary", 64)
+    architecture = replace(make_dataflow("weight_stationary", 64), constraints=Constraints())
     try:
         found = map_problem(problem, architecture, load_energy_table(ENERGIES), constraints, effort="quick")
     except InfeasibleMappingError:

@@ -50,7 +50,10 @@ def test_knee_and_hypervolume(front: Front) -> None:
 
 def test_gap_is_what_full_mapping_saves(front: Front) -> None:
     assert front.members[0].gap == pytest.approx(0.2)
-    assert gap_text(front) == "toy: mapped in full the front needs 20.00% less energy than in the search (at most 20.00%)"
+    assert (
+        gap_text(front)
+        == "toy: the final mapping of the front needs 20.00% less energy than the search estimated (at most 20.00%)"
+    )
 
 
 def test_rows_and_documents_hold_the_numbers(front: Front) -> None:

@@ -76,5 +76,5 @@ def test_damage_in_the_middle_is_named(tmp_path: Path) -> None:
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full on this system")
 def test_a_full_disk_is_named() -> None:
     log = EvaluationLog(Path("/dev/full"))
-    with pytest.raises(DataError, match=r"No space left.*everything evaluated before is kept"):
+    with pytest.raises(DataError, match=r"No space left.*every evaluation so far is kept"):
         log.append(RECORD)

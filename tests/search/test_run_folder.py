@@ -51,7 +51,9 @@ def test_what_evaluations_stand_on_is_pinned_once_there_are_any(tmp_path: Path) 
         log.close()
     with RunFolder(tmp_path, CONFIG, {}, resume=True) as folder:
         folder.pin({"trained": "another way"})
-        with pytest.raises(DataError, match=r"stand on has changed \(trained: \"another way\" then, \"a third\" now\)"):
+        with pytest.raises(
+            DataError, match=r"depend on something that has changed \(trained: \"another way\" then, \"a third\" now\)"
+        ):
             folder.pin({"trained": "a third"})
         assert folder.method_folder("here").parent == folder.path
 
@@ -62,7 +64,7 @@ def test_a_disk_that_refuses_and_a_damaged_file_are_named(tmp_path: Path) -> Non
         RunFolder(tmp_path / "file", CONFIG, {})
     with RunFolder(tmp_path / "run", CONFIG, {}) as folder:
         (folder.path / "taken.json").mkdir()
-        with pytest.raises(DataError, match="everything evaluated before is kept"):
+        with pytest.raises(DataError, match="every evaluation so far is kept"):
             folder.write_json("taken.json", {})
         log = folder.log("here")
         log.append(RECORD)

@@ -136,7 +136,7 @@ def test_a_method_goes_on_from_what_it_kept_and_not_from_the_beginning(tmp_path:
     assert make_study().kept() is None
     make_study().keep(b"nothing is written without a folder")
     (tmp_path / "state").write_bytes(b"nonsense")
-    with pytest.raises(DataError, match="delete it to start the method anew"):
+    with pytest.raises(DataError, match="delete it to start the method again"):
         study.kept()
 
 

@@ -87,7 +87,7 @@ def test_a_component_with_a_fan_out_gets_its_own_spatial_level() -> None:
         """
 architecture:
   nodes:
-  - !Component {name: mem, class: DRAM}
+  - !Component {name: mem, class: DRAM, attributes: {datawidth: 16}}
   - !Component {name: mac, class: intmac, spatial: {meshX: 4, meshY: 2}}
 """
     )

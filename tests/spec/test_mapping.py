@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hwloop.errors import SpecError
 from hwloop.spec.architecture import load_architecture
 from hwloop.spec.batch import SPATIAL_X, SPATIAL_Y, TEMPORAL, MappingBatch
-from hwloop.spec.constraints import load_constraints
+from hwloop.spec.constraint_sets import load_constraints
 from hwloop.spec.loops import complete_permutation, constraint_order
 from hwloop.spec.mapping import load_mapping
 from hwloop.spec.problem import conv2d_shape
@@ -21,9 +21,9 @@ ARCH = load_architecture(
     """
 architecture:
   nodes:
-  - !Component {name: DRAM, class: DRAM}
+  - !Component {name: DRAM, class: DRAM, attributes: {datawidth: 16}}
   - !Container {name: PE, spatial: {meshX: 4, meshY: 4}}
-  - !Component {name: rf, class: regfile, attributes: {depth: 64}}
+  - !Component {name: rf, class: regfile, attributes: {depth: 64, datawidth: 16}}
   - !Component {name: mac, class: intmac}
 """
 )
@@ -162,9 +162,12 @@ mapspace_constraints:
     temporal = constraints.loop("rf", "temporal")
     assert temporal is not None
     assert temporal.factors == (("C", "=", 1), ("M", "<=", 4), ("P", ">=", 2))
-    other = load_constraints([{"target": "rf", "type": "temporal", "factors": ["C=2"]}])
+    other = load_constraints([{"target": "rf", "type": "temporal", "factors": ["S=2"]}])
     merged = constraints.merged_with(other)
-    assert merged.loop("rf", "temporal") == other.loop("rf", "temporal")
+    together = merged.loop("rf", "temporal")
+    assert together is not None
+    assert together.factors == (("C", "=", 1), ("M", "<=", 4), ("P", ">=", 2), ("S", "=", 2))
+    assert together.permutation == ("P", "Q")
     assert merged.data_space("rf") == constraints.data_space("rf")
     assert merged.min_utilization == 0.5
 

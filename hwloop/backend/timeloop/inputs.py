@@ -14,7 +14,7 @@ from hwloop.spec.attributes import SPATIAL_ATTRIBUTES
 from hwloop.spec.constraints import Constraints, LoopConstraint
 from hwloop.spec.energy_table import EnergyTable
 from hwloop.spec.levels import Architecture, Level
-from hwloop.spec.loops import constraint_order
+from hwloop.spec.loops import REUSE_FLAGS
 from hwloop.spec.mapping import Mapping as LoopMapping
 from hwloop.spec.problem import Problem
 
@@ -54,9 +54,9 @@ def mapper_input(
 ) -> dict[str, Any]:
     """Everything `timeloop-mapper` reads, as one document; `settings` is its `mapper` block."""
     names = letters(problem.shape.dimensions)
-    both = architecture.constraints if constraints is None else architecture.constraints.merged_with(constraints)
+    architecture = architecture.with_constraints(constraints).for_problem(problem)
     document = _common(problem, architecture, table, names)
-    document["architecture_constraints"] = {"targets": _constraint_targets(both, architecture, problem, names)}
+    document["architecture_constraints"] = {"targets": _constraint_targets(architecture, problem, names)}
     document["mapspace"] = {"version": "0.4", "template": "uber"}
     document["mapper"] = {"version": "0.4", **settings}
     return document
@@ -124,10 +124,9 @@ def _rename_factor(part: str, names: Mapping[str, str]) -> str:
     return f"{names[dimension]}={bound}"
 
 
-def _constraint_targets(
-    constraints: Constraints, architecture: Architecture, problem: Problem, names: Mapping[str, str]
-) -> list[dict[str, Any]]:
+def _constraint_targets(architecture: Architecture, problem: Problem, names: Mapping[str, str]) -> list[dict[str, Any]]:
     """Constraints as the programs read them: factors and permutations as text, only dimensions that the problem has."""
+    constraints = architecture.constraints
     targets: list[dict[str, Any]] = []
     spaces = tuple(d.name for d in problem.shape.data_spaces)
     for loop in constraints.loops:
@@ -136,14 +135,12 @@ def _constraint_targets(
         if factors:
             entry["factors"] = " ".join(factors)
         if loop.permutation is not None:
-            entry["permutation"], split = _order(loop, problem, names)
+            entry["permutation"], split = _order(loop, architecture, problem, names)
             if split is not None:
                 entry["split"] = split
         elif loop.split is not None:
             entry["split"] = loop.split
-        if loop.no_reuse:
-            entry["no_reuse"] = list(loop.no_reuse)
-        targets.append(entry)
+        targets.append(entry | {flag: list(getattr(loop, flag)) for flag in REUSE_FLAGS if getattr(loop, flag)})
     stated = {c.target: c for c in constraints.data_spaces}
     for level in architecture.storage:
         keep = stated[level.name].keep if level.name in stated else ()
@@ -156,11 +153,11 @@ def _constraint_targets(
     return targets
 
 
-def _order(loop: LoopConstraint, problem: Problem, names: Mapping[str, str]) -> tuple[str, int | None]:
+def _order(
+    loop: LoopConstraint, architecture: Architecture, problem: Problem, names: Mapping[str, str]
+) -> tuple[str, int | None]:
     """A constraint's order as the programs read it (`_` where free loops go) and its split, in dimensions the problem has."""
-    ones = {d for d, relation, bound in loop.factors if relation == "=" and bound == 1}
-    ones |= {d for d, n in problem.sizes.items() if n == 1}
-    whole = constraint_order(loop.permutation or (), ones, problem.shape.dimensions)
+    whole = loop.order(problem.sizes, architecture.front_end)
     free = [d for d in problem.shape.dimensions if d not in whole]
     split = loop.split
     if split is not None:

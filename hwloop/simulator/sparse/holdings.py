@@ -76,7 +76,9 @@ def _held(context: SparseContext, nest: Nest, shape: SparseNest, level: int, s: 
         return _numbers(model, space, form, rows, fixed, parent_knows)
 
     def function(rows: Ints) -> Floats:
-        lengths = space.by_model(rows, 1, lambda model, some: model.cases(some[:, 2 : 2 + space.wide])[:, None])
+        lengths = space.by_model(
+            rows, 1, lambda model, some: model.cases(some[:, 2 : 2 + space.wide])[:, None].astype(np.float64)
+        )
         out = np.empty((len(rows), 6 + 4 * count))
         for chosen in chunks(lengths[:, 0].astype(np.int64)):
             out[chosen] = space.by_model(rows[chosen], out.shape[1], of_model)

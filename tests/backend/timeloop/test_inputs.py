@@ -10,7 +10,7 @@ import hwloop
 from hwloop import SpecError
 from hwloop.backend.timeloop.inputs import letters, mapper_input, model_input
 from hwloop.spec.batch import MappingBatch
-from hwloop.spec.constraints import load_constraints
+from hwloop.spec.constraint_sets import load_constraints
 from hwloop.spec.document import to_yaml
 
 ARCHITECTURE = """
