@@ -27,7 +27,7 @@ from hwloop.network.registry import register
 from hwloop.network.scoring import BATCH_SIZE, HeldBatches
 from hwloop.network.splits import DataSplits
 from hwloop.network.transforms.apply import reshaped
-from hwloop.network.treatment import Sparsity, Treatment, origin, traced_name, treatment_of
+from hwloop.network.treatment import Sparsity, Treatment, origin, treatment_of
 from hwloop.network.variant import DENSITY_DIGITS, Variant, WeightCache
 from hwloop.spec.plan import Plan
 from hwloop.spec.pruning import BlockPattern, base_pruning
@@ -182,7 +182,7 @@ class CompressedNetwork:
         variant = self._variant(treatment)
         total = 0.0
         for planned in treatment.planned:
-            entry = variant.registry.by_layer.get(traced_name(planned.name))
+            entry = variant.registry.by_layer.get(planned.name)
             kept = 1.0 if entry is None else variant.nonzeros(entry, treatment) / prod(entry.shape)
             total += planned.problem.computes * kept
         return total

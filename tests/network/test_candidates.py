@@ -355,3 +355,24 @@ def test_batchnorm_of_a_network_of_other_shapes_is_put_back(library: Library, sp
     plans = [plan(0.9, bits, channels={"0": 5}) for bits in (3, 2)]
     one, other = (CompressedNetwork(net(), library, splits, batchnorm_images=200) for _ in range(2))
     assert [one.accuracy(each) for each in plans] == [other.accuracy(each) for each in reversed(plans)][::-1]
+
+
+def test_a_layer_called_twice_is_factorised_once():
+    class Twice(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            torch.manual_seed(0)
+            self.fc, self.out = nn.Linear(6, 6), nn.Linear(6, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.out(torch.relu(self.fc(torch.relu(self.fc(x)))))
+
+    generator = torch.Generator().manual_seed(0)
+    own = make_splits((torch.randn(60, 6, generator=generator), torch.arange(60) % 3))
+    network = CompressedNetwork(Twice(), None, own, reference_bits=8)
+    asked = make_plan(network.workload, rank={"fc": 2}, weight_bits={"fc": 4}, weight_density={"fc": 0.5})
+    assert network.macs(asked) == 2 * (6 + 6) + 18
+    full = network.complete(asked)
+    assert [full.of(name).rank for name in ("fc", "fc#2")] == [2, 2]
+    assert all(full.of(name).weight_bits == 4 and full.of(name).weight_density == 0.5 for name in ("fc", "fc#2"))
+    assert network.accuracy(full) == network.accuracy(asked) == network.accuracy(asked, network.materialise(asked))
