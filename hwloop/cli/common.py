@@ -40,7 +40,7 @@ def add_data(parser: argparse.ArgumentParser, model: str | None = None, data: st
     group = parser.add_argument_group("network and data")
     group.add_argument(
         "--model", required=model is None, default=model, metavar="NAME",
-        help="lenet5, vgg16, mobilenet, resnet20/32/44/56, any torchvision model, or package.module:function",
+        help="lenet5, {vgg16,mobilenet}_cifar10, resnet20/32/44/56, any torchvision model, or package.module:function",
     )  # fmt: skip
     group.add_argument(
         "--data", default=data, metavar="NAME", help="digits (embedded), mnist, cifar10 or imagefolder (default: %(default)s)"

@@ -84,7 +84,7 @@ def reshaped(model: nn.Module, registry: Registry, plan: Plan) -> tuple[nn.Modul
         return new, registry
     shrink_(new, registry, kept)
     for entry in registry.entries:
-        share = _agreed(plan, entry.layers)
+        share = plan.of(entry.layers[0])
         if share.removed:
             replace_module(new, owner_of(new, registry.workload, entry, "removed"), nn.Identity())
         elif share.rank is not None:
@@ -100,17 +100,6 @@ def reshaped(model: nn.Module, registry: Registry, plan: Plan) -> tuple[nn.Modul
         raise SpecError("<plan>", f"layers.{where}", "a model that runs with the plan's shapes", str(error), hint) from error
     _check_same(again, planned, where)
     return new, again
-
-
-def _agreed(plan: Plan, layers: Sequence[str]) -> LayerPlan:
-    """The share of layers that have the same weights."""
-    share = plan.of(layers[0])
-    for layer in layers[1:]:
-        other = plan.of(layer)
-        if (other.rank, other.removed) != (share.rank, share.removed):
-            expected = f"the rank (and whether it is removed) of {layers[0]!r}, which has the same weights"
-            raise SpecError("<plan>", f"layers.{layer}", expected, other.to_dict())
-    return share
 
 
 def _check_same(registry: Registry, planned: Sequence[PlannedLayer], where: str) -> None:

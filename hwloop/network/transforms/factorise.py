@@ -34,8 +34,27 @@ def tucker2(weight: Tensor, ranks: tuple[int, int]) -> tuple[Tensor, Tensor, Ten
     return inputs.T.to(weight.dtype), core.to(weight.dtype), outputs.to(weight.dtype)
 
 
-def factors(module: nn.Module, weight: Tensor, rank: int | tuple[int, int]) -> nn.Sequential:
-    """The modules `rank0`, `rank1` (and `rank2`) that take the place of a linear layer or convolution without groups.
+class Factors(nn.Sequential):
+    """The modules `rank0`, `rank1` (and `rank2`) in the place of one layer; its `weight` is their product."""
+
+    @property
+    def weight(self) -> Tensor:
+        """The weights that the factors stand for, in the layer's own shape."""
+        parts = [part.get_parameter("weight") for part in self]
+        if len(parts) == 2:
+            return (parts[1].flatten(1) @ parts[0].flatten(1)).reshape(*parts[1].shape[:1], *parts[0].shape[1:])
+        return torch.einsum("mo,oi...,ic->mc...", parts[2].flatten(1), parts[1], parts[0].flatten(1))
+
+    @property
+    def bias(self) -> Tensor | None:
+        """The layer's bias."""
+        bias = self[-1].bias
+        assert bias is None or isinstance(bias, Tensor)
+        return bias
+
+
+def factors(module: nn.Module, weight: Tensor, rank: int | tuple[int, int]) -> Factors:
+    """What takes the place of a linear layer or convolution without groups.
 
     Args:
         module: torch's own linear layer or convolution.
@@ -50,8 +69,9 @@ def factors(module: nn.Module, weight: Tensor, rank: int | tuple[int, int]) -> n
     else:
         first, core, last = tucker2(weight, rank)
         parts = [_like(module, first, None), _like(module, core, None, whole=True), _like(module, last, bias)]
-    chain = nn.Sequential(OrderedDict((f"rank{i}", part) for i, part in enumerate(parts)))
-    return chain.train(module.training)
+    chain = Factors(OrderedDict((f"rank{i}", part) for i, part in enumerate(parts)))
+    chain.train(module.training)
+    return chain
 
 
 def _like(module: nn.Module, weight: Tensor, bias: Tensor | None, whole: bool = False) -> nn.Module:
