@@ -59,11 +59,14 @@ def apply_plan(
     prune_(new, new_registry, said)
     quantise_weights_(new, new_registry, said, granularity, clipping)
     bits = {name: share.activation_bits for name, share in said.items() if share.activation_bits is not None}
-    if bits:
+    products = [layer.name for layer in new_registry.workload.layers if layer.kind == "matmul"]
+    second = {name: number for name in products if (number := said[name].weight_bits) is not None}
+    if bits or second:
         if calibrate is None:
-            where = f"layers.{next(iter(bits))}.activation_bits"
-            raise SpecError("<plan>", where, "a way to calibrate the activations", bits[next(iter(bits))], "give `calibrate`")
-        quantizer = activation_quantizer(new_registry, bits, calibrate(new, new_registry))
+            name, number = next(iter((bits or second).items()))
+            where = f"layers.{name}.activation_bits"
+            raise SpecError("<plan>", where, "a way to calibrate the activations", number, "give `calibrate`")
+        quantizer = activation_quantizer(new_registry, bits, calibrate(new, new_registry), second)
         attach(new, new_registry, quantizer, quantizer.layers)
     return new
 

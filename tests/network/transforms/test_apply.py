@@ -9,10 +9,10 @@ from torch import Tensor, nn
 
 from hwloop.errors import SpecError
 from hwloop.network.calibrate import Calibration, calibrate
-from hwloop.network.data import Split
 from hwloop.network.prune import densities
 from hwloop.network.quantize import quantize_weight
 from hwloop.network.registry import Registry, register
+from hwloop.network.samples import ImageSplit
 from hwloop.network.transforms.apply import apply_plan, reshaped
 from hwloop.network.transforms.factorise import truncated_svd, tucker2
 from hwloop.network.zoo import make_model
@@ -97,9 +97,9 @@ def test_a_removed_layer_passes_its_input_on() -> None:
         assert torch.equal(smaller(x), expected(x))
 
 
-def split(shape: tuple[int, ...] = (3, 32, 32)) -> Split:
+def split(shape: tuple[int, ...] = (3, 32, 32)) -> ImageSplit:
     pixels = torch.randint(0, 256, (8, *shape), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    return Split(pixels, torch.zeros(8, dtype=torch.int64), (0.5,) * 3, (0.25,) * 3)
+    return ImageSplit(pixels, torch.zeros(8, dtype=torch.int64), (0.5,) * 3, (0.25,) * 3)
 
 
 def measured(model: nn.Module, registry: Registry) -> Calibration:
