@@ -175,6 +175,28 @@ def test_factors_and_removed_layers_are_costed_as_planned() -> None:
     assert [share.name for share in cost.layers] == ["conv0", "conv1.rank0", "conv1.rank1", "conv1.rank2", "conv2"]
 
 
+class OnlyDense(Asked):
+    """Nothing that was found for a problem with zeros fits any case."""
+
+    def short_list(self, problem: Problem, arch: Architecture, mappings: Sequence[Mapping]) -> ShortList:
+        dense = [request for request in self.requests if request.problem == problem]
+        return super().short_list(problem, arch, mappings) if dense else NoneFits()
+
+
+def test_a_mapping_without_zeros_is_tried_before_the_mapper_is_asked() -> None:
+    backend = OnlyDense()
+    model = candidates("flexible_skipping", backend)
+    model.prepare(plan())
+    before = len(backend.requests)
+    costs = model.costs([plan(0.9, 16), plan(0.8, 8)])
+    assert all(cost is not None for cost in costs)
+    spare = backend.requests[before:]
+    assert [request.problem.sizes["C"] for request in spare] == [4, 8]
+    assert all(not request.problem.densities and request.bits == {"Weights": 16, "Inputs": 16} for request in spare)
+    model.costs([plan(0.7, 4)])
+    assert len(backend.requests) == before + 2
+
+
 def test_where_no_known_mapping_fits_the_mapper_is_asked() -> None:
     backend = NoRoom(fits=16)
     model = candidates("flexible", backend)
