@@ -106,7 +106,10 @@ class ActivationQuantizer:
 
 
 def activation_quantizer(
-    registry: Registry, activation_bits: int | Mapping[str, int] | None, calibration: Calibration | None
+    registry: Registry,
+    activation_bits: int | Mapping[str, int] | None,
+    calibration: Calibration | None,
+    second_bits: Mapping[str, int] | None = None,
 ) -> ActivationQuantizer:
     """Quantises the inputs of layers to these bits, and both operands of products of two activations.
 
@@ -114,26 +117,26 @@ def activation_quantizer(
         registry: of the network.
         activation_bits: 2 to 23, for all layers or by layer name; layers not named, or all when None, stay as they are.
         calibration: ranges of the activations; needed unless no bits are given.
+        second_bits: by layer name, for the second operands of products of two activations; as the first where not named.
 
     Raises:
         SpecError: bits out of range, no calibration, or a layer named that it did not see.
     """
     layers = registry.workload.layers
     bits = per_layer(activation_bits, [layer.name for layer in layers], "activation_bits", MIN_QUANTISED, MAX_QUANTISED)
-    if not bits:
+    products = [layer.name for layer in layers if layer.kind == "matmul"]
+    second = {name: bits[name] for name in products if name in bits}
+    second |= per_layer(second_bits, products, "second_bits", MIN_QUANTISED, MAX_QUANTISED)
+    if not bits and not second:
         return ActivationQuantizer({})
     if calibration is None:
         raise SpecError("<arguments>", "calibration", "a Calibration (see calibrate), since activation_bits are given", None)
-    unseen = [name for name in bits if name not in calibration.layers]
+    unseen = [name for name in (*bits, *second) if name not in calibration.layers]
     if unseen:
         where = f"activation_bits.{unseen[0]}"
         raise SpecError("<arguments>", where, "a layer that ran during calibration", unseen[0], "leave it out")
-    spans: dict[tuple[str, str], tuple[int, ActivationRange]] = {}
-    for layer in layers:
-        if layer.name in bits:
-            number = bits[layer.name]
-            for operand in (INPUTS, SECOND) if layer.kind == "matmul" else (INPUTS,):
-                spans[layer.name, operand] = number, calibration.range(layer.name, number, operand)
+    spans = {(name, INPUTS): (number, calibration.range(name, number)) for name, number in bits.items()}
+    spans |= {(name, SECOND): (number, calibration.range(name, number, SECOND)) for name, number in second.items()}
     return ActivationQuantizer(spans)
 
 

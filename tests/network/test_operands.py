@@ -9,7 +9,7 @@ import torchvision
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hwloop.errors import DataError
+from hwloop.errors import DataError, SpecError
 from hwloop.network.calibrate import ActivationRange, calibrate
 from hwloop.network.operands import attach, attached
 from hwloop.network.quantize import ActivationQuantizer, activation_quantizer, quantize_activation, quantized
@@ -212,7 +212,18 @@ def test_a_model_with_quantised_activations_is_pickled_with_them() -> None:
     assert list(model.state_dict()) == ["kernel", "out", "fc.weight", "fc.bias"]
 
 
-def test_bits_of_attention_products_need_a_calibration_of_both() -> None:
-    model = Attention().eval()
-    registry = register(model, torch.zeros(3, 5, 8))
+def test_operands_of_attention_products_have_bits_of_their_own() -> None:
+    torch.manual_seed(0)
+    model = torchvision.models.VisionTransformer(8, 4, 1, 2, 16, 32, num_classes=5).eval()
+    registry = register(model, torch.zeros(1, 3, 8, 8))
+    pixels = torch.randint(0, 256, (8, 3, 8, 8), dtype=torch.uint8)
+    calibration = calibrate(model, registry, ImageSplit(pixels, torch.zeros(8, dtype=torch.int64), (0.5,) * 3, (0.25,) * 3))
+    layer = next(layer.name for layer in registry.workload.layers if layer.kind == "matmul")
     assert activation_quantizer(registry, None, None).layers == ()
+    both = activation_quantizer(registry, {layer: 5}, calibration)
+    assert {key: bits for key, (bits, _) in both.spans.items()} == {(layer, "Inputs"): 5, (layer, "Weights"): 5}
+    other = activation_quantizer(registry, {layer: 5}, calibration, {layer: 3})
+    assert other.spans[layer, "Weights"][0] == 3
+    assert activation_quantizer(registry, None, calibration, {layer: 3}).layers == (layer,)
+    with pytest.raises(SpecError, match=r"second_bits\.conv_proj: expected a layer of the model"):
+        activation_quantizer(registry, None, calibration, {"conv_proj": 3})

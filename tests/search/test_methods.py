@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,8 @@ import pytest
 from hwloop.errors import DataError, SpecError
 from hwloop.pareto import non_dominated
 from hwloop.search.log import EvaluationLog
-from hwloop.search.method import METHODS, describe_method, find_method, method_identity, run_method
+from hwloop.search.method import METHODS, describe_method, find_method, run_method
+from hwloop.search.options import plain_options
 from hwloop.search.records import Record, front, nearest_to_feasible
 from hwloop.search.seams import SearchBudget
 from hwloop.search.space import Space
@@ -92,8 +95,7 @@ class TestContract:
     def test_says_how_much_it_will_ask_and_what_it_is(self, name: str) -> None:
         method = find_method(name, OPTIONS.get(name))
         assert len(self.search(name).records) <= method.expected() * 2
-        assert method_identity(method)["name"] == method.name
-        assert set(OPTIONS.get(name, {}).items()) <= set(method_identity(method)["options"].items())
+        assert set(OPTIONS.get(name, {}).items()) <= set(plain_options(method).items())
         assert type(method).name in (name, "climb")
 
 
@@ -160,3 +162,15 @@ def test_a_module_that_is_not_there_is_named() -> None:
 
 def test_settings_are_described_with_their_defaults() -> None:
     assert describe_method("random") == "evaluations=1000, batch=40, anchored=True"
+
+
+def test_settings_studies_and_spaces_load_no_heavy_library() -> None:
+    code = (
+        "import sys\n"
+        "import hwloop.run.tuning, hwloop.run.demo, hwloop.search.run_folder\n"
+        "from hwloop.run.settings import Settings\n"
+        "Settings(method='random').to_dict(), Settings().to_dict()\n"
+        "print([name for name in ('torch', 'pymoo', 'matplotlib', 'networkx') if name in sys.modules])\n"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == "[]"
