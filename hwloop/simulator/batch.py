@@ -15,7 +15,6 @@ from hwloop.simulator.batch_nest import BatchAnalysis
 from hwloop.simulator.compiled import Compiled
 from hwloop.simulator.cost import evaluate
 from hwloop.simulator.fit import fits
-from hwloop.simulator.loops import constraint_flags
 from hwloop.simulator.nest import TEMPORAL, Nest
 from hwloop.simulator.result import BatchCost
 from hwloop.simulator.simulator import Simulator
@@ -50,19 +49,8 @@ class BatchSimulator:
         self.scalar = Simulator(problem, architecture, energy_table, bits)
         self.compiled = self.scalar.compiled
         self.analysis = BatchAnalysis(self.compiled)
-        names = [(i, level.name) for i, level in enumerate(self.compiled.levels) if not level.spatial]
-        self._names: list[tuple[int, str]] = names
-        self._in_arrays = self.analysis.exact and not constraint_flags(self.compiled)
-        self._in_arrays &= all(prices.wires.linear for prices in self.compiled.wires)
-
-    def run(self, batch: MappingBatch) -> BatchCost:
-        """The cost of every mapping; infeasible ones are masked, never raised."""
-        size = len(batch)
-        names = [
-            *(name for _, name in self._names),
-            self.compiled.compute_name,
-            *(prices.wires.name for prices in self.compiled.wires),
-        ]
+        names = [name for _, name in self._names]
+        names += [self.compiled.compute_name, *(prices.wires.name for prices in self.compiled.wires)]
         out = _empty(size, names, self.compiled.problem.computes)
         for rows, keep in by_keep(batch):
             for begin in range(0, len(rows), CHUNK):
@@ -123,7 +111,8 @@ class BatchSimulator:
             out.component_energy_pj[name][done] = energy[valid] if isinstance(energy, np.ndarray) else energy
         out.component_energy_pj[self.compiled.compute_name][done] = cost.compute_pj[valid]
         for name, energies in cost.networks_pj.items():
-            out.component_energy_pj[name][done] = sum(energies)[valid]
+            total: Any = sum(energies)
+            out.component_energy_pj[name][done] = total[valid]
 
     def _run_each(self, batch: MappingBatch, rows: Ints, out: BatchCost) -> None:
         """One by one, for mappings that the arrays do not cover."""
@@ -135,8 +124,10 @@ class BatchSimulator:
                 continue
             out.feasible[row], out.energy_pj[row], out.cycles[row] = True, cost.energy_pj, cost.cycles
             out.utilization[row] = cost.utilization
-            for name, component in (*cost.components.items(), *cost.networks.items()):
+            for name, component in cost.components.items():
                 out.component_energy_pj[name][row] = component.energy_pj
+            for name, network in cost.networks.items():
+                out.component_energy_pj[name][row] = network.energy_pj
 
 
 def simulate_batch(
