@@ -15,6 +15,7 @@ from hwloop.simulator.batch_nest import BatchAnalysis
 from hwloop.simulator.compiled import Compiled
 from hwloop.simulator.cost import evaluate
 from hwloop.simulator.fit import fits
+from hwloop.simulator.loops import constraint_flags
 from hwloop.simulator.nest import TEMPORAL, Nest
 from hwloop.simulator.result import BatchCost
 from hwloop.simulator.simulator import Simulator
@@ -49,9 +50,15 @@ class BatchSimulator:
         self.scalar = Simulator(problem, architecture, energy_table, bits)
         self.compiled = self.scalar.compiled
         self.analysis = BatchAnalysis(self.compiled)
+        self._names = [(i, level.name) for i, level in enumerate(self.compiled.levels) if not level.spatial]
+        self._in_arrays = self.analysis.exact and not constraint_flags(self.compiled)
+        self._in_arrays &= all(prices.wires.linear for prices in self.compiled.wires)
+
+    def run(self, batch: MappingBatch) -> BatchCost:
+        """The cost of every mapping; infeasible ones are masked, never raised."""
         names = [name for _, name in self._names]
         names += [self.compiled.compute_name, *(prices.wires.name for prices in self.compiled.wires)]
-        out = _empty(size, names, self.compiled.problem.computes)
+        out = _empty(len(batch), names, self.compiled.problem.computes)
         for rows, keep in by_keep(batch):
             for begin in range(0, len(rows), CHUNK):
                 self._run_chunk(batch, rows[begin : begin + CHUNK], keep, out)

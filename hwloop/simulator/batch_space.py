@@ -155,6 +155,9 @@ def hops_of(offsets: Ints, width: Ints, height: Ints) -> NDArray[np.float64]:
     h, v = ids % width[:, None], ids // width[:, None]
     row = np.repeat(np.arange(rows), count)
     real = offsets.reshape(-1) != _NOWHERE
+    out = np.zeros(rows)
+    if not real.any():
+        return out
     row, position, h, v = row[real], offsets.reshape(-1)[real], h.reshape(-1)[real], v.reshape(-1)[real]
     order = np.lexsort((v, h, position, row))
     row, position, h, v = row[order], position[order], h[order], v[order]
@@ -165,7 +168,6 @@ def hops_of(offsets: Ints, width: Ints, height: Ints) -> NDArray[np.float64]:
     first = np.flatnonzero(column)
     last = np.append(first[1:], len(row)) - 1
     centre = (height[row[first]] - 1) / 2
-    out = np.zeros(rows)
     np.add.at(out, row[first], np.maximum(centre - v[first], 0.0) + np.maximum(v[last] - centre, 0.0))
     ends = np.append(np.flatnonzero(group)[1:], len(row)) - 1  # the farthest column of each group
     np.add.at(out, row[ends], h[ends].astype(np.float64))
