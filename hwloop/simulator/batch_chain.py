@@ -108,9 +108,7 @@ class Chain:
             links: Number = 0
             if foot.spread[level]:
                 size, box = (sizes[inner], extents[inner]) if level < innermost and kept[inner] else self.box(inner)
-                content, arriving, links, hops = self.spread(level, words, content, arriving, size, box)
-                if self.deliveries:
-                    self.deliveries[level] = Delivery(hops, links)
+                content, arriving, links = self.spread(level, words, content, arriving, size, box)
             elif words is not None:
                 content = words
             if level < innermost and kept[inner]:
@@ -136,8 +134,10 @@ class Chain:
 
     def spread(
         self, level: int, words: Ints | None, content: Number, arriving: Number, size: Ints, extents: list[Ints]
-    ) -> tuple[Number, Number, Number, Number]:
-        """What one instance of a level with a fan-out sends, what arrives at each child, what goes over links, and hops.
+    ) -> tuple[Number, Number, Number]:
+        """What one instance of a level with a fan-out sends, what arrives at each child, and what goes over links.
+
+        Notes what its network carries.
 
         Args:
             level: the level.
@@ -156,11 +156,12 @@ class Chain:
         if self.deliveries:
             own = words if words is not None else self.words(self.slots.starts[level + 1], size, extents)
             hops = self.mesh_hops(level) * own
+            self.deliveries[level] = Delivery(hops, 0)
         if special is None:
-            return groups * base, arriving, 0, hops
+            return groups * base, arriving, 0
         rows = np.flatnonzero(special)
         if not len(rows):
-            return groups * base, arriving, 0, hops
+            return groups * base, arriving, 0
         found = spread_rows(self.children_of(level, rows, points, size[rows], [e[rows] for e in extents]))
         if self.deliveries:
             hops[rows] = found.hops
@@ -170,15 +171,17 @@ class Chain:
             factor = base[rows] * fan / np.where(found.weighted > 0, found.weighted, np.inf)
             new_content = new_content.astype(np.float64)
             new_content[rows] = found.scaled(factor)
-            return new_content, arriving, 0, hops
+            return new_content, arriving, 0
         new_content[rows] = found.sent
-        if points:
-            return new_content, arriving, 0, hops
-        arrived = arriving.astype(np.float64)
-        arrived[rows] = found.arrive
         links = np.zeros(len(special), np.float64)
         links[rows] = found.links
-        return new_content, arrived, links, hops
+        if self.deliveries:
+            self.deliveries[level].links = links
+        if points:  # operands of compute units come from no storage's neighbour
+            return new_content, arriving, 0
+        arrived = arriving.astype(np.float64)
+        arrived[rows] = found.arrive
+        return new_content, arrived, links
 
     def mesh_hops(self, level: int) -> NDArray[np.float64]:
         """`(batch,)` hops of a word to each group of children that share it, where no two dimensions meet in a rank."""
