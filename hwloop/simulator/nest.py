@@ -8,11 +8,14 @@ Levels are `architecture.storage`, outermost first; data spaces and dimensions a
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+
+import numpy as np
 
 from hwloop.simulator.numeric import Number
 
 TEMPORAL, SPATIAL_X, SPATIAL_Y = 0, 1, 2
+_COUNTS = ("size", "partition_size", "reads", "fills", "updates", "temporal_reductions")
 
 
 @dataclass(slots=True)
@@ -32,6 +35,28 @@ class Loop:
     dimension: int
     bound: int
     remainder: int
+
+
+@dataclass(frozen=True)
+class Flags:
+    """Reuse that a mapping forbids, each a set of (level, data space).
+
+    Attributes:
+        apart: no multicast to, and no reduction of, the children below the level (`no_reuse` of a spatial target).
+        unlinked: no passing on among them (`no_link_transfer`).
+        forgets: the level's tile is sent again in every step (`no_reuse` of a temporal target).
+        reads_first: the first update of a result reads what it is added to, as the later ones do (`rmw_first_update`).
+        passing: every access of the levels inside goes on to the level outside (`no_coalesce`).
+    """
+
+    apart: frozenset[tuple[int, int]] = frozenset()
+    unlinked: frozenset[tuple[int, int]] = frozenset()
+    forgets: frozenset[tuple[int, int]] = frozenset()
+    reads_first: frozenset[tuple[int, int]] = frozenset()
+    passing: frozenset[tuple[int, int]] = frozenset()
+
+    def __bool__(self) -> bool:
+        return bool(self.apart or self.unlinked or self.forgets or self.reads_first or self.passing)
 
 
 @dataclass(slots=True)
@@ -64,6 +89,25 @@ class Tile:
 
 
 @dataclass(slots=True)
+class Delivery:
+    """What one instance of a level sends over the network below it for one data space, without sparsity.
+
+    Attributes:
+        hops: hops of all words together.
+        links: words that children pass among themselves instead.
+        partition_size: of the level's tile.
+        ingresses: (children that share a word, words) of each kind of ingress; None for a batch.
+        word_hops: hops of the words of each kind of ingress.
+    """
+
+    hops: Number
+    links: Number
+    partition_size: Number = 0
+    ingresses: tuple[tuple[int, float], ...] | None = None
+    word_hops: tuple[float, ...] = ()
+
+
+@dataclass(slots=True)
 class Nest:
     """The analysed nest.
 
@@ -84,6 +128,7 @@ class Nest:
         factors: `(level, 3, dimension, batch)` bounds by axis (a batch only; None for one mapping).
         order: `(level, dimension, batch)` dimension indices of the temporal loops, innermost first (a batch only).
         spatial_order: likewise of the spatial loops, those on X before those on Y; None for the shape's order (a batch only).
+        deliveries: `deliveries[level][data space]`, what networks carry; empty where none costs anything.
     """
 
     tiles: list[list[Tile]]
@@ -101,8 +146,39 @@ class Nest:
     factors: Number = None
     order: Number = None
     spatial_order: Number = None
+    deliveries: list[list[Delivery]] = field(default_factory=list)
 
     @property
     def computes(self) -> Number:
         """Multiply-accumulates of the dense problem."""
         return self.compute_accesses * self.compute_instances
+
+    def widened(self) -> Nest:
+        """One mapping's nest as a batch of one: every number an array `(1,)`; counts beyond 63 bits become doubles."""
+        tiles = [
+            [
+                replace(
+                    tile,
+                    extents=tuple(_array(extent) for extent in tile.extents),
+                    **{name: _array(getattr(tile, name)) for name in _COUNTS},
+                )
+                for tile in row
+            ]
+            for row in self.tiles
+        ]
+        return replace(
+            self,
+            tiles=tiles,
+            instances=[_array(x) for x in self.instances],
+            x_expansion=[_array(x) for x in self.x_expansion],
+            y_expansion=[_array(x) for x in self.y_expansion],
+            compute_instances=_array(self.compute_instances),
+            compute_x=_array(self.compute_x),
+            compute_y=_array(self.compute_y),
+            compute_accesses=_array(self.compute_accesses),
+            temporal_iterations=_array(self.temporal_iterations),
+        )
+
+
+def _array(x: Number) -> Number:
+    return np.array([float(x) if isinstance(x, int) and abs(x) >= 2**63 else x])
