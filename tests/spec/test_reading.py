@@ -202,3 +202,34 @@ def test_old_energy_tables_and_several_tables() -> None:
     )
     assert [c.name for c in several.components] == ["a", "b"]
     assert several.component("b").energies_pj == {"read": 0.001}
+
+
+@pytest.mark.parametrize(
+    ("entry", "per_compute_fj"),
+    [({"rf": {"access": 1.0}}, 11119.15), ({"glb": {"idle": 0.5}}, 11464.18), ({"DRAM": {"idle": 0.5}}, 17334.61)],
+)
+def test_a_table_without_any_access_leaves_the_programs_own_estimate(entry: dict[str, Any], per_compute_fj: float) -> None:
+    with pytest.warns(SpecWarning, match="has no read and no write, only .*; the real program's own estimate counts"):
+        cost = hwloop.simulate(PROBLEM, TREE, MAPPING.replace("SPREAD", "glb"), {**ENERGIES, **entry})
+    assert cost.energy_pj * 1e3 / cost.computes == pytest.approx(per_compute_fj, abs=0.0051)
+
+
+def test_a_dummy_storage_that_the_front_end_did_not_make_stores_like_any_other() -> None:
+    level = "- {name: mine, class: dummy_storage, attributes: {width: 16, datawidth: 16, depth: 64%s}}\n    subtree:"
+    kinds = [
+        hwloop.load_architecture(TREE.replace('subtree:\n    - name: "PE', (level % extra) + '\n    - name: "PE'))
+        .level("mine")
+        .kind
+        for extra in ("", ", technology: -1")
+    ]
+    assert kinds == ["storage", "spatial"]
+
+
+def test_repeated_keys_and_a_list_of_dicts() -> None:
+    with pytest.warns(SpecWarning, match="stands twice, the first counts, as in the real program: depth"):
+        arch = hwloop.load_architecture(TREE.replace("depth: 4096", "depth: 4096, depth: 1"))
+    assert arch.level("glb").depth == 4096
+    parts = hwloop.load_architecture(NODES.replace("depth: 4096", "depth: lines") + "variables: [{lines: 64}, {other: 2}]\n")
+    assert parts.level("glb").depth == 64
+    with pytest.raises(SpecError, match=r"variables\.lines: expected one value in all parts of the list, found 65"):
+        hwloop.load_architecture(NODES + "variables: [{lines: 64}, {lines: 65}]\n")
