@@ -44,7 +44,7 @@ from hwloop.simulator.sparse import (
 )
 from hwloop.spec.architecture import Architecture
 from hwloop.spec.batch import MappingBatch
-from hwloop.spec.density import Density
+from hwloop.spec.density import Density, unstructured
 from hwloop.spec.energy_table import EnergyTable
 from hwloop.spec.problem import Problem
 
@@ -55,8 +55,8 @@ class LayerCandidate:
 
     Attributes:
         energy_table: energies [pJ] per vector access for these bits; never rescaled. Candidates should share equal tables.
-        densities: fraction of nonzeros by data space, 0-1; a number means `hypergeometric` (unstructured pruning). A data space
-            not named keeps the problem's.
+        densities: fraction of nonzeros by data space, 0-1; a number means unstructured pruning
+            (`hwloop.spec.density.unstructured`). A data space not named keeps the problem's.
         bits: width of the values of a data space [bits]; see `simulate`.
     """
 
@@ -171,6 +171,7 @@ class LayerNests:
         self.compiled = compile_structure(problem, architecture)
         self._sparse = prepare(self.compiled) if sparse_needed(self.compiled) else None
         self._size = len(batch)
+        self._sizes = {space.name: problem.tensor_size(space.name) for space in self.compiled.spaces}
         self._analysis = BatchAnalysis(self.compiled)
         self._groups = [*self._analyse(batch)]
 
@@ -204,9 +205,9 @@ class LayerNests:
         names = [space.name for space in self.compiled.spaces]
         out = {name: self.compiled.problem.density(name) for name in names}
         for name, given in candidate.densities.items():
-            density = given if isinstance(given, Density) else Density("hypergeometric", float(given))
             if name not in out:
                 raise SpecError("<candidate>", f"densities.{name}", f"a data space among {names}", given)
+            density = given if isinstance(given, Density) else unstructured(given, self._sizes[name])
             if not 0.0 <= density.density <= 1.0:
                 raise SpecError("<candidate>", f"densities.{name}", "a fraction between 0 and 1", density.density)
             out[name] = density

@@ -143,7 +143,7 @@ def layer_cost(compiled: Compiled, nest: Nest, activity: Activity, cost: Cost, a
                 metadata_fills=vectors.get("fill", 0),
                 metadata_updates=vectors.get("update", 0),
                 metadata_capacity_bits=done.metadata_capacity_bits,
-                density=done.density,
+                density=min(done.density, 1.0),
                 metadata=kinds,
             )
         used = max((s.instances for s in spaces.values()), default=0)
@@ -167,4 +167,5 @@ def layer_cost(compiled: Compiled, nest: Nest, activity: Activity, cost: Cost, a
             for name, energies in cost.networks_pj.items()
         },
         compute_leakage_pj=cost.compute_leakage_pj,
+        padded_computes=int(nest.computes) - compiled.problem.computes,
     )
