@@ -7,7 +7,7 @@ of such moves of two dimensions, which is what a full buffer asks for (one grows
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 
 import numpy as np
@@ -20,7 +20,7 @@ from hwloop.mapper.objective import Objective, objective_values
 from hwloop.mapper.view import Array
 
 FITS = 1.0 + 1e-9
-HEATS, FIRST_STEPS = 5, 2  # where keeps are free, so many times the climbers take the first steps, and the best go on
+HEATS, FIRST_STEPS, PATIENCE = 5, 4, 4  # where keeps are free, so many times the climbers take the first steps, and the best go on
 
 
 @dataclass(frozen=True)
@@ -82,6 +82,8 @@ class TilingSearch:
         self.rng = np.random.default_rng(seed)
         self.tables = model.tables
         self.genes = Genes(space, model.tables)
+        if self.genes.columns:  # more kinds of dataflow to choose from
+            self.effort = replace(effort, climbers=2 * effort.climbers)
         self._groups = [_spatial_groups(t, model) for t in self.tables]
         width = len(self.genes.sizes)
         self.archive = Archive(
@@ -109,7 +111,7 @@ class TilingSearch:
             climbers = climbers[np.argsort(climbers.score, kind="stable")[: self.effort.climbers]]
         self._climb(climbers, self.effort.rounds)
         vain = 0
-        patience = 4 if self.genes.columns else 2  # where keeps are free, hills are many
+        patience = PATIENCE if self.genes.columns else 2  # where keeps are free, hills are many
         for _ in range(self.effort.restarts):
             before = self.archive.score[0] if len(self.archive.score) else np.inf
             self._climb(self._shaken(), self.effort.rounds)
