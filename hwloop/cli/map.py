@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from hwloop.backend.request import MapRequest, Outcome
+from hwloop.backend.simulators import EMBEDDED
 from hwloop.cli.common import Subparsers, add_command, add_memo, add_output, add_simulator, print_json, progress_of, write_text
 from hwloop.errors import InfeasibleMappingError, SpecError
+from hwloop.mapper.bound import NODES, lower_bound
 from hwloop.mapper.describe import describe, level_table
 from hwloop.mapper.result import MapResult
 from hwloop.memo import Memo
@@ -55,6 +57,11 @@ def add_parser(commands: Subparsers) -> None:
     search.add_argument("--objective", default="edp", choices=("edp", "energy", "cycles"), help="(default: %(default)s)")
     search.add_argument("--effort", default="normal", choices=("quick", "normal", "thorough"), help="(default: %(default)s)")
     search.add_argument("--seed", type=int, default=0, help="(default: %(default)s)")
+    search.add_argument(
+        "--bound", type=int, default=NODES, metavar="N",
+        help="for a layer, say how far from the best possible the mapping can be at most, looking at N parts of the mapspace; "
+        "more of them say it more sharply, 0 leaves it out (default: %(default)s, about a second)",
+    )  # fmt: skip
     parser.add_argument("--output", metavar="FILE", help="write the mapping, for Timeloop too; for a network a folder of them")
     add_memo(parser)
     add_output(parser)
@@ -124,12 +131,19 @@ def _map_layer(problem: Problem, target: Target, memo: Memo | None, args: argpar
     [result] = mapper_for(memo, 1)([request])
     if isinstance(result, InfeasibleMappingError):
         raise InfeasibleMappingError(f"{name} on {target.name}: {result.reason}", result.level, result.data_space)
+    bound = None
+    if args.bound > 0 and args.simulator == EMBEDDED:
+        bound = lower_bound(
+            problem, target.arch, request.ert, target.constraints, args.objective, bits or None, result, args.bound
+        )  # fmt: skip
     if args.json:
-        print_json(_layer_document(name, result))
+        print_json(_layer_document(name, result) | ({} if bound is None else {"bound": bound.to_dict()}))
     else:
         print(f"{name} on {target.name}\n")
         print(describe(result, problem, target.arch.with_constraints(target.constraints)))
         print(f"\n{level_text(result, target)}\n")
+        if bound is not None:
+            print(bound)
         print(f"{count_text(result.evaluated)} mappings looked at in {result.seconds:.2f} s")
     if args.output:  # last: what was found is printed even when the disk refuses
         write_text(args.output, result.mapping.to_yaml())

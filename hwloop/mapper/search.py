@@ -20,7 +20,11 @@ from hwloop.mapper.objective import Objective, objective_values
 from hwloop.mapper.view import Array
 
 FITS = 1.0 + 1e-9
-HEATS, FIRST_STEPS, PATIENCE = 5, 4, 4  # where keeps are free, so many times the climbers take the first steps, and the best go on
+HEATS, FIRST_STEPS, PATIENCE = (
+    5,
+    4,
+    4,
+)  # where keeps are free, so many times the climbers take the first steps, and the best go on
 
 
 @dataclass(frozen=True)
