@@ -2,8 +2,8 @@
 
 The program multiplies the counts of the first instance, which is always busy, by the instances used on average, rounded down to
 whole ones; words that arrive it first spreads evenly over all instances that the loops name. A level that uses 13.5 of 14
-instances on average is charged for 13, and for 13/14 of what it is filled with. Numbers that are printed stay the program's; where
-mappings are compared, and held against a bound, they count in full.
+instances on average is charged for 13, and for 13/14 of what it is filled with. Numbers that are printed stay the program's;
+where mappings are compared, and held against a bound, they count in full.
 """
 
 from __future__ import annotations

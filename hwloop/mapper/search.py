@@ -202,7 +202,7 @@ class TilingSearch:
         return chosen[order]
 
     def _climb(self, climbers: _Climbers, rounds: int) -> _Climbers:
-        """Moves every climber to its best neighbour until none is better; two that meet go on as one. Returns those on the way."""
+        """Moves every climber to its best neighbour until none is better; two that meet go on as one; those on the way."""
         visited = {p.tobytes() for p in climbers.points}
         for _ in range(rounds):
             if not len(climbers.points):

@@ -153,5 +153,5 @@ def test_text() -> None:
 
 
 def test_a_function_has_no_bound(energies: EnergyTable) -> None:
-    with pytest.raises(ValueError, match="objective: expected one of .* for a bound, found 'custom'"):
+    with pytest.raises(ValueError, match=r"objective: expected one of .* for a bound, found 'custom'"):
         lower_bound(make_problem(conv2d_shape(), {"C": 2}), make_dataflow("output_stationary"), energies, objective="custom")
