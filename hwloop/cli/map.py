@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from hwloop.backend.embedded import EMBEDDED
 from hwloop.backend.target import Target, make_targets
 from hwloop.cli.common import (
     Subparsers,
@@ -20,11 +21,12 @@ from hwloop.cli.common import (
     write_text,
 )
 from hwloop.errors import SpecError
+from hwloop.mapper.bound import NODES
 from hwloop.mapper.describe import describe
 from hwloop.memo import Memo, MemoStatistics
 from hwloop.report.costs import layer_document, level_text, network_document, network_text
 from hwloop.report.tables import count_text
-from hwloop.run.networks import map_layer, map_network, open_subject
+from hwloop.run.networks import bound_layer, map_layer, map_network, open_subject
 from hwloop.spec.bits import operand_bits
 from hwloop.spec.plan import make_plan
 from hwloop.spec.problem import Problem
@@ -64,6 +66,11 @@ def add_parser(commands: Subparsers) -> None:
     search.add_argument("--objective", default="edp", choices=("edp", "energy", "cycles"), help="(default: %(default)s)")
     search.add_argument("--effort", default="normal", choices=("quick", "normal", "thorough"), help="(default: %(default)s)")
     search.add_argument("--seed", type=int, default=0, help="(default: %(default)s)")
+    search.add_argument(
+        "--bound", type=int, default=NODES, metavar="N",
+        help="for a layer, say how far from the best possible the mapping can be at most, looking at N parts of the mapspace; "
+        "more of them say it more sharply, 0 leaves it out (default: %(default)s, about a second)",
+    )  # fmt: skip
     parser.add_argument("--output", metavar="FILE", help="write the mapping, for Timeloop too; for a network a folder of them")
     add_memo(parser)
     add_output(parser)
@@ -109,16 +116,22 @@ def _subject(args: argparse.Namespace) -> Problem | Workload:
 def _map_layer(problem: Problem, target: Target, memo: Memo | None, args: argparse.Namespace) -> int:
     given = {"Weights": args.density, "Inputs": args.input_density}
     densities = {name: value for name, value in given.items() if value is not None}
+    bits = operand_bits(args.weight_bits, args.activation_bits)
     result = map_layer(
-        problem, target, densities=densities, bits=operand_bits(args.weight_bits, args.activation_bits),
+        problem, target, densities=densities, bits=bits,
         objective=args.objective, effort=args.effort, seed=args.seed, simulator=args.simulator, memo=memo,
     )  # fmt: skip
+    bound = None
+    if args.bound > 0 and args.simulator == EMBEDDED:
+        bound = bound_layer(problem, target, found=result, densities=densities, bits=bits, nodes=args.bound)
     if args.json:
-        print_json(layer_document(problem.name, result))
+        print_json(layer_document(problem.name, result) | ({} if bound is None else {"bound": bound.to_dict()}))
     else:
         print(f"{problem.name} on {target.name}\n")
         print(describe(result, problem, target.arch.with_constraints(target.constraints)))
         print(f"\n{level_text(result, target.arch)}\n")
+        if bound is not None:
+            print(bound)
         print(f"{count_text(result.evaluated)} mappings looked at in {result.seconds:.2f} s")
     if args.output:  # last: what was found is printed even when the disk refuses
         write_text(args.output, result.mapping.to_yaml())

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from hwloop.mapper.bound import Bound, lower_bound
 from hwloop.mapper.check import check
 from hwloop.mapper.describe import LevelRow, describe, level_table, loop_nest
 from hwloop.mapper.mapper import map_problem
 from hwloop.mapper.result import Ceiling, MapResult, Padding
 
 __all__ = [
-    "Ceiling", "LevelRow", "MapResult", "Padding", "check", "describe", "level_table", "loop_nest",
-    "map_problem",
+    "Bound", "Ceiling", "LevelRow", "MapResult", "Padding", "check", "describe", "level_table", "loop_nest",
+    "lower_bound", "map_problem",
 ]  # fmt: skip

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping as MappingABC
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -47,6 +48,10 @@ class Bound:
     def gap(self) -> float:
         """How far above the best possible the mapping can be at most, 0.05 for 5%."""
         return max(self.found / self.value - 1.0, 0.0) if self.value > 0 else np.inf
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        return {"objective": self.objective, "value": self.value, "gap": self.gap, "nodes": self.nodes}
 
     def __str__(self) -> str:
         if self.gap <= OPTIMAL:

@@ -88,9 +88,9 @@ class BoundModel:
                 price: float = {"read": self.prices.read, "fill": self.prices.fill, "update": self.prices.update}[kind][level, s]
                 out.add_all(words, price * self._part[level])
             out.base += self._least_operand(decided, s)
-        for index, level in enumerate(self.compiled.levels):
-            if level.leak_pj and any(k == 1 for k in decided.keep[index]):
-                out.add(Product("passes", times=index), level.leak_pj * self.part_left)
+        for index, compiled in enumerate(self.compiled.levels):
+            if compiled.leak_pj and any(k == 1 for k in decided.keep[index]):
+                out.add(Product("passes", times=index), compiled.leak_pj * self.part_left)
         return out
 
     def times(self, decided: Decisions) -> list[Sum]:

@@ -1,4 +1,4 @@
-"""What the loop orders of a level can spare: for each way to order them, which loops reload no tile and which loops may be there."""
+"""What the loop orders of a level can spare: by case, which loops reload no tile and which loops may be there."""
 
 from __future__ import annotations
 

@@ -180,9 +180,7 @@ class BoundSearch:
         for level, row in enumerate(decided.keep):
             for s, kept in enumerate(row):
                 if kept == -1:
-                    keeps = [
-                        tuple((*decided.keep[:level], (*row[:s], k, *row[s + 1 :]), *decided.keep[level + 1 :])) for k in (1, 0)
-                    ]
+                    keeps = [(*decided.keep[:level], (*row[:s], k, *row[s + 1 :]), *decided.keep[level + 1 :]) for k in (1, 0)]
                     return [
                         replace(node, decided=replace(decided, keep=k))
                         for k in keeps

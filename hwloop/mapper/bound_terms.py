@@ -9,8 +9,8 @@ product stands below the count:
 - A window that slides keeps its halo along one rank, that of the innermost loop that moves it; a step of any other loop sends
   the whole tile. A step sends at least what the innermost loop's own step sends.
 - Instances whose windows overlap share words only where these are all the same, so `n` by `m` of them hold at least `n + m - 1`
-  different tiles. Where a neighbour can pass words on (one dimension of the window is spread and the other moves in time), no more
-  is taken for granted than what one instance takes.
+  different tiles. Where a neighbour can pass words on (one dimension of the window is spread and the other moves in time), no
+  more is taken for granted than what one instance takes.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Product:
 
     Attributes:
         kind: `fill` (words into all tiles of `level`), `read` (words that `level` sends for tiles of `child`), `operand` (words
-            it sends for the compute units), `fresh` (words of all its instances), `tile`, `passes`, `axis` (instances on an axis).
+            it sends for the compute units), `fresh` (words of all its instances), `tile`, `passes`, or `axis` (instances on it).
         level: the level; for `axis` the fan-out.
         space: the data space, by index.
         child: the next level inward that keeps it; as many as there are levels stands for the compute units.
@@ -217,7 +217,8 @@ class Products:
                     sums = np.concatenate([sums, np.where(active, sums + more, np.inf)])
             turns = effective[:, j, i]
             kept = kept + np.where((sums == wanted).any(0), (turns - 1.0) / (turns * passes), 0.0)
-        return total * (extent - (extent - near) * np.minimum(kept, 1.0 - 1.0 / total))
+        words: Array = total * (extent - (extent - near) * np.minimum(kept, 1.0 - 1.0 / total))
+        return words
 
     def _extent(self, rows: Part, local: list[tuple[int, int]], begin: int) -> Array:
         """Words of a tile along a rank; a tile cut short has in proportion no fewer."""

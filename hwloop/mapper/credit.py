@@ -2,8 +2,8 @@
 
 The program multiplies the counts of the first instance, which is always busy, by the instances used on average, rounded down to
 whole ones; words that arrive it first spreads evenly over all instances that the loops name. A level that uses 13.5 of 14
-instances on average is charged for 13, and for 13/14 of what it is filled with. Numbers that are printed stay the program's; where
-mappings are compared, and held against a bound, they count in full.
+instances on average is charged for 13, and for 13/14 of what it is filled with. Numbers that are printed stay the program's;
+where mappings are compared, and held against a bound, they count in full.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from hwloop.spec.mapping import Mapping
 def true_cost(simulation: BatchSimulation, mapping: Mapping, cost: LayerCost) -> tuple[float, float]:
     """Energy [pJ] and cycles of a mapping with every count in full; what the simulator says where every pass is complete."""
     compiled, prices = simulation.compiled, simulation.prices
-    loops, _ = mapping_loops(compiled, mapping)
+    loops, _, _ = mapping_loops(compiled, mapping)
     if all(loop.bound == loop.remainder for loop in loops):
         return cost.energy_pj, float(cost.cycles)
     used, _, fan_x, fan_y = instances_used(compiled, with_idle_loops(compiled, loops))

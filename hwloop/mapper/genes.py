@@ -13,10 +13,11 @@ from hwloop.mapper.model import Estimate
 from hwloop.mapper.view import Array
 
 Ints = NDArray[np.int64]
+FLIPS = 3  # levels that start or stop to keep a data space in one move
 
 
 class Genes:
-    """The coordinates of a search point: a row number for each dimension, then a bit for each keep that is free.
+    """The coordinates of a search point: a row number for each dimension, then for each data space where it is kept, as bits.
 
     Args:
         space: the mapspace.
@@ -25,8 +26,9 @@ class Genes:
 
     def __init__(self, space: Mapspace, tables: tuple[FactorTable, ...]) -> None:
         self.tables = tables
-        self.free = space.free_keeps
-        self.sizes = (*(len(t) for t in tables), *(2 for _ in self.free))
+        free = space.free_keeps
+        self.columns = [(s, [level for level, k in free if k == s]) for s in sorted({s for _, s in free})]
+        self.sizes = (*(len(t) for t in tables), *(2 ** len(levels) for _, levels in self.columns))
         self._base: NDArray[np.bool_] = np.equal(space.keep, 1)
         self._signed = [np.where(t.on_y, -t.bounds, t.bounds) for t in tables]
         self._near: dict[tuple[int, int], Ints] = {}
@@ -37,26 +39,39 @@ class Genes:
 
     def keep(self, points: Ints) -> NDArray[np.bool_]:
         """`(batch, level, data space)`, or `(level, data space)` where nothing is free."""
-        if not self.free:
+        if not self.columns:
             return self._base
         keep = np.repeat(self._base[None], len(points), axis=0)
-        for i, (level, s) in enumerate(self.free):
-            keep[:, level, s] = points[:, len(self.tables) + i] == 1
+        for i, (s, levels) in enumerate(self.columns):
+            for bit, level in enumerate(levels):
+                keep[:, level, s] = points[:, len(self.tables) + i] >> bit & 1
         return keep
 
     def from_rows(self, rows: Ints, keep: NDArray[np.bool_]) -> Ints:
         """Points from `(batch, dimension)` and `(batch, level, data space)`."""
-        bits = [keep[:, level, s].astype(np.int64)[:, None] for level, s in self.free]
+        bits = [
+            np.sum([keep[:, level, s].astype(np.int64) << bit for bit, level in enumerate(levels)], axis=0)[:, None]
+            for s, levels in self.columns
+        ]
         return np.concatenate([rows, *bits], axis=1)
 
+    def random_keeps(self, rng: np.random.Generator, n: int) -> Ints:
+        """`(n, column)` values of the keep genes: everything kept, most of it, or half of it."""
+        chance = rng.choice([1.0, 0.8, 0.5], size=(n, 1))
+        bits = [(rng.random((n, len(levels))) < chance) @ (1 << np.arange(len(levels))) for _, levels in self.columns]
+        return np.stack(bits, axis=1) if bits else np.zeros((n, 0), np.int64)
+
     def neighbours(self, gene: int, value: int) -> Ints:
-        """Values of a gene one move away: other rows that differ in at most two slots, or the other bit."""
-        if gene >= len(self.tables):
-            return np.array([1 - value])
+        """Values of a gene one move away: other rows that differ in at most two slots, or other levels that keep."""
         if (gene, value) not in self._near:
-            signed = self._signed[gene]
-            moved = (signed != signed[value]).sum(1)
-            self._near[gene, value] = np.flatnonzero((moved > 0) & (moved <= 2))
+            if gene >= len(self.tables):
+                every = np.arange(self.sizes[gene])
+                flipped = np.array([int(v).bit_count() for v in every ^ value])
+                self._near[gene, value] = every[(flipped > 0) & (flipped <= FLIPS)]
+            else:
+                signed = self._signed[gene]
+                moved = (signed != signed[value]).sum(1)
+                self._near[gene, value] = np.flatnonzero((moved > 0) & (moved <= 2))
         return self._near[gene, value]
 
     def moves(self, point: Ints) -> tuple[Ints, Ints]:

@@ -7,7 +7,7 @@ of such moves of two dimensions, which is what a full buffer asks for (one grows
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 
 import numpy as np
@@ -20,6 +20,11 @@ from hwloop.mapper.objective import Objective, objective_values
 from hwloop.mapper.view import Array
 
 FITS = 1.0 + 1e-9
+HEATS, FIRST_STEPS, PATIENCE = (
+    5,
+    4,
+    4,
+)  # where keeps are free, so many times the climbers take the first steps, and the best go on
 
 
 @dataclass(frozen=True)
@@ -81,6 +86,8 @@ class TilingSearch:
         self.rng = np.random.default_rng(seed)
         self.tables = model.tables
         self.genes = Genes(space, model.tables)
+        if self.genes.columns:  # more kinds of dataflow to choose from
+            self.effort = replace(effort, climbers=2 * effort.climbers)
         self._groups = [_spatial_groups(t, model) for t in self.tables]
         width = len(self.genes.sizes)
         self.archive = Archive(
@@ -102,22 +109,26 @@ class TilingSearch:
         points = np.concatenate([starts, self.starts(self.effort.starts)])
         score, _ = self._score(points)
         best = self._different(points, np.argsort(score, kind="stable"))
-        self._climb(_Climbers(points[best], score[best]), self.effort.rounds)
+        climbers = _Climbers(points[best], score[best])
+        if self.genes.columns:  # the first steps tell more than the start does
+            climbers = self._climb(climbers, FIRST_STEPS)
+            climbers = climbers[np.argsort(climbers.score, kind="stable")[: self.effort.climbers]]
+        self._climb(climbers, self.effort.rounds)
         vain = 0
+        patience = PATIENCE if self.genes.columns else 2  # where keeps are free, hills are many
         for _ in range(self.effort.restarts):
             before = self.archive.score[0] if len(self.archive.score) else np.inf
             self._climb(self._shaken(), self.effort.rounds)
             vain = vain + 1 if len(self.archive.score) and self.archive.score[0] >= before else 0
-            if vain == 2:
+            if vain == patience:
                 break
         return self.archive
 
     def _different(self, points: Ints, ranked: Ints) -> Ints:
-        """The best points, one for each way to use the array and to keep data: the others would climb to the same place."""
-        columns = [group[points[ranked, d]] for d, (_, _, group) in enumerate(self._groups)]
-        kinds = np.stack([*columns, *points[ranked, len(self.tables) :].T], axis=1)
+        """The best points, one for each way to use the array: the others would climb to the same place."""
+        kinds = np.stack([group[points[ranked, d]] for d, (_, _, group) in enumerate(self._groups)], axis=1)
         _, first = np.unique(kinds, axis=0, return_index=True)
-        return ranked[np.sort(first)[: self.effort.climbers]]
+        return ranked[np.sort(first)[: self.effort.climbers * (HEATS if self.genes.columns else 1)]]
 
     def _score(self, points: Ints) -> tuple[Array, Array]:
         """Estimated objective, punished where a point does not fit by how much (and then in no archive), and unpunished."""
@@ -145,14 +156,17 @@ class TilingSearch:
             # members of a group come with the smallest inner tiles first: those nearly always fit
             at = np.where(self.rng.random(n - random_part) < small, np.minimum(at, counts[picks] // 8), at)
             out[random_part:, d] = members[offsets[picks] + at]
-        chance = self.rng.choice([1.0, 0.8, 0.5], size=(n, 1))
-        out[:, len(self.tables) :] = self.rng.random((n, len(self.genes.free))) < chance
+        out[:, len(self.tables) :] = self.genes.random_keeps(self.rng, n)
         return out
 
     def _shaken(self) -> _Climbers:
-        """The best points with a few genes drawn anew."""
+        """The best points with a few genes drawn anew; where keeps are free, every other one crossed with another good one."""
         n = min(self.effort.climbers, len(self.archive.points))
         points = self.archive.points[:n].copy()
+        if self.genes.columns:
+            for i in range(1, n, 2):
+                a, b = self.archive.points[self.rng.integers(len(self.archive.points), size=2)]
+                points[i] = np.where(self.rng.random(len(a)) < 0.5, a, b)
         for _ in range(2):
             for i in range(n):
                 gene = int(self.rng.integers(len(self.genes.sizes)))
@@ -187,12 +201,12 @@ class TilingSearch:
         order = np.argsort(-used.prod(1), kind="stable")[: max(self.effort.starts // 8, 16)]
         return chosen[order]
 
-    def _climb(self, climbers: _Climbers, rounds: int) -> None:
-        """Moves every climber to its best neighbour until none is better; two that meet go on as one."""
+    def _climb(self, climbers: _Climbers, rounds: int) -> _Climbers:
+        """Moves every climber to its best neighbour until none is better; two that meet go on as one; those on the way."""
         visited = {p.tobytes() for p in climbers.points}
         for _ in range(rounds):
             if not len(climbers.points):
-                return
+                break
             moved = self._step(climbers)
             fresh = []
             for i in np.argsort(moved.score, kind="stable"):
@@ -201,6 +215,7 @@ class TilingSearch:
                     visited.add(key)
                     fresh.append(i)
             climbers = moved[np.array(fresh, np.int64)]
+        return climbers
 
     def _step(self, climbers: _Climbers) -> _Climbers:
         """Where each climber goes next: its best neighbour, left out where none is better."""

@@ -16,6 +16,7 @@ from hwloop.backend.protocol import Backend
 from hwloop.backend.request import MapperSettings, MapRequest
 from hwloop.backend.target import ArchitectureLike, DataflowLike, Target, make_targets
 from hwloop.errors import InfeasibleMappingError
+from hwloop.mapper.bound import NODES, Bound, lower_bound
 from hwloop.mapper.objective import Objective
 from hwloop.mapper.result import MapResult
 from hwloop.memo import Memo
@@ -79,6 +80,35 @@ def map_layer(
     )
     [outcome] = open_backend(simulator, 1, memo).map([request])
     return mapped_share(request, outcome, target).mapped
+
+
+def bound_layer(
+    problem: Problem | Any,
+    arch: ArchitectureLike | Target,
+    dataflow: DataflowLike = None,
+    *,
+    found: MapResult,
+    densities: Mapping[str, Density | float] | None = None,
+    bits: Mapping[str, int] | None = None,
+    energy: Any = "shipped",
+    nodes: int = NODES,
+) -> Bound:
+    """How far a mapping of `map_layer` is from the best possible one: a proven lower bound on its objective.
+
+    Args:
+        problem, arch, dataflow, densities, bits, energy: as they were given to `map_layer`.
+        found: what it returned.
+        nodes: parts of the mapspace to look at, at most.
+
+    Raises:
+        ValueError: the objective is a function.
+    """
+    problem, target = load_problem(problem), _target(arch, dataflow, energy)
+    if densities:
+        problem = problem.with_densities(dict(problem.densities) | dict(densities))
+    return lower_bound(
+        problem, target.arch, target.table(bits), target.constraints, found.objective, bits or None, found, nodes
+    )  # fmt: skip
 
 
 def map_network(
