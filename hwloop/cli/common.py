@@ -11,6 +11,9 @@ from hwloop.backend.simulators import EMBEDDED, SIMULATORS
 from hwloop.errors import DataError, SpecError
 from hwloop.report.progress import Progress, make_progress
 from hwloop.search.checkpoint import write_whole
+from hwloop.spec.architecture import Architecture
+from hwloop.spec.document import parse_yaml
+from hwloop.spec.resources import open_architecture
 
 Subparsers = Any  # argparse has no public name for it
 
@@ -60,6 +63,36 @@ def add_memo(parser: argparse.ArgumentParser) -> None:
     """`--memo`, `--workers`."""
     parser.add_argument("--memo", metavar="FILE", help="memo table of mapper results, made when missing; share one between runs")
     parser.add_argument("--workers", type=int, metavar="N", help="processes of the mapper (default: one a core)")
+
+
+def add_template(parser: Any) -> None:
+    """`--set` and `--include`, for specs that are templates."""
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="NAME=VALUE", help="a variable of a spec that is a template"
+    )
+    parser.add_argument(
+        "--include", action="append", default=[], metavar="FOLDER", help="a further folder that a template may take files from"
+    )
+
+
+def read_variables(args: argparse.Namespace) -> dict[str, Any]:
+    """The values of `--set`, read as YAML reads them.
+
+    Raises:
+        SpecError: not NAME=VALUE.
+    """
+    values: dict[str, Any] = {}
+    for text in args.set:
+        name, equals, value = text.partition("=")
+        if not equals or not name.strip().isidentifier():
+            raise SpecError("<arguments>", "--set", "NAME=VALUE", text)
+        values[name.strip()] = parse_yaml(value, "--set")
+    return values
+
+
+def accelerator(args: argparse.Namespace) -> str | Architecture:
+    """`--arch`: as it stands, or read with `--set` and `--include`."""
+    return open_architecture(args.arch, read_variables(args), args.include) if args.set or args.include else args.arch
 
 
 def progress_of(args: argparse.Namespace) -> Progress:

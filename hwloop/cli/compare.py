@@ -7,7 +7,17 @@ from collections.abc import Sequence
 from typing import Any
 
 from hwloop.backend.request import MapRequest, Outcome
-from hwloop.cli.common import Subparsers, add_command, add_memo, add_output, add_simulator, print_json, progress_of
+from hwloop.cli.common import (
+    Subparsers,
+    accelerator,
+    add_command,
+    add_memo,
+    add_output,
+    add_simulator,
+    add_template,
+    print_json,
+    progress_of,
+)
 from hwloop.errors import InfeasibleMappingError
 from hwloop.memo import Memo
 from hwloop.report.tables import count_text, energy_text, percent, table
@@ -46,6 +56,7 @@ def add_parser(commands: Subparsers) -> None:
     parser.add_argument("--objective", default="edp", choices=("edp", "energy", "cycles"), help="(default: %(default)s)")
     parser.add_argument("--effort", default="normal", choices=("quick", "normal", "thorough"), help="(default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="(default: %(default)s)")
+    add_template(parser)
     add_simulator(parser)
     add_memo(parser)
     add_output(parser)
@@ -60,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
     else:
         workload = load_workload(args.workload)
     plan = make_plan(workload, args.density, args.input_density, args.weight_bits, args.activation_bits)
-    targets = make_targets(args.arch, args.dataflow or DATAFLOWS, args.energy)
+    targets = make_targets(accelerator(args), args.dataflow or DATAFLOWS, args.energy)
     progress = progress_of(args)
     memo = None if args.memo is None else Memo(args.memo)
     results, left_out = [], []

@@ -6,7 +6,7 @@ import argparse
 from dataclasses import asdict
 from typing import Any
 
-from hwloop.cli.common import Subparsers, add_command, print_json
+from hwloop.cli.common import Subparsers, add_command, add_template, print_json, read_variables
 from hwloop.energy import SOURCES, area_mm2, estimate_energy_table
 from hwloop.energy.listing import Difference, action_lines, differences
 from hwloop.energy.shipped import interpolation_error
@@ -36,12 +36,13 @@ def add_parser(commands: Subparsers) -> None:
     parser.add_argument(
         "--bits", metavar="W=8,I=8", help="bits of a weight and an input (default: what the accelerator was built for)"
     )
+    add_template(parser)
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def run(args: argparse.Namespace) -> int:
     """Prints one table, or the comparison of two."""
-    arch, bits = open_architecture(args.arch), read_bits(args.bits)
+    arch, bits = open_architecture(args.arch, read_variables(args), args.include), read_bits(args.bits)
     first = _table(args.arch, arch, args.energy, bits)
     if args.compare is None:
         _print_table(args, arch, first)

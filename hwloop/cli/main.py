@@ -7,13 +7,15 @@ import errno
 import os
 import signal
 import sys
+import warnings
 from collections.abc import Sequence
 from importlib import import_module
 from importlib.util import find_spec
 from threading import current_thread, main_thread
+from typing import TextIO
 
 import hwloop
-from hwloop.errors import HwloopError, SpecError
+from hwloop.errors import HwloopError, SpecError, SpecWarning
 
 # name: what it does. Each is a module `hwloop.cli.<name>` with `add_parser(subparsers)` and `run(args) -> int`; one that also has
 # `interrupted(args) -> str` says what Ctrl-C leaves and how to go on.
@@ -46,7 +48,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if current_thread() is main_thread():
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # a scheduler that stops the job is told what Ctrl-C is told
     try:
-        return int(module.run(args))
+        with warnings.catch_warnings():
+            warnings.showwarning = _show_warning
+            return int(module.run(args))
     except SpecError as error:
         _complain(str(error))
         return _USAGE if error.source == "<arguments>" else _FAILED
@@ -81,6 +85,21 @@ def make_parser(chosen: str = "") -> argparse.ArgumentParser:
         else:
             commands.add_parser(name, help=summary, add_help=False)
     return parser
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """What a spec says in vain is told in one line; other warnings look as Python has them."""
+    if issubclass(category, SpecWarning):
+        _complain(f"warning: {message}")
+    else:
+        sys.stderr.write(warnings.formatwarning(message, category, filename, lineno, line))
 
 
 def _complain(text: str) -> None:

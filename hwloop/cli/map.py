@@ -8,7 +8,19 @@ from pathlib import Path
 from typing import Any
 
 from hwloop.backend.request import MapRequest, Outcome
-from hwloop.cli.common import Subparsers, add_command, add_memo, add_output, add_simulator, print_json, progress_of, write_text
+from hwloop.cli.common import (
+    Subparsers,
+    accelerator,
+    add_command,
+    add_memo,
+    add_output,
+    add_simulator,
+    add_template,
+    print_json,
+    progress_of,
+    read_variables,
+    write_text,
+)
 from hwloop.errors import InfeasibleMappingError, SpecError
 from hwloop.mapper.describe import describe, level_table
 from hwloop.mapper.result import MapResult
@@ -18,9 +30,9 @@ from hwloop.report.tables import count_text, energy_text, percent, table
 from hwloop.run.networks import NetworkMapping, map_network, mapper_for
 from hwloop.run.targets import make_targets
 from hwloop.search.hardware import Target
-from hwloop.spec.document import read_document
 from hwloop.spec.plan import make_plan
 from hwloop.spec.problem import Problem, load_problem
+from hwloop.spec.source import read_spec
 from hwloop.spec.workload import Workload, load_workload
 
 _EXAMPLE = """hwloop map layer.yaml --arch eyeriss_168 --dataflow row_stationary --output mapping.yaml
@@ -51,6 +63,7 @@ def add_parser(commands: Subparsers) -> None:
     target.add_argument("--activation-bits", type=int, metavar="N", help="bits per input activation (default: the accelerator's)")
     target.add_argument("--density", type=float, metavar="D", help="fraction of weights kept, pruned without structure")
     target.add_argument("--input-density", type=float, metavar="D", help="fraction of input activations that are not zero")
+    add_template(target)
     search = parser.add_argument_group("search")
     search.add_argument("--objective", default="edp", choices=("edp", "energy", "cycles"), help="(default: %(default)s)")
     search.add_argument("--effort", default="normal", choices=("quick", "normal", "thorough"), help="(default: %(default)s)")
@@ -62,7 +75,7 @@ def add_parser(commands: Subparsers) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Maps and prints."""
-    [target] = make_targets(args.arch, args.dataflow, args.energy)
+    [target] = make_targets(accelerator(args), args.dataflow, args.energy)
     subject = _subject(args)
     memo = None if args.memo is None else Memo(args.memo)
     try:
@@ -94,10 +107,10 @@ def _subject(args: argparse.Namespace) -> Problem | Workload:
         from hwloop.network.prepare import named_workload  # loads torch, which a problem file does not need
 
         return named_workload(args.model, args.channels, args.image_size, args.classes, args.batch)
-    document, _ = read_document(args.problem)
+    document, _ = read_spec(args.problem, read_variables(args), args.include)
     if isinstance(document, Mapping) and ("workload" in document or "layers" in document):
         return load_workload(args.problem)
-    return load_problem(args.problem)
+    return load_problem(args.problem, read_variables(args), args.include)
 
 
 def _map_layer(problem: Problem, target: Target, memo: Memo | None, args: argparse.Namespace) -> int:

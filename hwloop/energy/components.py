@@ -64,7 +64,7 @@ class _Bill:
 def component_energy(
     level: Level, estimator: Estimator, cycle_s: float, bits: Mapping[str, int] | None = None
 ) -> ComponentEnergy:
-    """Every action of one component [pJ], its area [um^2] and where the numbers come from.
+    """Every action of one component [pJ], its area [um^2] and where the numbers come from; its own scales applied.
 
     Args:
         level: the component.
@@ -84,9 +84,11 @@ def component_energy(
     else:
         _storage(bill, kind)
     bill.actions["leak"] = sum(f.leak_w * count for f, count in bill.parts) * cycle_s * PJ_PER_J
-    area_um2 = sum(f.area_um2 * count for f, count in bill.parts)
+    area_um2 = sum(f.area_um2 * count for f, count in bill.parts) * level.area_scale
     sources = "; ".join(dict.fromkeys(f.source for f, _ in bill.parts))
-    return ComponentEnergy(level.name, tuple(bill.actions.items()), area_um2, sources)
+    for scale, what in ((level.energy_scale, "energy"), (level.area_scale, "area")):
+        sources += "" if scale == 1.0 else f"; {what} times {scale:g} ({what}_scale)"
+    return ComponentEnergy(level.name, tuple((a, e * level.energy_scale) for a, e in bill.actions.items()), area_um2, sources)
 
 
 def _class_of(level: Level) -> str:

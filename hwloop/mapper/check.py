@@ -28,7 +28,8 @@ def check(mapping: Mapping, problem: Problem, architecture: Architecture, constr
             constraint = architecture.constraints.loop(level.name, kind)
             if constraint is not None:
                 found += _factors(loops, constraint, problem)
-                found += _axes(loops, constraint, problem) if kind == "spatial" else _order(loops, constraint, problem)
+                ordered = _axes if kind == "spatial" else _order
+                found += ordered(loops, constraint, problem, architecture.front_end)
             if kind == "spatial":
                 found += _fan_out(loops, architecture.fanout[i], problem)
             elif level.kind == "spatial" and constraint is None and _used(loops, problem):
@@ -79,18 +80,18 @@ def _factors(loops: Loops, constraint: LoopConstraint, problem: Problem) -> list
     return found
 
 
-def _wanted_order(constraint: LoopConstraint, problem: Problem) -> list[str] | None:
-    """The constraint's permutation with dimensions of one pass in front, `*` kept; None when it is free."""
+def _wanted_order(constraint: LoopConstraint, problem: Problem, front_end: bool) -> list[str] | None:
+    """The constraint's permutation, `*` kept; by the front end's rule dimensions of one pass in front. None when it is free."""
     if constraint.permutation is None:
         return None
-    ones = {d for d, relation, bound in constraint.factors if relation == "=" and bound == 1}
-    front = [d for d, n in problem.sizes.items() if d not in constraint.permutation and (n == 1 or d in ones)]
+    ones = {d for d, _, bound in constraint.factors if bound == 1}
+    front = [d for d, n in problem.sizes.items() if front_end and d not in constraint.permutation and (n == 1 or d in ones)]
     whole = [*front, *constraint.permutation]
     return whole if "*" in whole else [*whole, "*"]
 
 
-def _order(loops: Loops, constraint: LoopConstraint, problem: Problem) -> list[str]:
-    wanted = _wanted_order(constraint, problem)
+def _order(loops: Loops, constraint: LoopConstraint, problem: Problem, front_end: bool) -> list[str]:
+    wanted = _wanted_order(constraint, problem, front_end)
     if wanted is None:
         return []
     used = _used(loops, problem)
@@ -103,13 +104,13 @@ def _order(loops: Loops, constraint: LoopConstraint, problem: Problem) -> list[s
     return []
 
 
-def _axes(loops: Loops, constraint: LoopConstraint, problem: Problem) -> list[str]:
+def _axes(loops: Loops, constraint: LoopConstraint, problem: Problem, front_end: bool) -> list[str]:
     used = _used(loops, problem)
     order = complete_permutation(loops.permutation, problem.sizes)
     split = len(order) if loops.split is None else loops.split
     on_x = {d for d in order[:split] if d in used}
     on_y = {d for d in order[split:] if d in used}
-    wanted = _wanted_order(constraint, problem)
+    wanted = _wanted_order(constraint, problem, front_end)
     dims = len(problem.sizes)
     where = f"{loops.target} (spatial)"
     if wanted is None:
@@ -148,7 +149,7 @@ def _keeps(
     constraint = architecture.constraints.data_space(level)
     found = []
     for space in (s.name for s in problem.shape.data_spaces):
-        by_default = not spatial and (constraint is None or space not in constraint.bypass)
+        by_default = not spatial and (constraint is None or not architecture.front_end or space not in constraint.bypass)
         kept = by_default if entry is None or space not in (*entry.keep, *entry.bypass) else space in entry.keep
         if constraint is not None and space in constraint.keep and not kept:
             found.append(f"{level}: {space} is bypassed, the constraint keeps it")

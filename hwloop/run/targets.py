@@ -34,7 +34,7 @@ def make_targets(
             not follow bits.
 
     Raises:
-        SpecError: an unknown name, or two targets of the same name.
+        SpecError: an unknown name, two targets of the same name, or a dataflow that is not this accelerator's.
         EnergyTableError: `table` where there is none.
     """
     targets = []
@@ -45,6 +45,7 @@ def make_targets(
         source = _table_beside(arch_like) if energy == "table" else energy
         for flow_like in _as_list(dataflows) or [None]:
             flow = flow_like if isinstance(flow_like, Constraints) or flow_like is None else open_mapping(flow_like)
+            arch.with_constraints(flow)  # refuses the dataflow of another accelerator before any work
             name = where if flow is None else f"{where} {flow.name or 'dataflow'}"
             targets.append(Target(name, arch, flow, partial(_energies, arch, source)))
     names = [target.name for target in targets]

@@ -236,7 +236,7 @@ def _compile_level(level: Level, names: list[str], energy_table: EnergyTable, wi
     spatial = level.kind == "spatial"
     if not spatial and level.name not in energy_table:
         raise EnergyTableError(f"energy table: no component {level.name!r}; add an entry with its actions [pJ per vector access]")
-    table = energy_table.component(level.name) if level.name in energy_table else None
+    table = energy_table.component(level.name).as_storage(level.cluster_size) if level.name in energy_table else None
     block, row_bits = level.block_size, level.block_size * level.word_bits
     row_words = tuple(block if w is None else max(row_bits // w, 1) for w in widths)
     word_rows = tuple(1 if w is None else -(-w // row_bits) for w in widths)

@@ -1,8 +1,9 @@
 """Reads an accelerator: Timeloop v0.4 `nodes`, or the expanded tree.
 
-Two forms are read. Users write Timeloop v0.4 `nodes` (`!Container`, `!Component`, `!Parallel`, `!Hierarchical`), where a
+Three forms are read. Users write Timeloop v0.4 `nodes` (`!Container`, `!Component`, `!Parallel`, `!Hierarchical`), where a
 node with a fan-out becomes a level `inter_<node>_spatial` that stores nothing. The Timeloop binaries read the expanded tree
-(`subtree`/`local`, names like `psum_spad[1..168]`). Both give the same `Architecture`, which is written as the tree.
+(`subtree`/`local`, names like `psum_spad[1..168]`), and still read the oldest form (`arithmetic`/`storage`). All give the same
+`Architecture`, which is written as the tree.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from hwloop.spec.document import Fields
+from hwloop.spec.flat import read_flat
 from hwloop.spec.levels import Architecture, Level
 from hwloop.spec.nodes import read_nodes
 from hwloop.spec.source import read_spec
@@ -23,7 +25,7 @@ __all__ = ["Architecture", "Level", "load_architecture"]
 def load_architecture(
     source: Any, variables: Mapping[str, Any] | None = None, include: Iterable[str | Path] = ()
 ) -> Architecture:
-    """Reads an accelerator from a file, several files (a list of paths), YAML text or a dict, in either form.
+    """Reads an accelerator from a file, several files (a list of paths), YAML text or a dict, in any form.
 
     Args:
         source: see `hwloop.spec.source.read_spec`.
@@ -37,11 +39,13 @@ def load_architecture(
         return source
     document, name = read_spec(source, variables, include)
     top = Fields(document, name, "")
-    fields = top.sub("architecture", required=True)
+    fields = top.sub("arch") if "arch" in top else top.sub("architecture", required=True)
     assert fields is not None
     default_name = Path(name).stem if not name.startswith("<") else "system"
     if "nodes" in fields:
         return read_nodes(top, fields, default_name)
     if "subtree" in fields or "local" in fields:
         return read_tree(top, fields, default_name)
+    if "storage" in fields:
+        return read_flat(top, fields, default_name)
     raise fields.error("nodes", "`nodes` (Timeloop v0.4) or `subtree` (the expanded tree)", None)

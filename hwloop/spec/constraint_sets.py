@@ -68,6 +68,13 @@ def read_constraints(fields: Fields) -> Constraints:
         raise fields.error("min_utilization", "a fraction between 0 and 1", min_utilization)
     found = Constraints(name=name, description=description, source=fields.source)
     key = "constraints" if "constraints" in fields else "targets"
+    if isinstance(written := fields.peek(key), str):  # the name of one of several sets beside it
+        fields.raw(key)
+        key = f"constraints_{written}"
+        if key not in fields:
+            raise fields.error(key, "the set of constraints that is named", None)
+        for other in [n for n in fields.names() if n.startswith("constraints_") and n != key]:
+            fields.raw(other)
     for entry in fields.each(key, TARGETS):
         name_of_target = entry.text("name")
         target = entry.text("target", name_of_target)

@@ -83,13 +83,24 @@ def read_file(path: str | Path) -> str:
         raise SpecError(str(path), "(file)", "a readable YAML file", str(error), "check the path") from None
 
 
-def parse_yaml(text: str, name: str) -> Any:
+def parse_yaml(text: str, name: str, lenient: bool = False) -> Any:
     """Plain data from YAML text; see `hwloop.spec.yaml_reader.read_yaml`.
+
+    Args:
+        text: the YAML.
+        name: the file, for messages.
+        lenient: as the Timeloop programs, take the first value of a key that stands twice, with a `SpecWarning`.
 
     Raises:
         SpecError: it is not YAML, or beyond a limit, with the line and the column.
     """
-    return read_yaml(text, name)
+    repeated: set[str] | None = set() if lenient else None
+    found = read_yaml(text, name, repeated)
+    if repeated:
+        words = ", ".join(sorted(repeated))
+        message = f"{name}: stands twice, the first counts, as in the real program: {words}"
+        warnings.warn(printable(message), SpecWarning, stacklevel=4)
+    return found
 
 
 def check_plain(document: Any, name: str) -> None:
@@ -187,6 +198,10 @@ class Fields:
     def __contains__(self, name: str) -> bool:
         return name in self._left
 
+    def peek(self, name: str) -> Any:
+        """What a field holds, which is still to be taken; None when it is absent."""
+        return self._left.get(name)
+
     def raw(self, name: str, default: Any = None) -> Any:
         """Takes a field as it stands."""
         self._known.append(name)
@@ -247,11 +262,21 @@ class Fields:
         """Takes a field that holds a mapping, as `Fields` of its own; None when absent and not required."""
         self._known.append(name)
         value = self._left.pop(name, None)
+        if isinstance(value, list) and value and all(isinstance(part, Mapping) for part in value):
+            value = self._together(name, value)  # the front end takes a list of dicts for a dict
         if value is None and not required:
             return None
         if value is None:
             raise self.error(name, "a mapping of fields", None)
         return Fields(value, self.source, self.where(name))
+
+    def _together(self, name: str, parts: list[Mapping[str, Any]]) -> dict[str, Any]:
+        out: dict[str, Any] = {}
+        for part in parts:
+            for key, value in part.items():
+                if out.setdefault(key, value) != value:
+                    raise self.error(f"{name}.{key}", "one value in all parts of the list", value)
+        return out
 
     def items(self) -> Iterator[tuple[str, Any]]:
         """Takes everything that is left."""
@@ -262,8 +287,8 @@ class Fields:
         near = nearest(name, list(self._left))
         return f"did you mean {name!r} where it says {near!r}?" if near else ""
 
-    def finish(self) -> None:
-        """Refuses what was not taken.
+    def finish(self, strict: bool = True) -> None:
+        """Refuses what was not taken; unless `strict`, only what looks like a misspelt known name, and warns of the rest.
 
         Raises:
             SpecError: a field nobody asked for, with the nearest known name as the hint.
@@ -271,5 +296,8 @@ class Fields:
         for name, value in self._left.items():
             near = nearest(name, self._known)
             known = ", ".join(sorted(set(self._known)))
+            if not (strict or near):
+                self.warn(name, "no effect: no field that the real program reads")
+                continue
             hint = f"did you mean {near!r}?" if near else f"known here: {known}"
             raise SpecError(self.source, self.where(name), "a known field", value, hint)

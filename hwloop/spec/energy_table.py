@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -56,6 +56,18 @@ class ComponentEnergy:
             f"it has {sorted(self.energies_pj)}; add one of them [pJ]"
         )
 
+    def as_storage(self, cluster_size: int) -> ComponentEnergy:
+        """The table as a storage reads it: one without any read, fill, write or update has its dearest action for all of them.
+
+        Args:
+            cluster_size: instances that share one row; the program divides by it.
+        """
+        names = self.energies_pj
+        if not names or any(word in name for name in names for word in ("read", "fill", "write", "update")):
+            return self
+        dearest = max(names.values()) / cluster_size
+        return replace(self, actions=(*self.actions, ("read", dearest), ("write", dearest)))
+
 
 @dataclass(frozen=True)
 class EnergyTable:
@@ -95,9 +107,10 @@ class EnergyTable:
         """Accelergy's ERT and, where areas are known, ART; the sources stand beside the actions."""
         tables = []
         for c in self.components:
-            several = {action for action, _, _ in c.by_argument}
-            actions = [{"name": n, "arguments": {}, "energy": e} for n, e in c.actions if n not in several]
-            actions += [{"name": n, "arguments": dict(arguments), "energy": e} for n, arguments, e in c.by_argument]
+            actions: list[dict[str, Any]] = []
+            for action, energy in c.actions:
+                several = [(a, e) for n, a, e in c.by_argument if n == action] or [((), energy)]
+                actions += [{"name": action, "arguments": dict(a), "energy": e} for a, e in several]
             entry: dict[str, Any] = {"name": c.name, "actions": actions}
             if c.source:
                 entry["source"] = c.source

@@ -146,7 +146,7 @@ def load_mapping(source: Any, variables: MappingABC[str, Any] | None = None, inc
             bypass.append(Bypass(target, *(read_names(entry, name) or () for name in ("keep", "bypass", "no_coalesce"))))
         else:
             raise entry.error("type", "temporal, spatial or bypass", kind)
-        entry.finish()
+        entry.finish(strict=False)
     return Mapping(tuple(loops), tuple(bypass))
 
 

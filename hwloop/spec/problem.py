@@ -52,7 +52,7 @@ class ProblemShape:
         name: e.g. `conv2D`.
         dimensions: names of the loop dimensions, in order. Names longer than a letter are allowed.
         coefficients: (name, default value) pairs.
-        data_spaces: the tensors; at least one has `read_write`.
+        data_spaces: the tensors; those with `read_write` are results.
     """
 
     name: str
@@ -62,8 +62,15 @@ class ProblemShape:
 
     @cached_property
     def output(self) -> DataSpace:
-        """The (first) data space that is written."""
-        return next(d for d in self.data_spaces if d.read_write)
+        """The (first) data space that is written.
+
+        Raises:
+            KeyError: none is.
+        """
+        for data_space in self.data_spaces:
+            if data_space.read_write:
+                return data_space
+        raise KeyError("read_write")
 
     def data_space(self, name: str) -> DataSpace:
         """The data space called `name`.
@@ -142,7 +149,9 @@ class Problem:
         return prod(self.rank_sizes(data_space))
 
     def with_densities(self, densities: Mapping[str, Density | float]) -> Problem:
-        """The same problem with these densities (a number means `hypergeometric`, unstructured pruning).
+        """The same problem with these densities. A number means `hypergeometric`, unstructured pruning.
+
+        In a file a plain number is `fixed_structured`, as in the real program, and a warning says so.
 
         Raises:
             SpecError: an unknown data space, or a density outside 0-1.
@@ -230,8 +239,6 @@ def _read_shape(fields: Fields) -> ProblemShape:
         entry.finish()
     if len({s.name for s in spaces}) != len(spaces):
         raise fields.error("data_spaces", "distinct names", [s.name for s in spaces])
-    if not any(s.read_write for s in spaces):
-        raise fields.error("data_spaces", "one with read_write: true", None)
     if fields.raw("flatten"):
         raise fields.error("flatten", "not to be there", "a list", "hwloop does not model flattened dimensions")
     fields.finish()
@@ -267,19 +274,19 @@ def _read_projection(fields: Fields, raw: Any, dimensions: set[str], coefficient
     return tuple(ranks)
 
 
-def _positive(fields: Fields, name: str) -> int:
+def _whole(fields: Fields, name: str, least: int) -> int:
     value = fields.take(name, int)
-    if value < 1:
-        raise fields.error(name, "a whole number of at least 1", value)
+    if value < least:
+        raise fields.error(name, f"a whole number of at least {least}", value)
     return value
 
 
 def _read_instance(fields: Fields, shape: ProblemShape, name: str) -> Problem:
-    bounds = tuple(_positive(fields, d) for d in shape.dimensions)
-    coefficients = tuple(_positive(fields, n) if n in fields else default for n, default in shape.coefficients)
+    bounds = tuple(_whole(fields, d, 1) for d in shape.dimensions)
+    coefficients = tuple(_whole(fields, n, 0) if n in fields else default for n, default in shape.coefficients)
     for (coefficient, _), value in zip(shape.coefficients, coefficients, strict=True):
-        if value < 1:
-            raise fields.error(coefficient, "a whole number of at least 1", value, "the default of the shape counts here")
+        if value < 0:
+            raise fields.error(coefficient, "a whole number of at least 0", value, "the default of the shape counts here")
     common = fields.raw("commonDensity")
     densities = fields.sub("densities")
     if common is not None:  # counts for all, and before any other
@@ -313,6 +320,8 @@ def _read_densities(fields: Fields, shape: ProblemShape) -> tuple[tuple[str, Den
         if name not in known:
             raise fields.error(name, f"a data space among {known}", raw)
         if isinstance(raw, (int, float)) and not isinstance(raw, bool):
+            if 0 < raw < 1:
+                fields.warn(name, "a plain number is `fixed_structured`, as in the real program; write `distribution` to say so")
             raw = {"distribution": "fixed_structured", "density": raw}
         found[name] = read_density(Fields(raw, fields.source, fields.where(name)))
     return tuple((name, found[name]) for name in known if name in found)

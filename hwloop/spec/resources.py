@@ -6,8 +6,10 @@ the top of the repository and inside the installed package.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Any
 
 from hwloop.errors import SpecError
 from hwloop.spec.architecture import load_architecture
@@ -70,9 +72,11 @@ def find_table(architecture: str | Path) -> Path | None:
     return table if table.is_file() else None
 
 
-def open_architecture(name: str | Path) -> Architecture:
-    """Reads an accelerator by name or path."""
-    return load_architecture(find_architecture(name))
+def open_architecture(
+    name: str | Path, variables: Mapping[str, Any] | None = None, include: Iterable[str | Path] = ()
+) -> Architecture:
+    """Reads an accelerator by name or path; `variables` and `include` are of a template."""
+    return load_architecture(find_architecture(name), variables, include)
 
 
 def open_mapping(name: str | Path) -> Constraints:

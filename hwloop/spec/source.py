@@ -86,7 +86,7 @@ class _Reader:
 
     def text(self, text: str, name: str, folder: Path | None) -> Any:
         """The data of a text."""
-        return self.plain(parse_yaml(self._rendered(text, name, folder), name), name)
+        return self.plain(parse_yaml(self._rendered(text, name, folder), name, lenient=True), name)
 
     def plain(self, document: Any, name: str) -> Any:
         """Data with merges done, `ignore` fields left out and hyphenated keywords replaced."""
@@ -103,8 +103,8 @@ class _Reader:
         if not is_template(text, name):
             return text
 
-        def find(pattern: str) -> list[Path]:
-            return self._find(str(pattern), folder, name)
+        def find(pattern: str, folders: bool = False) -> list[Path]:
+            return self._find(str(pattern), folder, name, folders)
 
         def include(pattern: str, keys: str = "") -> str:
             files = find(pattern)
@@ -125,18 +125,18 @@ class _Reader:
 
         def path_exists(place: str) -> bool:
             try:
-                return bool(find(place))
+                return bool(find(place, True))
             except SpecError:
                 return False
 
         functions: dict[str, Callable[..., Any]] = {
             "include": include, "include_all": include_all, "include_text": include_text, "add_to_path": add_to_path,
-            "path_exists": path_exists, "cwd": lambda: str(folder or "."), "find_path": lambda p: str(find(p)[0]),
-            "find_paths": lambda p: [str(f) for f in find(p)], "setenv": lambda key, value: "",
+            "path_exists": path_exists, "cwd": lambda: str(folder or "."), "find_path": lambda p: str(find(p, True)[0]),
+            "find_paths": lambda p: [str(f) for f in find(p, True)], "setenv": lambda key, value: "",
         }  # fmt: skip
         return render(text, name, self._variables, functions)
 
-    def _find(self, pattern: str, folder: Path | None, name: str) -> list[Path]:
+    def _find(self, pattern: str, folder: Path | None, name: str, folders: bool = False) -> list[Path]:
         """The files that a template means: beside it or in the folders added to the path, and nowhere that is not allowed."""
         if folder is None:
             raise SpecError(name, "(template)", "a file", pattern, "a template that is given as text takes in no files")
@@ -147,7 +147,7 @@ class _Reader:
             place = (base / pattern).resolve()
             where = [place] if not set("*?[") & set(place.name) else sorted(place.parent.glob(place.name))
             for file in where:
-                if not file.is_file():
+                if not (file.is_file() or (folders and file.is_dir())):
                     continue
                 if not any(file.resolve().is_relative_to(allowed) for allowed in self._allowed):
                     outside = str(file)
@@ -168,8 +168,13 @@ def _pick(document: Any, keys: str, name: str) -> Any:
 
 
 def _written(document: Any) -> str:
-    """Data on one line, as it goes into the text that takes it in."""
-    return json.dumps(document, default=str)
+    """Data as YAML on one line, as it goes into the text that takes it in; tags stand before what they mark."""
+    if isinstance(document, Mapping):
+        pairs = ", ".join(f"{json.dumps(str(k))}: {_written(v)}" for k, v in document.items() if k != TAG)
+        return f"!{document[TAG]} {{{pairs}}}" if TAG in document else f"{{{pairs}}}"
+    if isinstance(document, (list, tuple)):
+        return f"[{', '.join(_written(item) for item in document)}]"
+    return json.dumps(document)
 
 
 def _plain(node: Any, seen: dict[int, Any], hyphens: set[str]) -> Any:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from jinja2 import StrictUndefined, TemplateError, nodes
+from jinja2 import StrictUndefined, TemplateError, Undefined, nodes
 from jinja2.exceptions import SecurityError
 from jinja2.runtime import LoopContext
 from jinja2.sandbox import ImmutableSandboxedEnvironment
@@ -59,6 +59,8 @@ def render(text: str, name: str, variables: Mapping[str, Any], functions: Mappin
     environment.globals.update(functions)
     try:
         return environment.from_string(text).render(dict(variables))
+    except SpecError:  # of a file that the template takes in
+        raise
     except SecurityError as error:
         raise SpecError(name, "(template)", "a template that stays in the sandbox", str(error)) from None
     except TemplateError as error:
@@ -77,7 +79,14 @@ class _Environment(ImmutableSandboxedEnvironment):
         super().__init__(undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False, finalize=self._plain)
         self._steps = MAX_STEPS
         self.filters = {name: self._bounded(self.filters[name]) for name in _FILTERS}
-        self.filters |= {"join": self._join, "string": self._text, "_passes": self._passes, "_plain": self._plain}
+        self.filters |= {
+            "indent": self._indent,
+            "replace": self._replace,
+            "join": self._join,
+            "string": self._text,
+            "_passes": self._passes,
+            "_plain": self._plain,
+        }
         self.tests = {name: self.tests[name] for name in _TESTS}
         self.globals = {"range": self._range, "namespace": Namespace, "dict": dict}
 
@@ -87,16 +96,22 @@ class _Environment(ImmutableSandboxedEnvironment):
             return not attr.startswith("_")
         return any(isinstance(obj, kind) and attr in names for kind, names in _METHODS.items())
 
+    def wrap_str_format(self, value: Any) -> None:
+        """`str.format` is no method that a template may call: its width can be of any size."""
+        return None
+
     def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
         """Arithmetic on numbers, and `+` on texts and lists."""
         self._spend(1)
         both = (left, right)
-        if not all(isinstance(x, (int, float)) for x in both):
+        if not all(isinstance(x, (int, float, Undefined)) for x in both):
             if operator != "+":
                 raise SecurityError(f"{operator} on anything but numbers")
             if all(isinstance(x, str) for x in both):
                 return self._join(both)
             self._plain(both)
+        elif any(isinstance(x, Undefined) for x in both):
+            pass  # says so below
         elif operator == "**" and not (abs(left) < 1e30 and abs(right) <= 1024):
             raise SecurityError(f"a power as large as {left} ** {right}")
         elif any(isinstance(x, int) and x.bit_length() > MAX_NUMBER_BITS for x in both):
@@ -148,6 +163,14 @@ class _Environment(ImmutableSandboxedEnvironment):
             if total > MAX_SIZE:
                 raise SecurityError(f"a text of more than {MAX_SIZE} characters")
         return d.join(out)
+
+    def _indent(self, text: str, width: int = 4, first: bool = False) -> str:
+        pad = self._text(" " * min(int(width), MAX_ITEMS))
+        lines = self._text(text).split("\n")
+        return self._join(["", *lines] if first else lines, f"\n{pad}").removeprefix("\n")
+
+    def _replace(self, text: str, old: str, new: str) -> str:
+        return self._join(self._text(text).split(old), new) if old else self._text(text)
 
     def _range(self, *bounds: int) -> range:
         numbers = range(*bounds)

@@ -62,7 +62,7 @@ def _split_name(fields: Fields, written: str) -> tuple[str, int]:
 
 
 def _read_branch(fields: Fields, scope: Attributes, count: int, found: _Found) -> None:
-    for passed in ("version", "networks"):
+    for passed in ("version", "required_actions", "description"):
         fields.raw(passed)
     for entry in fields.each("local", LEVELS):
         _read_local(entry, scope, count, found)
@@ -76,17 +76,17 @@ def _read_branch(fields: Fields, scope: Attributes, count: int, found: _Found) -
         if found.top is None:
             found.top = (name, inner)
         _read_branch(branch, inner, count * branch_count, found)
-        branch.finish()
+        branch.finish(strict=False)
 
 
 def _read_local(fields: Fields, scope: Attributes, count: int, found: _Found) -> None:
     name, own_count = _split_name(fields, fields.take("name", str))
     class_name, subclass = fields.text("class"), fields.text("subclass")
-    for passed in ("required_actions", "enabled", "action_area_scale"):
+    for passed in ("required_actions", "enabled", "actions"):
         fields.raw(passed)
     energy_scale, area_scale = read_scale(fields, "energy_scale"), read_scale(fields, "area_scale")
     own = scope.read(fields.sub("attributes"))
-    fields.finish()
+    fields.finish(strict=False)
     kind = component_kind(class_name)
     if kind == "network":
         found.networks.append(network_of(dict(own.own_pairs(())), name, network_kind(class_name) or ""))
@@ -94,19 +94,42 @@ def _read_local(fields: Fields, scope: Attributes, count: int, found: _Found) ->
     if not kind:
         found.skipped.append(f"{name} ({class_name})")
         return
+    scales = (energy_scale, area_scale)
+    level = make_level(fields, name, kind, class_name, own, count * own_count, subclass, scales)
+    (found.compute if kind == "compute" else found.storage).append(level)
+
+
+def make_level(
+    fields: Fields, name: str, kind: str, class_name: str, own: Attributes, counted: int, subclass: str = "",
+    scales: tuple[float, float] = (1.0, 1.0),
+) -> Level:  # fmt: skip
+    """A level from the attributes that stand at its component, as the program reads them.
+
+    Args:
+        fields: the component, for messages.
+        name: its name, without a range.
+        kind: `storage`, `spatial` or `compute`.
+        class_name: its class.
+        own: its attributes.
+        counted: how many there are by its name and the subtrees around it.
+        subclass: its finer class.
+        scales: `energy_scale` and `area_scale`.
+
+    Raises:
+        SpecError: instances and mesh that contradict, or a misspelt width or capacity.
+    """
     attributes = tuple((k, v) for k, v in own.own_pairs() if k not in _OF_THE_MESH)
-    instances, mesh_x, mesh_y = _mesh(fields, dict(own.own), count * own_count)
+    instances, mesh_x, mesh_y = _mesh(fields, dict(own.own), counted)
     own.note_unknown(name)
     if kind == "storage":
         refuse_slips(fields, own.own, dict(attributes))
     if kind == "storage" and dict(attributes).get("datawidth") is None:
         fields.warn("attributes.datawidth", "not given; 16 bits, as the real program takes")
         attributes = (*attributes, ("datawidth", 16))
-    level = Level(
+    return Level(
         name, kind, class_name, subclass, instances, mesh_x, mesh_y, attributes,
-        energy_scale=energy_scale, area_scale=area_scale, bandwidth_scale=own.scale,
+        energy_scale=scales[0], area_scale=scales[1], bandwidth_scale=own.scale,
     )  # fmt: skip
-    (found.compute if kind == "compute" else found.storage).append(level)
 
 
 def _mesh(fields: Fields, own: dict[str, object], counted: int) -> tuple[int, int, int]:

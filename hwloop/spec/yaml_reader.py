@@ -31,10 +31,16 @@ _BOOL = {
 NO_TEXT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\ud800-\udfff]")  # control characters and lone surrogates
 _Parser: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _MERGE = object()  # the key `<<`
+_AGAIN = object()  # a key that stands there already
 
 
-def read_yaml(text: str, name: str) -> Any:
+def read_yaml(text: str, name: str, repeated: set[str] | None = None) -> Any:
     """Plain data from YAML text.
+
+    Args:
+        text: the YAML.
+        name: the file, for messages.
+        repeated: where keys that stand twice are noted, whose first value counts; None refuses them.
 
     Raises:
         SpecError: it is not YAML, has one key twice, a tag or a scalar that means nothing here, or is beyond a limit of
@@ -46,7 +52,7 @@ def read_yaml(text: str, name: str) -> Any:
     if bad is not None:
         line, start = text.count("\n", 0, bad.start()), text.rfind("\n", 0, bad.start()) + 1
         raise SpecError(name, _place(line, bad.start() - start), "text without control characters", bad[0])
-    reader = _Reader(name)
+    reader = _Reader(name, repeated)
     try:
         for event in yaml.parse(text, Loader=_Parser):
             reader.take(event)
@@ -84,9 +90,10 @@ class _Open:
 class _Reader:
     """Takes the events of one document."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, repeated: set[str] | None) -> None:
         self.document: Any = None
         self._name = name
+        self._repeated = repeated
         self._open: list[_Open] = []
         self._anchors: dict[str, tuple[Any, int, int]] = {}  # the data, how many nodes it stands for, how deep it is
         self._deepest: list[int] = []
@@ -152,7 +159,7 @@ class _Reader:
             parent.waiting = False
             if parent.key is _MERGE:
                 self._merge(parent, value, event)
-            else:
+            elif parent.key is not _AGAIN:
                 parent.own[parent.key] = value
         else:
             parent.key, parent.waiting = self._key(parent, value, event), True
@@ -168,6 +175,9 @@ class _Reader:
             raise self._error(event, f"another key: {TAG} is hwloop's own", value)
         if value == "<<" and isinstance(event, yaml.ScalarEvent) and event.implicit[0]:
             return _MERGE
+        if value in parent.own and self._repeated is not None:
+            self._repeated.add(str(value))
+            return _AGAIN
         if value in parent.own:
             raise self._error(event, "each key once", f"duplicate key {value!r}")
         return value

@@ -143,3 +143,12 @@ def test_the_table_beside_an_accelerator_is_found_and_covers_it() -> None:
     assert file.name == "tpu_like.ert.yaml"
     assert table is not None
     assert check_covers(table, arch) is table
+
+
+def test_a_component_is_priced_times_its_own_scales() -> None:
+    plain = estimate_energy_table(load_architecture(SMALL % "SRAM")).component("buffer")
+    text = (SMALL % "SRAM").replace("class: SRAM", "class: SRAM\n    energy_scale: 0.5\n    area_scale: 3")
+    scaled = estimate_energy_table(load_architecture(text)).component("buffer")
+    assert scaled.energies_pj == {action: pytest.approx(0.5 * energy) for action, energy in plain.energies_pj.items()}
+    assert scaled.area_um2 == pytest.approx(3 * (plain.area_um2 or 0))
+    assert "energy times 0.5 (energy_scale); area times 3 (area_scale)" in scaled.source
