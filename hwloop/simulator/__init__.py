@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from hwloop.simulator.batch import BatchSimulator, simulate_batch
+from hwloop.simulator.candidates import CandidateCosts, LayerCandidate, LayerNests
 from hwloop.simulator.result import BatchCost, ComponentCost, DataSpaceCost, LayerCost
 from hwloop.simulator.simulator import Simulator, simulate
 
 __all__ = [
-    "BatchCost", "BatchSimulator", "ComponentCost", "DataSpaceCost", "LayerCost", "Simulator", "simulate", "simulate_batch",
+    "BatchCost", "BatchSimulator", "CandidateCosts", "ComponentCost", "DataSpaceCost", "LayerCandidate", "LayerCost",
+    "LayerNests", "Simulator", "simulate", "simulate_batch",
 ]  # fmt: skip

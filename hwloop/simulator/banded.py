@@ -7,13 +7,15 @@ counted by row groups of three kinds (first, middle, last).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
-from math import ceil, floor, prod
+from math import ceil
+from typing import Self
 
 import numpy as np
 
 from hwloop.errors import InfeasibleMappingError
-from hwloop.simulator.density import DensityModel, Floats, Ints, Key
+from hwloop.simulator.density import DensityModel, Floats, Ints
 
 
 class Banded(DensityModel):
@@ -27,6 +29,16 @@ class Banded(DensityModel):
         inside = side + sum(2 * (side - d) for d in range(1, half_width + 1))
         self._density = inside / (side * side)
         self._distribution = lru_cache(maxsize=4096)(self._count_tiles)
+
+    @property
+    def kind(self) -> object:
+        """Tiles are counted matrix by matrix."""
+        return type(self), self.half_width, self.side
+
+    @classmethod
+    def together(cls, models: Sequence[Self]) -> Self:
+        """The one matrix that all of them are about."""
+        return models[0]
 
     def _nonzeros(self, top: int, bottom: int, left: int, right: int) -> int:
         rows = np.arange(top, bottom)
@@ -69,15 +81,16 @@ class Banded(DensityModel):
                     return top, left
         raise InfeasibleMappingError(f"banded density: no tile of {rows} x {columns} has {occupancy} nonzeros")
 
-    def empty(self, tile: Key) -> float:
+    def empty(self, tiles: Ints) -> Floats:
         """Probability that a tile of the tensor has no nonzero."""
-        return self._distribution(*tile).get(0, 0.0)
+        return np.array([self._distribution(rows, columns).get(0, 0.0) for rows, columns in tiles.tolist()])
 
-    def empty_within(self, part: Key, tile: Key, occupancies: Ints) -> Floats:
+    def empty_within(self, parts: Ints, tiles: Ints, occupancies: Ints) -> Floats:
         """Probability that a part of a tile is empty, by the occupancy of the tile."""
-        return np.array([self._empty_part(part, tile, int(n)) for n in occupancies])
+        rows = zip(parts.tolist(), tiles.tolist(), occupancies.tolist(), strict=True)
+        return np.array([[self._empty_part(tuple(part), tuple(tile), n) for n in counts] for part, tile, counts in rows])
 
-    def _empty_part(self, part: Key, tile: Key, occupancy: int) -> float:
+    def _empty_part(self, part: tuple[int, ...], tile: tuple[int, ...], occupancy: int) -> float:
         top, left = self._tile_with(tile[0], tile[1], occupancy)
         down, across = tile[0] // part[0], tile[1] // part[1]
         if down * across == 0:
@@ -90,28 +103,40 @@ class Banded(DensityModel):
                 empty += self._nonzeros(top + row, part[0] + row, left + column, part[1] + column) == 0
         return empty / (down * across)
 
-    def occupancies(self, tile: Key) -> tuple[Ints, Floats]:
+    def _possible(self, tile: list[int]) -> list[tuple[int, float]]:
+        return [(count, chance) for count, chance in self._distribution(*tile).items() if chance != 0]
+
+    def occupancies(self, tiles: Ints) -> tuple[Ints, Floats]:
         """Possible occupancies and their probabilities."""
-        pairs = [(k, p) for k, p in self._distribution(*tile).items() if p != 0]
-        return np.array([k for k, _ in pairs]), np.array([p for _, p in pairs])
+        rows = [self._possible(tile) for tile in tiles.tolist()]
+        most = max(len(row) for row in rows)
+        filled = [row + [(row[-1][0], 0.0)] * (most - len(row)) for row in rows]
+        return np.array([[count for count, _ in row] for row in filled]), np.array([[p for _, p in row] for row in filled])
 
-    def least_occupancy(self, tile: Key, size: int) -> int:
+    def cases(self, tiles: Ints) -> Ints:
+        """Occupancies that some tile has."""
+        return np.array([len(self._possible(tile)) for tile in tiles.tolist()])
+
+    def least_occupancy(self, tiles: Ints, sizes: Ints) -> Ints:
         """The least occupancy of any tile, by way of its density."""
-        return floor(next(iter(self._distribution(*tile))) / prod(tile) * size)
+        least = np.array([next(iter(self._distribution(*tile))) for tile in tiles.tolist()])
+        scaled: Ints = np.floor(least / tiles.prod(axis=1) * sizes).astype(np.int64)
+        return scaled
 
-    def most_occupancy(self, tile: Key) -> int:
+    def most_occupancy(self, tiles: Ints) -> Ints:
         """The largest possible occupancy."""
-        return max(self._distribution(*tile))
+        return np.array([self._most(tile) for tile in tiles.tolist()])
 
-    def fullest(self, extents: Ints) -> Ints:
-        """`most_occupancy` of many tiles."""
-        return np.array([self.most_occupancy((int(rows), int(columns))) for rows, columns in extents.T])
+    def _most(self, tile: list[int]) -> int:
+        return max(self._distribution(*tile))
 
     def value_density(self) -> float:
         """Expected density of a single value."""
         return self._density
 
-    def most_elements(self, fiber: Key, element: Key) -> int:
+    def most_elements(self, fibers: Ints, elements: Ints) -> Ints:
         """The largest number of nonempty elements in a fiber."""
-        empty = self._empty_part(element, fiber, self.most_occupancy(fiber))
-        return ceil(prod(fiber) // prod(element) * empty)
+        rows = zip(fibers.tolist(), elements.tolist(), strict=True)
+        empty = np.array([self._empty_part(tuple(element), tuple(fiber), self._most(fiber)) for fiber, element in rows])
+        whole: Ints = np.ceil(fibers.prod(axis=1) // elements.prod(axis=1) * empty).astype(np.int64)
+        return whole

@@ -14,10 +14,11 @@ from hwloop.simulator.batch_loops import Bools, Footprint, Ints, Keep
 from hwloop.simulator.batch_nest import BatchAnalysis
 from hwloop.simulator.compiled import Compiled
 from hwloop.simulator.cost import evaluate
+from hwloop.simulator.fit import fits
 from hwloop.simulator.nest import TEMPORAL, Nest
 from hwloop.simulator.result import BatchCost
 from hwloop.simulator.simulator import Simulator
-from hwloop.simulator.sparse import data_fits, fits_activity, sparse_activity
+from hwloop.simulator.sparse import data_fits, nest_of_batch, sparse_activity
 from hwloop.spec.architecture import Architecture, load_architecture
 from hwloop.spec.batch import MappingBatch
 from hwloop.spec.energy_table import EnergyTable, load_energy_table
@@ -55,7 +56,7 @@ class BatchSimulator:
         """The cost of every mapping; infeasible ones are masked, never raised."""
         size = len(batch)
         out = _empty(size, [*(name for _, name in self._names), self.compiled.compute_name], self.compiled.problem.computes)
-        for rows, keep in _by_keep(batch):
+        for rows, keep in by_keep(batch):
             for begin in range(0, len(rows), CHUNK):
                 self._run_chunk(batch, rows[begin : begin + CHUNK], keep, out)
         return out
@@ -94,9 +95,8 @@ class BatchSimulator:
         if self.scalar.sparse is None:
             self._store(nest, dense_activity(nest), valid & good, rows, out)
             return
-        activity = sparse_activity(self.scalar.sparse, nest)
-        fits = fits_activity(self.compiled, activity)
-        self._store(nest, activity, valid & good & fits & ~activity.infeasible, rows, out)
+        activity = sparse_activity(self.scalar.sparse, nest, nest_of_batch(self.scalar.sparse, nest))
+        self._store(nest, activity, valid & good & fits(self.compiled, activity) & ~activity.infeasible, rows, out)
 
     def _room(self, foot: Footprint, keep: Keep) -> Bools:
         """Where there is room for the data, before the traffic is looked at."""
@@ -170,7 +170,7 @@ def _take(good: Bools, rows: Ints, factors: Ints, order: Ints, spatial: Ints | N
     )
 
 
-def _by_keep(batch: MappingBatch) -> Iterator[tuple[Ints, Keep]]:
+def by_keep(batch: MappingBatch) -> Iterator[tuple[Ints, Keep]]:
     """Rows grouped by what is kept where."""
     if not len(batch):
         return

@@ -1,13 +1,15 @@
-"""What the simulator needs of a problem, an architecture and an energy table, looked up once instead of per mapping."""
+"""What the simulator needs of a problem and an architecture, looked up once instead of per mapping.
+
+Bits and energies are filled in by `hwloop.simulator.pricing`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
-from hwloop.errors import EnergyTableError, SpecError
+from hwloop.errors import SpecError
+from hwloop.simulator.numeric import Number
 from hwloop.spec.architecture import Architecture, Level
-from hwloop.spec.energy_table import ComponentEnergy, EnergyTable
 from hwloop.spec.problem import Problem
 
 # Fall-back chains of the actions of a storage level: (state, kind) -> names in the energy table, first found wins.
@@ -67,6 +69,8 @@ class CompiledSpace:
 class CompiledLevel:
     """A storage level as the cost model reads it. Bandwidths are words of `word_bits` per cycle and instance.
 
+    What depends on bits or energies is a number, or an array `(candidate, 1)` where candidates differ.
+
     Attributes:
         name: the level's name.
         spatial: whether it is a fan-out that stores nothing.
@@ -82,13 +86,14 @@ class CompiledLevel:
         min_capacity: least capacity that must be used.
         read_bandwidth: None when unlimited; likewise `write_bandwidth` and, for both together, `shared_bandwidth`.
         instances: how many there are; `mesh_x` x `mesh_y`.
-        clusters: groups of instances that share one row and one energy per access.
+        clusters: groups of `cluster_size` instances that share one row and one energy per access.
         metadata_width: bits of one metadata access, 0 when there is no metadata storage.
         energy_pj: (state, kind) -> energy of a data access [pJ].
         metadata_pj: (state, kind) -> energy of a metadata access [pJ].
         decompression_pj: energy of one decompression [pJ].
         compression_pj: energy of one compression [pJ].
         leak_pj: leakage of an instance in a cycle [pJ].
+        vector_pj: energy of every read, fill and update [pJ] where the spec gives one, in place of the energy table's.
         address_pj: energy of one address generation [pJ].
         power_gate: index of the level whose instances this one is power-gated with, its own unless the spec says.
     """
@@ -96,11 +101,11 @@ class CompiledLevel:
     name: str
     spatial: bool
     word_bits: int
-    space_bits: tuple[int, ...]
+    space_bits: tuple[Number, ...]
     block_size: int
-    row_words: tuple[int, ...]
-    word_rows: tuple[int, ...]
-    bandwidth_scale: tuple[float, ...]
+    row_words: tuple[Number, ...]
+    word_rows: tuple[Number, ...]
+    bandwidth_scale: tuple[Number, ...]
     capacity: int | None
     by_rows: bool
     metadata_capacity_bits: int | None
@@ -112,12 +117,14 @@ class CompiledLevel:
     mesh_x: int
     mesh_y: int
     clusters: int
+    cluster_size: int
     metadata_width: int
-    energy_pj: dict[tuple[str, str], float]
-    metadata_pj: dict[tuple[str, str], float]
-    decompression_pj: float
-    compression_pj: float
-    leak_pj: float
+    energy_pj: dict[tuple[str, str], Number]
+    metadata_pj: dict[tuple[str, str], Number]
+    decompression_pj: Number
+    compression_pj: Number
+    leak_pj: Number
+    vector_pj: float | None
     address_pj: float
     power_gate: int
 
@@ -139,40 +146,20 @@ class Compiled:
     compute_name: str
     compute_instances: int
     compute_mesh: tuple[int, int]
-    compute_pj: dict[str, float]
+    compute_pj: dict[str, Number]
     network_latency: int
 
 
-def compile_simulation(
-    problem: Problem, architecture: Architecture, energy_table: EnergyTable, bits: Mapping[str, int] | None = None
-) -> Compiled:
-    """Looks everything up.
-
-    Args:
-        problem: the layer.
-        architecture: the accelerator.
-        energy_table: energies [pJ] per vector access; never rescaled.
-        bits: width of the values of a data space [bits]; a data space not named has each level's `datawidth`. With bits up to
-            the row's, a row holds floor(row / bits) words, otherwise a word takes ceil(bits / row) rows. Capacity counts rows,
-            energy counts vector accesses (rows), bandwidth counts the share of a row that a word takes. That is what the real
-            program does when the level is split into one level per data space (`!Parallel`) that share depth and bandwidth.
+def compile_structure(problem: Problem, architecture: Architecture) -> Compiled:
+    """Everything but bits and energies: enough to analyse nests. Every energy is 0, every value has its level's `datawidth`.
 
     Raises:
-        SpecError: bits of a data space that is not there, or below 1.
-        EnergyTableError: a component or an action that the table lacks.
+        SpecError: a constraint of the accelerator on a dimension or data space that the problem does not have.
     """
     architecture = architecture.for_problem(problem)
     spaces = tuple(_compile_space(problem, name) for name in (d.name for d in problem.shape.data_spaces))
-    for name, width in (bits or {}).items():
-        if name not in {s.name for s in spaces}:
-            raise SpecError("bits", name, f"a data space among {[s.name for s in spaces]}", width)
-        if isinstance(width, bool) or not isinstance(width, int) or width < 1:
-            raise SpecError("bits", name, "a whole number of at least 1", width)
     names = [level.name for level in architecture.storage]
-    widths = [None if bits is None else bits.get(space.name) for space in spaces]
-    levels = tuple(_compile_level(level, names, energy_table, widths) for level in architecture.storage)
     compute = architecture.compute
-    table = energy_table.component(compute.name)
     latency = sum(int(level.number(f"network_{end}_latency", 0)) for level in architecture.storage for end in ("fill", "drain"))
     return Compiled(
         problem=problem,
@@ -181,7 +168,7 @@ def compile_simulation(
         dimension_index={d: i for i, d in enumerate(problem.shape.dimensions)},
         bounds=problem.bounds,
         spaces=spaces,
-        levels=levels,
+        levels=tuple(_compile_level(level, names, [space.name for space in spaces]) for level in architecture.storage),
         level_index={name: i for i, name in enumerate(names)},
         fanout=architecture.fanout,
         default_keep=tuple(
@@ -190,7 +177,7 @@ def compile_simulation(
         compute_name=compute.name,
         compute_instances=compute.instances,
         compute_mesh=(compute.mesh_x, compute.mesh_y),
-        compute_pj={kind: table.energy_pj(*chain) for kind, chain in COMPUTE_ACTIONS.items()},
+        compute_pj=dict.fromkeys(COMPUTE_ACTIONS, 0.0),
         network_latency=latency,
     )
 
@@ -212,17 +199,6 @@ def _compile_space(problem: Problem, name: str) -> CompiledSpace:
     return CompiledSpace(name, ranks, frozenset(used), data_space.read_write, simple)
 
 
-def _energies(
-    table: ComponentEnergy | None, chains: dict[tuple[str, str], tuple[str, ...]], required: bool
-) -> dict[tuple[str, str], float]:
-    if table is None:
-        return dict.fromkeys(chains, 0.0)
-    return {
-        key: table.energy_pj(*chain) if required and key[0] == "random" else table.energy_pj(*chain, default=0.0)
-        for key, chain in chains.items()
-    }
-
-
 def _bandwidth(level: Level, name: str) -> float | None:
     if level.values.get(name) is None:
         return None
@@ -232,15 +208,8 @@ def _bandwidth(level: Level, name: str) -> float | None:
     return value
 
 
-def _compile_level(level: Level, names: list[str], energy_table: EnergyTable, widths: list[int | None]) -> CompiledLevel:
-    spatial = level.kind == "spatial"
-    if not spatial and level.name not in energy_table:
-        raise EnergyTableError(f"energy table: no component {level.name!r}; add an entry with its actions [pJ per vector access]")
-    table = energy_table.component(level.name).as_storage(level.cluster_size) if level.name in energy_table else None
-    block, row_bits = level.block_size, level.block_size * level.word_bits
-    row_words = tuple(block if w is None else max(row_bits // w, 1) for w in widths)
-    word_rows = tuple(1 if w is None else -(-w // row_bits) for w in widths)
-    by_rows = any(w is not None for w in widths)
+def _compile_level(level: Level, names: list[str], spaces: list[str]) -> CompiledLevel:
+    block, scales = level.block_size, dict(level.bandwidth_scale)
     buffering = level.number("multiple_buffering", 1.0) or 1.0
     capacity = None if level.entries is None else int(level.entries / buffering)
     metadata_bits = level.number("metadata_storage_depth", 0) * level.number("metadata_storage_width", 0)
@@ -251,17 +220,17 @@ def _compile_level(level: Level, names: list[str], energy_table: EnergyTable, wi
         raise SpecError("architecture", f"{level.name}.attributes.power_gated_at", f"a storage level among {names}", gate)
     return CompiledLevel(
         name=level.name,
-        spatial=spatial,
+        spatial=level.kind == "spatial",
         word_bits=level.word_bits,
-        space_bits=tuple(level.word_bits if w is None else w for w in widths),
+        space_bits=(level.word_bits,) * len(spaces),
         block_size=block,
-        row_words=row_words,
-        word_rows=word_rows,
-        bandwidth_scale=tuple(1.0 if w is None else block * r / n for w, r, n in zip(widths, word_rows, row_words, strict=True)),
-        capacity=capacity if capacity is None or not by_rows else capacity // block,
-        by_rows=by_rows,
+        row_words=(block,) * len(spaces),
+        word_rows=(1,) * len(spaces),
+        bandwidth_scale=tuple(scales.get(space, 1.0) for space in spaces),
+        capacity=capacity,
+        by_rows=False,
         metadata_capacity_bits=None if level.entries is None else int(metadata_bits / buffering),
-        min_capacity=(capacity or 0) * level.number("min_utilization", 0.0) / (block if by_rows else 1),
+        min_capacity=(capacity or 0) * level.number("min_utilization", 0.0),
         read_bandwidth=_bandwidth(level, "read_bandwidth") or half,
         write_bandwidth=_bandwidth(level, "write_bandwidth") or half,
         shared_bandwidth=_bandwidth(level, "shared_bandwidth"),
@@ -269,12 +238,14 @@ def _compile_level(level: Level, names: list[str], energy_table: EnergyTable, wi
         mesh_x=level.mesh_x,
         mesh_y=level.mesh_y,
         clusters=level.instances // level.cluster_size,
+        cluster_size=level.cluster_size,
         metadata_width=int(level.number("metadata_storage_width", 0)),
-        energy_pj=_energies(table, STORAGE_ACTIONS, required=not spatial),
-        metadata_pj=_energies(table, METADATA_ACTIONS, required=False),
-        decompression_pj=table.energy_pj("decompression_count", default=0.0) if table else 0.0,
-        compression_pj=table.energy_pj("compression_count", default=0.0) if table else 0.0,
-        leak_pj=table.energy_pj("leak", default=0.0) if table else 0.0,
+        energy_pj=dict.fromkeys(STORAGE_ACTIONS, 0.0),
+        metadata_pj=dict.fromkeys(METADATA_ACTIONS, 0.0),
+        decompression_pj=0.0,
+        compression_pj=0.0,
+        leak_pj=0.0,
+        vector_pj=level.vector_access_pj,
         address_pj=max(level.number("addr_gen_energy", 0.0), 0.0),
         power_gate=names.index(level.name) if gate is None else names.index(str(gate)),
     )

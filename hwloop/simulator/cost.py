@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from hwloop.simulator.activity import Activity, ComputeActivity, TileActivity
 from hwloop.simulator.compiled import Compiled, CompiledLevel
 from hwloop.simulator.nest import Nest
@@ -49,17 +51,20 @@ def needed_capacity(level: CompiledLevel, tiles: list[TileActivity]) -> list[Num
 
 
 def _rows(level: CompiledLevel, s: int, words: Number) -> Number:
-    if level.word_rows[s] > 1:
-        return words * level.word_rows[s]
-    return words if level.row_words[s] == 1 else ceil_div(words, level.row_words[s])
+    row_words, word_rows = level.row_words[s], level.word_rows[s]
+    if isinstance(row_words, np.ndarray):  # one of the two is 1
+        return ceil_div(words, row_words) * word_rows
+    if word_rows > 1:
+        return words * word_rows
+    return words if row_words == 1 else ceil_div(words, row_words)
 
 
 def evaluate(compiled: Compiled, nest: Nest, activity: Activity) -> Cost:
     """Cost of a mapping that fits."""
     compute = activity.compute
-    compute_cycles = nest.temporal_iterations if nest.imperfect else ceil(
-        as_float(compute.computes + compute.gated) / compute.instances
-    )  # fmt: skip
+    done = ceil(as_float(compute.computes + compute.gated) / compute.instances)
+    # a layer whose every operation is skipped still takes a cycle; the real program divides by 0 there
+    compute_cycles = nest.temporal_iterations if nest.imperfect else maximum(done, 1)
     cycles = compute_cycles
     level_cycles: list[Number] = []
     for index, level in enumerate(compiled.levels):
@@ -73,7 +78,7 @@ def evaluate(compiled: Compiled, nest: Nest, activity: Activity) -> Cost:
             _access_energy(compiled, level, s, tile) if nest.tiles[index][s].kept else 0.0
             for s, tile in enumerate(activity.tiles[index])
         ]
-        leakage = _leakage(compiled, activity, index, cycles) if level.leak_pj else 0.0
+        leakage = 0.0 if _is_zero(level.leak_pj) else _leakage(compiled, activity, index, cycles)
         total = sum(space_pj) + leakage
         levels.append(LevelCost(level_cycles[index], leakage, total, space_pj))
         energy = energy + total
@@ -93,6 +98,10 @@ def _is_zero(x: Number) -> bool:
     return isinstance(x, (int, float)) and x == 0
 
 
+def _is_one(x: Number) -> bool:
+    return isinstance(x, (int, float)) and x == 1
+
+
 def _access_energy(compiled: Compiled, level: CompiledLevel, s: int, tile: TileActivity) -> Number:
     """Energy of all accesses of a data space over all instances [pJ].
 
@@ -110,7 +119,7 @@ def _access_energy(compiled: Compiled, level: CompiledLevel, s: int, tile: TileA
         (("skipped", "fill"), tile.skipped_fills),
         (("skipped", "update"), tile.skipped_updates),
     ):
-        if not _is_zero(words) and level.energy_pj[state, kind]:
+        if not _is_zero(words) and not _is_zero(level.energy_pj[state, kind]):
             vectors = _rows(level, s, unsigned(words))
             if not (isinstance(tile.vector_ratio, float) and tile.vector_ratio == 1.0):
                 vectors = vectors * tile.vector_ratio
@@ -143,6 +152,7 @@ def _level_cycles(level: CompiledLevel, nest: Nest, index: int, tiles: list[Tile
         return compute_cycles
     read: Number = 0.0
     write: Number = 0.0
+    shares: Number = False
     for s, tile in enumerate(tiles):
         if not nest.tiles[index][s].kept:
             continue
@@ -160,17 +170,17 @@ def _level_cycles(level: CompiledLevel, nest: Nest, index: int, tiles: list[Tile
             words_written = where(idle, 0, ceil(words_written / ratio))
         scale = level.bandwidth_scale[s]
         read_rate, write_rate = words_read / compute_cycles, words_written / compute_cycles
-        read = read + (read_rate if scale == 1.0 else read_rate * scale)
-        write = write + (write_rate if scale == 1.0 else write_rate * scale)
+        read = read + (read_rate if _is_one(scale) else read_rate * scale)
+        write = write + (write_rate if _is_one(scale) else write_rate * scale)
+        shares = shares | (level.by_rows & (scale != 1.0))
     slowdown: Number = 1.0
     for have, need in ((level.read_bandwidth, read), (level.write_bandwidth, write)):
         if have is not None:
             slowdown = minimum(slowdown, have / maximum(need, have))
     if level.shared_bandwidth is not None:
         slowdown = minimum(slowdown, level.shared_bandwidth / maximum(write + read, level.shared_bandwidth))
-    if any(scale != 1.0 and tile.kept for scale, tile in zip(level.bandwidth_scale, nest.tiles[index], strict=True)):
-        # shares of a row are fractions: what is a whole number of cycles must not round up
-        slowdown = minimum(1.0, slowdown * (1 + 1e-12))
+    if shares is not False:  # shares of a row are fractions: what is a whole number of cycles must not round up
+        slowdown = where(shares, minimum(1.0, slowdown * (1 + 1e-12)), slowdown)
     return ceil(compute_cycles / slowdown)
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
 
 COMPRESSED = frozenset({"CP", "B", "RLE"})  # formats that drop empty coordinates
 
@@ -41,18 +42,18 @@ class Rank:
         return self.kind in COMPRESSED
 
 
-def rank_words(kind: str, most_fibers: int, shape: int, fibers_empty: Floats, coordinates_empty: Floats) -> tuple[Any, Any]:
-    """Words of one rank of a tile.
+def rank_words(kind: str, most_fibers: Any, shape: Any, fibers_empty: Floats, coordinates_empty: Floats) -> tuple[Any, Any]:
+    """Words of one rank of some tiles.
 
     Args:
         kind: the rank's format.
-        most_fibers: fibers there would be were the tile dense.
-        shape: coordinates a fiber has room for.
-        fibers_empty: probability that a fiber of this rank is empty, by case.
-        coordinates_empty: probability that a coordinate of it is, by case.
+        most_fibers: fibers there would be were the tile dense, a number or `(tile, 1)`.
+        shape: coordinates a fiber has room for, likewise.
+        fibers_empty: `(tile, case)` probability that a fiber of this rank is empty.
+        coordinates_empty: `(tile, case)` probability that a coordinate of it is.
 
     Returns:
-        (metadata words, payload words), by case or a number for all cases:
+        (metadata words, payload words), each `(tile, case)` or what broadcasts to it:
 
         - UOP, uncompressed offset pairs: an offset a coordinate and one more (the row pointers of CSR).
         - CP, coordinate and payload: both for each nonempty coordinate (CSR's columns; COO when flattened).
@@ -72,29 +73,30 @@ def rank_words(kind: str, most_fibers: int, shape: int, fibers_empty: Floats, co
     return (fibers * shape, words) if kind == "B" else (words, words)
 
 
-def tile_words(ranks: tuple[Rank, ...], shapes: tuple[int, ...], empty: list[Floats], top_kept: bool) -> Floats:
-    """Words of all ranks of a tile.
+def tile_words(ranks: tuple[Rank, ...], shapes: Ints, empty: list[Floats], top_kept: bool) -> Floats:
+    """Words of all ranks of some tiles.
 
     The innermost rank that takes words has no payload: that is the values themselves.
 
     Args:
         ranks: innermost first.
-        shapes: size of a fiber of each rank, innermost first.
-        empty: by case, the probability that a fiber of rank r is empty is `empty[r + 1]`, that a coordinate of it is, `empty[r]`.
+        shapes: `(rank, tile)` size of a fiber of each rank, innermost first.
+        empty: the probability `(tile, case)` that a fiber of rank r is empty is `empty[r + 1]`, that a coordinate of it is,
+            `empty[r]`.
         top_kept: a rank with fibers of 1 costs nothing, but for the outermost (True) or the innermost (False), whichever is
             assigned to loops first.
 
     Returns:
-        `(rank, 2, case)`: metadata and payload words by rank, innermost first.
+        `(rank, 2, tile, case)`: metadata and payload words by rank, innermost first.
     """
-    out = np.zeros((len(ranks), 2, len(empty[0])))
-    fibers = 1
-    first = len(ranks) - 1 if top_kept else 0
-    innermost = next((r for r, shape in enumerate(shapes) if shape != 1 or r == first), 0)
+    out = np.zeros((len(ranks), 2, *empty[0].shape))
+    counted = shapes != 1
+    counted[len(ranks) - 1 if top_kept else 0] = True
+    innermost = np.argmax(counted, axis=0)
+    fibers = np.ones(shapes.shape[1], np.int64)
     for r in range(len(ranks) - 1, -1, -1):
-        if shapes[r] != 1 or r == first:
-            out[r, 0], payload = rank_words(ranks[r].kind, fibers, shapes[r], empty[r + 1], empty[r])
-            if r != innermost:
-                out[r, 1] = payload
-        fibers *= shapes[r]
+        words, payloads = rank_words(ranks[r].kind, fibers[:, None], shapes[r][:, None], empty[r + 1], empty[r])
+        out[r, 0] = np.where(counted[r][:, None], words, 0.0)
+        out[r, 1] = np.where((counted[r] & (innermost != r))[:, None], payloads, 0.0)
+        fibers = fibers * shapes[r]
     return out

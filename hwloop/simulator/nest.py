@@ -8,11 +8,14 @@ Levels are `architecture.storage`, outermost first; data spaces and dimensions a
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+
+import numpy as np
 
 from hwloop.simulator.numeric import Number
 
 TEMPORAL, SPATIAL_X, SPATIAL_Y = 0, 1, 2
+_COUNTS = ("size", "partition_size", "reads", "fills", "updates", "temporal_reductions")
 
 
 @dataclass(slots=True)
@@ -106,3 +109,33 @@ class Nest:
     def computes(self) -> Number:
         """Multiply-accumulates of the dense problem."""
         return self.compute_accesses * self.compute_instances
+
+    def widened(self) -> Nest:
+        """One mapping's nest as a batch of one: every number an array `(1,)`; counts beyond 63 bits become doubles."""
+        tiles = [
+            [
+                replace(
+                    tile,
+                    extents=tuple(_array(extent) for extent in tile.extents),
+                    **{name: _array(getattr(tile, name)) for name in _COUNTS},
+                )
+                for tile in row
+            ]
+            for row in self.tiles
+        ]
+        return replace(
+            self,
+            tiles=tiles,
+            instances=[_array(x) for x in self.instances],
+            x_expansion=[_array(x) for x in self.x_expansion],
+            y_expansion=[_array(x) for x in self.y_expansion],
+            compute_instances=_array(self.compute_instances),
+            compute_x=_array(self.compute_x),
+            compute_y=_array(self.compute_y),
+            compute_accesses=_array(self.compute_accesses),
+            temporal_iterations=_array(self.temporal_iterations),
+        )
+
+
+def _array(x: Number) -> Number:
+    return np.array([float(x) if isinstance(x, int) and abs(x) >= 2**63 else x])

@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping as MappingABC
 from typing import Any
 
-from hwloop.errors import InfeasibleMappingError
 from hwloop.simulator.activity import Activity, dense_activity
 from hwloop.simulator.analysis import analyse
-from hwloop.simulator.compiled import Compiled, compile_simulation
+from hwloop.simulator.compiled import Compiled
 from hwloop.simulator.cost import Cost, evaluate, needed_capacity
+from hwloop.simulator.fit import check_fit
 from hwloop.simulator.imperfect import analyse_imperfect
 from hwloop.simulator.loops import mapping_loops
 from hwloop.simulator.nest import Nest
 from hwloop.simulator.numeric import unsigned
+from hwloop.simulator.pricing import compile_simulation
 from hwloop.simulator.result import ComponentCost, DataSpaceCost, LayerCost
-from hwloop.simulator.sparse import prepare, sparse_activity, sparse_needed
+from hwloop.simulator.sparse import nest_of_mapping, prepare, sparse_activity, sparse_needed
 from hwloop.spec.architecture import Architecture, load_architecture
 from hwloop.spec.energy_table import EnergyTable, load_energy_table
 from hwloop.spec.expand import expand_mapping
@@ -50,23 +51,27 @@ class Simulator:
             InfeasibleMappingError: the accelerator cannot run it; the reason names the level, the need and the room.
             SpecError: the mapping names something that is not there.
         """
-        nest = self.nest(mapping)
-        activity = dense_activity(nest) if self.sparse is None else sparse_activity(self.sparse, nest, mapping)
+        nest = nest_of(self.compiled, mapping)
+        activity = dense_activity(nest)
+        if self.sparse is not None:
+            context, shape = nest_of_mapping(self.sparse, nest, mapping)
+            activity = sparse_activity(context, nest, shape)
         check_fit(self.compiled, activity)
         cost = evaluate(self.compiled, nest, activity)
         return layer_cost(self.compiled, nest, activity, cost, average=nest.imperfect and self.sparse is None)
 
-    def nest(self, mapping: Mapping) -> Nest:
-        """The analysed nest of a mapping, before sparsity and capacity.
 
-        Raises:
-            InfeasibleMappingError: factors that do not cover the problem, or bypassed data.
-            SpecError: the mapping names something that is not there.
-        """
-        loops, keep = mapping_loops(self.compiled, mapping)
-        if any(loop.bound != loop.remainder for loop in loops):
-            return analyse_imperfect(self.compiled, loops, keep)
-        return analyse(self.compiled, loops, keep)
+def nest_of(compiled: Compiled, mapping: Mapping) -> Nest:
+    """The analysed nest of a mapping, before sparsity and capacity.
+
+    Raises:
+        InfeasibleMappingError: factors that do not cover the problem, or bypassed data.
+        SpecError: the mapping names something that is not there.
+    """
+    loops, keep = mapping_loops(compiled, mapping)
+    if any(loop.bound != loop.remainder for loop in loops):
+        return analyse_imperfect(compiled, loops, keep)
+    return analyse(compiled, loops, keep)
 
 
 def simulate(
@@ -90,53 +95,6 @@ def simulate(
     layer, accelerator = load_problem(problem), load_architecture(architecture)
     simulator = Simulator(layer, accelerator, load_energy_table(energy_table), bits)
     return simulator.run(expand_mapping(load_mapping(mapping), accelerator, layer))
-
-
-def check_fit(compiled: Compiled, activity: Activity) -> None:
-    """Refuses what does not fit: the mesh of the compute units, then each level from the innermost out.
-
-    Raises:
-        InfeasibleMappingError: with level, data space, need and room.
-    """
-    _check_mesh(
-        compiled.compute_name, activity.compute.x_expansion, activity.compute.y_expansion, compiled.compute_mesh,
-        compiled.compute_instances,
-    )  # fmt: skip
-    for index in range(len(compiled.levels) - 1, -1, -1):
-        level, tiles = compiled.levels[index], activity.tiles[index]
-        needed = needed_capacity(level, tiles)
-        total = sum(needed)
-        unit = "rows" if level.by_rows else "words"
-        if level.capacity is not None:
-            names = [space.name for space, need in zip(compiled.spaces, needed, strict=True) if need]
-            detail = ", ".join(f"{n} {need}" for n, need in zip((s.name for s in compiled.spaces), needed, strict=True) if need)
-            what = f"{names[0]} needs {total}" if len(names) == 1 else f"{' + '.join(names)} need {total} ({detail})"
-            first = names[0] if len(names) == 1 else ""
-            if total > level.capacity:
-                raise InfeasibleMappingError(f"{level.name}: {what} {unit}, {level.capacity} {unit} fit", level.name, first)
-            bits = sum(tile.metadata_capacity_bits for tile in tiles)
-            if level.metadata_capacity_bits is not None and bits > level.metadata_capacity_bits:
-                raise InfeasibleMappingError(
-                    f"{level.name}: metadata needs {bits} bits, {level.metadata_capacity_bits} bits fit", level.name
-                )
-            if total < level.min_capacity:
-                raise InfeasibleMappingError(
-                    f"{level.name}: {total} {unit} are used, min_utilization asks for {level.min_capacity:g}", level.name
-                )
-        _check_mesh(
-            level.name, max(t.x_expansion for t in tiles), max(t.y_expansion for t in tiles), (level.mesh_x, level.mesh_y),
-            level.instances,
-        )  # fmt: skip
-
-
-def _check_mesh(name: str, used_x: int, used_y: int, mesh: tuple[int, int], instances: int) -> None:
-    for axis, used, have in (("X", used_x, mesh[0]), ("Y", used_y, mesh[1])):
-        if used > have:
-            raise InfeasibleMappingError(
-                f"{name}: spatial loops spread over {used} instances along {axis}, the mesh has {have}", name
-            )
-    if used_x * used_y > instances:
-        raise InfeasibleMappingError(f"{name}: spatial loops use {used_x * used_y} instances, there are {instances}", name)
 
 
 def layer_cost(compiled: Compiled, nest: Nest, activity: Activity, cost: Cost, average: bool = False) -> LayerCost:

@@ -10,38 +10,63 @@ from hwloop.simulator.numeric import Number, ceil, ceil_div
 from hwloop.simulator.sparse.computes import computes
 from hwloop.simulator.sparse.context import SparseContext, resized
 from hwloop.simulator.sparse.holdings import Held, hold
-from hwloop.simulator.sparse.nesting import nesting_of_batch, nesting_of_mapping
+from hwloop.simulator.sparse.nesting import Nesting, nesting_of_batch, nesting_of_mapping
 from hwloop.simulator.sparse.occupancy import Format
 from hwloop.simulator.sparse.refusals import Refusals
 from hwloop.simulator.sparse.savings import savings
+from hwloop.simulator.sparse.shape import SparseNest, sparse_nest
 from hwloop.simulator.sparse.spatial import spatial_skipping
 from hwloop.simulator.sparse.traffic import Traffic, Words, traffic
 from hwloop.spec.mapping import Mapping
 
 
-def sparse_activity(context: SparseContext, nest: Nest, mapping: Mapping | None = None) -> Activity:
+def nest_of_mapping(context: SparseContext, nest: Nest, mapping: Mapping) -> tuple[SparseContext, SparseNest]:
+    """The stage before the densities, for one mapping; with imperfect factors its tensors are larger than the problem's.
+
+    Raises:
+        InfeasibleMappingError: formats that do not line up with the mapping's loops.
+    """
+    nesting, bounds = _nesting(context, nest, mapping)
+    if nest.imperfect:
+        context = resized(context, bounds)
+    return context, sparse_nest(context, nest, nesting, single=True)
+
+
+def shape_of_mapping(context: SparseContext, nest: Nest, mapping: Mapping) -> tuple[SparseNest, tuple[int, ...]]:
+    """The stage before the densities of a mapping whose nest is `widened`, and what its factors cover of each dimension."""
+    nesting, bounds = _nesting(context, nest, mapping)
+    return sparse_nest(context, nest, nesting, single=False), bounds
+
+
+def _nesting(context: SparseContext, nest: Nest, mapping: Mapping) -> tuple[Nesting, tuple[int, ...]]:
+    compiled = context.compiled
+    names = tuple(level.name for level in compiled.levels)
+    nesting = nesting_of_mapping(context.layout, mapping, names, compiled.dimensions, compiled.bounds)
+    return nesting, tuple(nesting.molds[-1, :, 0].tolist())
+
+
+def nest_of_batch(context: SparseContext, nest: Nest) -> SparseNest:
+    """The stage before the densities, for a batch that shares what is kept where."""
+    return sparse_nest(context, nest, nesting_of_batch(context.layout, nest), single=False)
+
+
+def sparse_activity(context: SparseContext, nest: Nest, shape: SparseNest) -> Activity:
     """What every level and the compute units do.
 
     Args:
         context: from `prepare`.
         nest: the analysed nest, of one mapping or of a batch that shares what is kept where.
-        mapping: the mapping, when it is one; None for a batch, whose loops the nest has.
+        shape: from `nest_of_mapping` or `nest_of_batch`.
 
     Raises:
-        InfeasibleMappingError: one mapping that the accelerator's formats or optimisations cannot run. For a batch those are in
+        InfeasibleMappingError: one mapping that the accelerator's optimisations cannot run. For a batch those are in
             `Activity.infeasible`.
     """
-    compiled = context.compiled
-    if mapping is None:
-        nesting = nesting_of_batch(context.layout, nest)
-    else:
-        names = tuple(level.name for level in compiled.levels)
-        nesting = nesting_of_mapping(context.layout, mapping, names, compiled.dimensions, compiled.bounds)
-        if nest.imperfect:
-            context = resized(context, tuple(nesting.molds[-1, :, 0].tolist()))
-    refusals = Refusals(mapping is not None, nesting.batch)
-    held = hold(context, nest, nesting, refusals)
-    saved = savings(context, nest, nesting, held, refusals)
+    nesting = shape.nesting
+    refusals = Refusals(shape.single, nesting.batch)
+    refusals.mask = shape.refused
+    held = hold(context, nest, shape)
+    saved = savings(context, nest, shape, held, refusals)
     spread = spatial_skipping(context, nest, nesting, held, saved, refusals)
     done, left, operands = traffic(context, nest, held, saved, spread.saved)
     work = computes(context, nest, left, operands, refusals)

@@ -38,7 +38,7 @@ def computes(context: SparseContext, nest: Nest, total: Number, operands: dict[i
     value: dict[int, Number] = {}
     sent: dict[int, Number] = {}
     for this, other in ((a, b), (b, a)):
-        density = round_half_up(_PARTS * context.spaces[this].model.value_density()) / _PARTS
+        density = round_half_up(_PARTS * context.spaces[this].value_density()) / _PARTS
         chance: Number = density
         if other in operands:  # what is left of this operand's values, given that the other one's accesses were not saved
             kept = 1.0 - round_half_up(maximum(operands[other], 0.0) * _PARTS) / _PARTS

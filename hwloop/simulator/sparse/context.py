@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
 from hwloop.errors import SpecError
 from hwloop.simulator.compiled import Compiled, CompiledSpace
 from hwloop.simulator.formats import COMPRESSED, Rank
+from hwloop.simulator.sparse.distinct import Lookup, Row
 from hwloop.simulator.sparse.nesting import Layout
-from hwloop.simulator.sparse.occupancy import Format, Lookup
+from hwloop.simulator.sparse.occupancy import Format
 from hwloop.simulator.sparse.spaces import Space, density_model
+from hwloop.spec.density import Density
 from hwloop.spec.levels import Level
 from hwloop.spec.sparsity import RankFormat, RepresentationFormat
 
@@ -51,7 +55,7 @@ class SparseContext:
         metadata_word_bits: per level, the width of a metadata word unless a rank says otherwise [bits].
         decompresses: per level, whether it may hold uncompressed what the level above holds compressed.
         compresses: per level, whether it may send compressed what it holds uncompressed.
-        lookup: what is known of tiles seen before.
+        lookup: what is known of tiles seen before; None to remember nothing.
     """
 
     compiled: Compiled
@@ -65,7 +69,11 @@ class SparseContext:
     metadata_word_bits: tuple[int, ...]
     decompresses: tuple[bool, ...]
     compresses: tuple[bool, ...]
-    lookup: Lookup = field(default_factory=Lookup, compare=False)
+    lookup: Lookup | None = field(default_factory=Lookup, compare=False)
+
+    def remembered(self, *question: Any) -> dict[Row, tuple[float, ...]] | None:
+        """The cache of one kind of question, if anything is remembered."""
+        return None if self.lookup is None else self.lookup.cache(*question)
 
     @property
     def any_format(self) -> bool:
@@ -131,11 +139,32 @@ def resized(context: SparseContext, bounds: tuple[int, ...]) -> SparseContext:
     return replace(context, spaces=spaces, lookup=Lookup())
 
 
-def _space(compiled: Compiled, space: CompiledSpace, bounds: tuple[int, ...]) -> Space:
+def with_densities(
+    context: SparseContext, compiled: Compiled, densities: Mapping[str, Sequence[Density]], bounds: tuple[int, ...]
+) -> SparseContext:
+    """The context of many candidates for one layer.
+
+    Args:
+        context: of the layer.
+        compiled: with what the candidates pay.
+        densities: by data space, each candidate's.
+        bounds: of the dimensions, as a mapping's factors cover them.
+    """
+    spaces = tuple(_space(compiled, s, bounds, densities.get(s.name)) for s in compiled.spaces)
+    return replace(context, compiled=compiled, spaces=spaces, lookup=None)
+
+
+def _space(
+    compiled: Compiled, space: CompiledSpace, bounds: tuple[int, ...], densities: Sequence[Density] | None = None
+) -> Space:
     extents = tuple(1 + sum(c * (bounds[d] - 1) for d, c in rank) for rank in space.ranks)
-    model = density_model(compiled.problem, space.name, extents)
     relevant = np.array([d in space.dimensions for d in range(len(bounds))])
-    return Space(space.name, space.ranks, relevant, space.read_write, model)
+    given = [compiled.problem.density(space.name)] if densities is None else densities
+    known: dict[Density, int] = {}
+    which = [known.setdefault(density, len(known)) for density in given]
+    models = tuple(density_model(density, space.name, extents) for density in known)
+    index = 0 if len(models) == 1 else np.array(which)[:, None]
+    return Space(space.name, space.ranks, relevant, space.read_write, models, index)
 
 
 def _index(level: Level, field_name: str, data_space: str, names: list[str]) -> int:

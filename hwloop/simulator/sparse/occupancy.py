@@ -1,20 +1,17 @@
-"""What a tile holds: expected and largest occupancy, and the metadata of its format (MICRO 2022 section 5.3.3).
+"""What tiles hold: expected and largest occupancy, and the metadata of their format (MICRO 2022 section 5.3.3).
 
-Everything here is a function of one tile; `Lookup` keeps their answers.
+Everything here is a function of single tiles, given many at a time, a row each.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import ceil
-from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from hwloop.simulator.density import DensityModel, Key
+from hwloop.simulator.density import DensityModel, Floats, Ints
 from hwloop.simulator.formats import Rank, tile_words
-
-Words = tuple[float, ...]  # metadata and payload words of each rank in turn, innermost first
 
 # Tiles of fewer vectors than this fill their vectors unevenly: by words in a vector, for densities of 0.1, 0.2, ... 1.0 (values
 # of the real program).
@@ -47,96 +44,99 @@ class Format:
 
 @dataclass(frozen=True)
 class Tree:
-    """A tile's tree of fibers: `shapes[r]` coordinates in a fiber of rank r, each standing for a subtile `parts[r]`."""
+    """The tiles' trees of fibers.
 
-    shapes: tuple[int, ...]
-    parts: tuple[Key, ...]
+    Attributes:
+        shapes: `(rank, row)` coordinates in a fiber of each rank, innermost first.
+        parts: by rank, the subtiles `(row, key)` that a coordinate stands for.
+    """
+
+    shapes: Ints
+    parts: tuple[Ints, ...]
 
 
 @dataclass(frozen=True)
 class Holding:
-    """What a tile holds on average.
+    """What tiles hold on average, a row each.
 
     Attributes:
         occupancy: expected nonzeros, of the tiles that are held at all.
         held: fraction of tiles that are held: those not empty, when the level above can tell.
-        words: expected metadata and payload words, rank by rank, innermost first; empty without a format.
+        words: `(row, 2 x rank)` expected metadata and payload words of each rank in turn, innermost first.
         largest: likewise of the fullest tile there can be.
+        vectors: expected vectors of `block_size` words in a tile, its last one part empty.
     """
 
-    occupancy: float
-    held: float
-    words: Words = ()
-    largest: Words = ()
+    occupancy: Floats
+    held: Floats
+    words: Floats
+    largest: Floats
+    vectors: Floats
 
 
 def expected_holding(
-    model: DensityModel, tile: Key, size: int, form: Format | None, tree: Tree | None, parent_knows: bool
+    model: DensityModel, tiles: Ints, sizes: Ints, form: Format | None, tree: Tree | None, parent_knows: bool, blocks: Ints
 ) -> Holding:
-    """The expected occupancy and metadata of a tile.
+    """The expected occupancy and metadata of tiles.
 
     Args:
         model: density of the tensor.
-        tile: the tile, as its loops have it.
-        size: its values; fewer than the loops cover when factors are imperfect.
-        form: its format, None when it has none.
-        tree: its tree of fibers, with a format.
+        tiles: `(row, key)` the tiles, as their loops have them.
+        sizes: `(row,)` their values; fewer than the loops cover when factors are imperfect.
+        form: their format, None when they have none.
+        tree: their trees of fibers, with a format.
         parent_knows: whether the level above has metadata, so that empty tiles are never sent. The real program then drops the
             first possible occupancy whenever the least one is 0, also where that occupancy is not 0 itself; so does this.
+        blocks: `(row,)` words in a vector.
     """
-    counts, probabilities = model.occupancies(tile)
-    least = model.least_occupancy(tile, size)
-    counts, probabilities = counts[counts >= least], probabilities[counts >= least]
-    held = 1.0
-    if parent_knows and least == 0:
-        held = 1.0 - float(probabilities[0])
-        if held > 0.0:
-            probabilities = probabilities / held
-        probabilities = probabilities.copy()
-        probabilities[0] = 0.0
-    occupancy = _sums(counts * probabilities)
+    counts, chances = model.occupancies(tiles)
+    vectors = _sums(np.ceil(counts / blocks[:, None]) * chances)
+    least = model.least_occupancy(tiles, sizes)
+    chances = np.where(counts >= least[:, None], chances, 0.0)
+    held = np.ones(len(tiles))
+    if parent_knows:
+        drops = least == 0
+        held = np.where(drops, 1.0 - chances[:, 0], 1.0)
+        chances = chances / np.where(held > 0.0, held, 1.0)[:, None]
+        chances[drops, 0] = 0.0
+    occupancy = _sums(counts * chances)
     if form is None or tree is None:
-        return Holding(float(occupancy), held)
-    cases = np.append(counts, model.most_occupancy(tile))  # the fullest tile comes last
-    known = (size,) if model.by_size else tile
-    empty = [model.empty_within(part, known, cases) for part in (*tree.parts, tile)]
-    by_case = tile_words(form.ranks, tree.shapes, empty, form.outer_to_inner).reshape(-1, len(cases))
-    words = _sums(by_case[:, :-1] * probabilities)
-    return Holding(float(occupancy), held, tuple(words.tolist()), tuple(by_case[:, -1].tolist()))
+        nothing = np.zeros((len(tiles), 0))
+        return Holding(occupancy, held, nothing, nothing, vectors)
+    cases = np.concatenate([counts, model.most_occupancy(tiles)[:, None]], axis=1)
+    known = sizes[:, None] if model.by_size else tiles
+    empty = [model.empty_within(part, known, cases) for part in (*tree.parts, tiles)]
+    by_case = tile_words(form.ranks, tree.shapes, empty, form.outer_to_inner).reshape(-1, *cases.shape)
+    return Holding(occupancy, held, _sums(by_case[..., :-1] * chances).T, by_case[..., -1].T, vectors)
 
 
-def _sums(terms: Any) -> Any:
+def _sums(terms: Floats) -> Floats:
     """Sums along the last axis, term by term as the real program forms them: rounding up follows, so the last bit counts."""
-    return np.cumsum(terms, axis=-1)[..., -1] if terms.shape[-1] else np.zeros(terms.shape[:-1])
+    sums: Floats = np.cumsum(terms, axis=-1)[..., -1]
+    return sums
 
 
-def metadata_bits(form: Format, words: Words) -> int:
-    """Bits that these words take, rounded up."""
-    bits = [b for rank in form.ranks for b in (rank.metadata_bits, rank.payload_bits)]
-    return ceil(sum(count * b for count, b in zip(words, bits, strict=True)))
+def metadata_bits(form: Format, words: Floats) -> Floats:
+    """`(row,)` bits that these words `(row, 2 x rank)` take, rounded up."""
+    total = np.zeros(len(words))
+    for column, width in enumerate(b for rank in form.ranks for b in (rank.metadata_bits, rank.payload_bits)):
+        total = total + words[:, column] * width
+    return np.ceil(total)
 
 
-def vector_ratio(model: DensityModel, tile: Key, size: int, density: float, block_size: int) -> float:
-    """Vector accesses of a compressed tile relative to its words / block size: small tiles leave their last vector part empty."""
-    if block_size <= 1 or not density < 1.0 or size == 0 or block_size not in _EVEN_FROM:
-        return 1.0
-    column = int(density / 0.1) - 1 if density >= 0.1 else 0
-    if _EVEN_FROM[block_size][column] <= size // block_size or density <= 0.0:
-        return 1.0
-    counts, probabilities = model.occupancies(tile)
-    return float(_sums(np.ceil(counts / block_size) * probabilities)) / (size * density / block_size)
+def vector_ratio(vectors: Floats, sizes: Ints, densities: Floats, blocks: Ints) -> Floats:
+    """Vector accesses of compressed tiles relative to their words / block size: small tiles leave their last vector part empty.
 
-
-class Lookup:
-    """Remembers what functions of tiles returned, a cache for each kind of question."""
-
-    def __init__(self, limit: int = 1 << 18) -> None:
-        self._caches: dict[tuple[Any, ...], dict[Key, Any]] = {}
-        self._limit = limit
-
-    def cache(self, *question: Any) -> dict[Key, Any]:
-        """The cache of one kind of question, emptied when it has grown past the limit."""
-        found = self._caches.setdefault(question, {})
-        if len(found) > self._limit:
-            found.clear()
-        return found
+    Args:
+        vectors: `(row,)` vectors in a tile, expected.
+        sizes: `(row,)` values in a tile.
+        densities: `(row,)` expected densities.
+        blocks: `(row,)` words in a vector.
+    """
+    out = np.ones(len(sizes))
+    column = np.where(densities >= 0.1, np.clip(densities / 0.1, 1, 10).astype(np.int64) - 1, 0)
+    for block, limits in _EVEN_FROM.items():
+        few = np.array(limits)[column] > sizes // block
+        uneven: NDArray[np.bool_] = (blocks == block) & (densities < 1.0) & (densities > 0.0) & few & (sizes > 0)
+        out[uneven] = vectors[uneven] / (sizes[uneven] * densities[uneven] / block)
+    return out

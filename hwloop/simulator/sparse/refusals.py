@@ -23,7 +23,7 @@ class Refusals:
         self.mask: NDArray[np.bool_] = np.zeros(batch, np.bool_)
 
     def add(self, where: Any, reason: str, level: str, data_space: str = "") -> None:
-        """Refuses the mappings where the condition (a bool or an array `(batch,)`) holds.
+        """Refuses the mappings where the condition (a bool or an array) holds.
 
         Raises:
             InfeasibleMappingError: there is one mapping, and it holds.
@@ -32,7 +32,7 @@ class Refusals:
             if np.any(where):
                 raise InfeasibleMappingError(f"{level}: {reason}", level, data_space)
             return
-        self.mask |= where
+        self.mask = self.mask | where
 
     def all(self, reason: str, level: str, data_space: str = "") -> None:
         """Refuses every mapping.

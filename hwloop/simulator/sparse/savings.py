@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from hwloop.simulator.nest import Nest
 from hwloop.simulator.numeric import Number, where
 from hwloop.simulator.sparse.context import GATE, Option, SparseContext
-from hwloop.simulator.sparse.holdings import Held, by_distinct
-from hwloop.simulator.sparse.leaders import follower, leader_tile
-from hwloop.simulator.sparse.nesting import Nesting
+from hwloop.simulator.sparse.distinct import by_distinct
+from hwloop.simulator.sparse.holdings import Held
 from hwloop.simulator.sparse.refusals import Refusals
+from hwloop.simulator.sparse.shape import SparseNest
 
 
 @dataclass(slots=True)
@@ -22,7 +22,7 @@ class Saved:
 
 
 def savings(
-    context: SparseContext, nest: Nest, nesting: Nesting, held: list[list[Held]], refusals: Refusals
+    context: SparseContext, nest: Nest, shape: SparseNest, held: list[list[Held]], refusals: Refusals
 ) -> dict[tuple[int, int], Saved]:
     """(level, data space) -> what is saved there.
 
@@ -39,7 +39,7 @@ def savings(
                 name = context.compiled.levels[saving.level].name
                 refusals.all(f"{space} is gated or skipped here, but neither this level nor one above it keeps it", name, space)
                 break
-            chance = _probability(context, nest, nesting, option, source, refusals.single)
+            chance = _probability(context, nest, shape, option, source)
             benefit = _benefit(context, nest, held, option.target, source, chance) if len(saving.options) > 1 else 0.0
             found.append((source, option.target, chance, benefit))
         else:
@@ -66,20 +66,15 @@ def _record(out: dict[tuple[int, int], Saved], found: list[tuple[int, int, Numbe
         out[level, target] = Saved(where(stronger, chance, old.probability), where(stronger, gated, old.gated))
 
 
-def _probability(context: SparseContext, nest: Nest, nesting: Nesting, option: Option, source: int, single: bool) -> Number:
+def _probability(context: SparseContext, nest: Nest, shape: SparseNest, option: Option, source: int) -> Number:
     """Chance that an access to the target is saved: that some leader's tile is empty."""
-    space = context.spaces[option.target]
-    child = nest.tiles[source][option.target].child
-    start = 0 if child is None else nesting.layout.stop(child)
-    found = follower(space, nesting, start, nesting.layout.stop(source), innermost=child is None)
-    block = context.compiled.levels[source].row_words[option.target]
     needed: Number = 1.0
     for index in option.leaders:
         leader = context.spaces[index]
-        extents, nothing = leader_tile(found, space, leader, nesting, block)
-        cache = context.lookup.cache("empty", index)
-        (empty,) = by_distinct(leader.keys(extents), cache, leader.empty, single)
-        useless = bool(nothing[0]) if single else nothing
+        extents, nothing = shape.leader(context, nest, source, option.target, index)
+        columns = [leader.model_column, *leader.keys(extents)]
+        (empty,) = by_distinct(columns, context.remembered("empty", index), leader.empty, shape.single)
+        useless = bool(nothing[0]) if shape.single else nothing
         needed = where(useless, needed, needed * (1.0 - empty))
     return 1.0 - needed
 

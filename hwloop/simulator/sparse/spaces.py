@@ -1,7 +1,8 @@
-"""A data space as the sparse analysis sees it, with its density model."""
+"""A data space as the sparse analysis sees it, with its density models."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,10 +10,10 @@ from numpy.typing import NDArray
 
 from hwloop.errors import SpecError
 from hwloop.simulator.banded import Banded
-from hwloop.simulator.density import DensityModel, FixedStructured, Hypergeometric, Key
-from hwloop.spec.problem import Problem
-
-Ints = NDArray[np.int64]
+from hwloop.simulator.density import DensityModel, FixedStructured, Floats, Ints
+from hwloop.simulator.hypergeometric import Hypergeometric
+from hwloop.simulator.numeric import Number
+from hwloop.spec.density import Density
 
 
 @dataclass(frozen=True)
@@ -24,14 +25,16 @@ class Space:
         ranks: per rank the (dimension index, coefficient) terms.
         relevant: `(dimension,)`, the dimensions that index it.
         read_write: True for the result.
-        model: how its nonzeros are spread.
+        models: how its nonzeros may be spread; all `by_size` or none.
+        which: index into `models`: 0 for all, or `(candidate, 1)` for candidates of different densities.
     """
 
     name: str
     ranks: tuple[tuple[tuple[int, int], ...], ...]
     relevant: NDArray[np.bool_]
     read_write: bool
-    model: DensityModel
+    models: tuple[DensityModel, ...]
+    which: Number = 0
 
     def extents(self, mold: Ints) -> Ints:
         """`(rank, batch)` extents of the tile over `mold` `(dimension, batch)` iterations."""
@@ -42,20 +45,50 @@ class Space:
         out: Ints = self.extents(mold).prod(axis=0)
         return out
 
-    def empty(self, tile: Key) -> tuple[float]:
-        """Probability that a tile is empty, as the one value of a row."""
-        return (self.model.empty(tile),)
+    @property
+    def wide(self) -> int:
+        """Columns of `keys`."""
+        return 1 if self.models[0].by_size else len(self.ranks)
 
     def keys(self, extents: Ints) -> list[Ints]:
-        """The columns that tell one tile from another to the density model: sizes, or extents."""
-        return [extents.prod(axis=0)] if self.model.by_size else list(extents)
+        """The columns that tell one tile from another to a density model: sizes, or extents."""
+        return [extents.prod(axis=0)] if self.models[0].by_size else list(extents)
+
+    @property
+    def model_column(self) -> Ints:
+        """`which` as a column for `by_distinct`."""
+        return np.atleast_1d(np.asarray(self.which))
+
+    def value_density(self) -> Number:
+        """Expected density of a single value."""
+        if len(self.models) == 1:
+            return self.models[0].value_density()
+        return np.array([model.value_density() for model in self.models])[self.which]
+
+    def by_model(self, rows: Ints, values: int, function: Callable[[DensityModel, Ints], Floats]) -> Floats:
+        """`function(model, rows)` of rows whose first column says which model; `(row, values)`."""
+        if len(self.models) == 1:
+            return function(self.models[0], rows)
+        out = np.empty((len(rows), values))
+        kinds: dict[object, list[int]] = {}
+        models = [self.models[i] for i in rows[:, 0].tolist()]
+        for row, model in enumerate(models):
+            kinds.setdefault(model.kind, []).append(row)
+        for chosen in kinds.values():
+            joined = type(models[chosen[0]]).together([models[i] for i in chosen])
+            out[chosen] = function(joined, rows[chosen])
+        return out
+
+    def empty(self, rows: Ints) -> Floats:
+        """`(row, 1)` probability that a tile is empty, from rows of model and key."""
+        return self.by_model(rows, 1, lambda model, some: model.empty(some[:, 1:])[:, None])
 
 
-def density_model(problem: Problem, data_space: str, extents: tuple[int, ...]) -> DensityModel:
+def density_model(density: Density, data_space: str, extents: tuple[int, ...]) -> DensityModel:
     """The model of a data space's density.
 
     Args:
-        problem: the layer.
+        density: how the nonzeros are spread.
         data_space: its name.
         extents: of the tensor, by rank. They are the mapping's, which with imperfect factors exceed the problem's; a
             `workload_tensor_size` in the spec is put aside, as the real program does.
@@ -63,7 +96,6 @@ def density_model(problem: Problem, data_space: str, extents: tuple[int, ...]) -
     Raises:
         SpecError: a model that this analysis has no numbers for, or a banded tensor that is not a square matrix.
     """
-    density = problem.density(data_space)
     where = f"instance.densities.{data_space}.distribution"
     if density.distribution == "hypergeometric":
         return Hypergeometric(density.density, int(np.prod(extents)))

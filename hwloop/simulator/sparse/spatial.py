@@ -12,10 +12,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from hwloop.simulator.density import DensityModel, Floats, Ints
 from hwloop.simulator.nest import SPATIAL_X, Nest
 from hwloop.simulator.numeric import Number, maximum, where
 from hwloop.simulator.sparse.context import Saving, SparseContext
-from hwloop.simulator.sparse.holdings import Held, by_distinct
+from hwloop.simulator.sparse.distinct import by_distinct
+from hwloop.simulator.sparse.holdings import Held
 from hwloop.simulator.sparse.nesting import Nesting
 from hwloop.simulator.sparse.refusals import Refusals
 from hwloop.simulator.sparse.savings import Saved
@@ -69,7 +71,7 @@ def spatial_skipping(
                 result[m - 1, s] = 1.0 - share
             if m < count:
                 tiles[m][s] = (nest.instances[m] * share, x, y)
-                _carry(wide[s], ratio[s], m, before[s][m], {i for i, t in skipped if t == s})
+                _carry(wide[s], ratio[s], m, before[s][m], {i: True for i, t in skipped if t == s})
                 _check_used(context, s, wide[s], refusals)
             else:
                 instances = nest.compute_instances * share
@@ -87,16 +89,18 @@ def _whole(x: Number, single: bool) -> Number:
     return int(x) if single else np.floor(x).astype(np.int64)
 
 
-def _carry(wide: list[list[Number]], ratio: list[Number], level: int, before: tuple[Number, ...], stops: set[int]) -> None:
+def _carry(
+    wide: list[list[Number]], ratio: list[Number], level: int, before: tuple[Number, ...], stops: dict[int, Number]
+) -> None:
     """Takes what a level leaves out into the levels inside it; its share only up to the next one with a share of its own."""
     scale = [now / then for now, then in zip(wide[level], before, strict=True)]
     changed = (scale[0] != 1) | (scale[1] != 1)
     single = not isinstance(changed, np.ndarray)
-    carried = True
+    carried: Number = changed
     for m in range(level + 1, len(wide)):
-        carried = carried and m - 1 not in stops
-        if carried:
-            ratio[m] = ratio[m] * where(changed, ratio[level], 1.0)
+        if m - 1 in stops:
+            carried = where(stops[m - 1], False, carried)
+        ratio[m] = ratio[m] * where(carried, ratio[level], 1.0)
         wide[m] = [_whole(where(changed, extent * s, extent), single) for extent, s in zip(wide[m], scale, strict=True)]
 
 
@@ -148,13 +152,16 @@ def _elements(
     )  # fmt: skip
     element, fiber = space.keys(space.extents(mold)), space.keys(space.extents(whole))
     wide = len(element)
-    model = space.model
 
-    def function(row: tuple[int, ...]) -> tuple[float, ...]:
-        return 1.0 - model.empty(row[:wide]), float(model.most_elements(row[wide:], row[:wide]))
+    def answer(model: DensityModel, rows: Ints) -> Floats:
+        elements, fibers = rows[:, 1 : 1 + wide], rows[:, 1 + wide :]
+        return np.column_stack([1.0 - model.empty(elements), model.most_elements(fibers, elements)])
 
-    filled, most = by_distinct([*element, *fiber], context.lookup.cache("elements", index), function, refusals.single)
-    return np.broadcast_to(filled, bounds.shape), np.broadcast_to(most, bounds.shape) / bounds
+    columns = [space.model_column, *element, *fiber]
+    filled, most = by_distinct(
+        columns, context.remembered("elements", index), lambda rows: space.by_model(rows, 2, answer), refusals.single
+    )
+    return np.atleast_1d(filled), np.atleast_1d(most) / bounds
 
 
 def _by_metadata(
@@ -181,7 +188,7 @@ def _by_metadata(
                 _shrink(wide[s][level + 1], nesting, position, np.where(used, most, 1.0), single)
             ratio[s][level + 1] = float(share[0]) if single else share
         original = [(nest.x_expansion[m], nest.y_expansion[m]) for m in range(count)]
-        reduced = {m - 1 for m in range(1, count + 1) if np.any(np.asarray(ratio[s][m]) != 1.0)}
+        reduced = {m - 1: ratio[s][m] != 1.0 for m in range(1, count + 1)}
         for level in range(count):
             _check_used(context, s, wide[s], refusals)
             _carry(wide[s], ratio[s], level, original[level], reduced)
