@@ -2,6 +2,7 @@
 
 python tools/bench_mapper.py reference [--shared ../shared] [--objective edp]   # every (arch, layer) Timeloop searched
 python tools/bench_mapper.py networks [--workers 2]        # VGG-16, ResNet-18, MobileNetV2 at 224 x 224 on three dataflows
+python tools/bench_mapper.py bounds [--nodes N]            # how far the mappings can be from the best possible, same networks
 python tools/bench_mapper.py curve [--shared ../shared]    # objective against time by effort and seed
 """
 
@@ -18,6 +19,7 @@ from pathlib import Path
 import hwloop
 from hwloop.backend.network_cost import Item, map_network
 from hwloop.mapper import MapResult, check, map_problem
+from hwloop.mapper.bound import NODES, lower_bound
 from hwloop.simulator.simulator import Simulator
 from hwloop.spec.architecture import Architecture
 from hwloop.spec.energy_table import EnergyTable
@@ -36,6 +38,9 @@ RESNET18 = [
 ]  # fmt: skip
 # MobileNetV2: expansion, channels out, blocks, stride (Sandler et al., CVPR 2018, table 2)
 INVERTED = [(1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1)]
+
+
+SPECS = {"row stationary": "eyeriss_168", "weight stationary": "tpu_like", "output stationary": "shidiannao_like"}
 
 
 def _conv(c: int, m: int, p: int, r: int, stride: int) -> Problem:
@@ -120,9 +125,8 @@ def reference(shared: Path, objective: str, effort: str) -> None:
 
 
 def networks(workers: int, effort: str) -> None:
-    specs = {"row stationary": "eyeriss_168", "weight stationary": "tpu_like", "output stationary": "shidiannao_like"}
     rows, began = [], time.perf_counter()
-    for dataflow, name in specs.items():
+    for dataflow, name in SPECS.items():
         architecture = hwloop.load_architecture(ROOT / "arch_specs" / f"{name}.yaml")
         beside = ROOT / "arch_specs" / f"{name}.ert.yaml"
         ert = hwloop.load_energy_table(beside) if beside.exists() else hwloop.estimate_energy_table(architecture)
@@ -137,6 +141,34 @@ def networks(workers: int, effort: str) -> None:
             ])  # fmt: skip
     table(["dataflow", "network", "layers", "distinct", "failed", "energy mJ", "Mcycles", "s"], rows)
     print(f"\nall: {time.perf_counter() - began:.1f} s on {workers} workers")
+
+
+def bounds(effort: str, nodes: int) -> None:
+    """How far from the best possible: each network's layers on each dataflow, by objective."""
+    rows = []
+    for dataflow, name in SPECS.items():
+        architecture = hwloop.load_architecture(ROOT / "arch_specs" / f"{name}.yaml")
+        ert = hwloop.load_energy_table(ROOT / "arch_specs" / f"{name}.ert.yaml")
+        for net, problems in NETWORKS.items():
+            distinct = {(tuple(p.sizes.items()), tuple(p.coefficient_values.items())): p for p in problems}
+            for objective in ("energy", "cycles", "edp"):
+                gaps, mapping, bounding = [], 0.0, 0.0
+                for problem in distinct.values():
+                    began = time.process_time()
+                    found = map_problem(problem, architecture, ert, objective=objective, effort=effort)
+                    mapping += time.process_time() - began
+                    began = time.process_time()
+                    bound = lower_bound(problem, architecture, ert, objective=objective, found=found, nodes=nodes)
+                    bounding += time.process_time() - began
+                    assert bound.value <= bound.found * (1 + 1e-9), (name, problem.sizes, objective)
+                    gaps.append(bound.gap)
+                rows.append([
+                    dataflow, net, objective, str(len(gaps)), f"{statistics.median(gaps):.1%}",
+                    f"{sorted(gaps)[int(0.9 * (len(gaps) - 1))]:.1%}", f"{max(gaps):.1%}", f"{mapping / len(gaps):.2f}",
+                    f"{bounding / len(gaps):.2f}",
+                ])  # fmt: skip
+                print(*rows[-1], sep="\t", file=sys.stderr, flush=True)
+    table(["dataflow", "network", "objective", "layers", "median gap", "90%", "worst", "map s", "bound s"], rows)
 
 
 def curve(shared: Path, seeds: int) -> None:
@@ -166,17 +198,20 @@ def curve(shared: Path, seeds: int) -> None:
 
 def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["reference", "networks", "curve"])
+    parser.add_argument("what", choices=["reference", "networks", "bounds", "curve"])
     parser.add_argument("--shared", type=Path, default=ROOT.parent / "shared", help="folder of the reference data")
     parser.add_argument("--objective", default="edp", choices=["edp", "energy", "cycles"])
     parser.add_argument("--effort", default="normal", choices=["quick", "normal", "thorough"])
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--nodes", type=int, default=NODES, help="parts of the mapspace a bound looks at")
     options = parser.parse_args(arguments)
     if options.what == "reference":
         reference(options.shared, options.objective, options.effort)
     elif options.what == "networks":
         networks(options.workers, options.effort)
+    elif options.what == "bounds":
+        bounds(options.effort, options.nodes)
     else:
         curve(options.shared, options.seeds)
     return 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from math import gcd, isqrt
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,7 @@ from hwloop.errors import InfeasibleMappingError
 from hwloop.mapper.mapspace import X_AXIS, Mapspace
 
 FULL, SPATIAL, COARSE = 2, 1, 0
+MANY_BOUNDS = 2000
 MANY = 10  # times the limit: so many rows cost more time than they are worth, neighbours among them differ little
 Options = tuple[tuple[int, ...], ...]  # one tuple a way: signed bound by slot, negative for Y
 SlotKey = tuple[int, int, tuple[int, ...], tuple[int, int], int]
@@ -44,13 +46,68 @@ class FactorTable:
 
 def divisors(n: int) -> list[int]:
     """Divisors of `n`, ascending."""
-    small = [d for d in range(1, int(n**0.5) + 1) if n % d == 0]
-    return small + [n // d for d in reversed(small) if d * d != n]
+    out = [1]
+    for prime, power in prime_factors(n).items():
+        out = [d * prime**k for d in out for k in range(power + 1)]
+    return sorted(out)
+
+
+def prime_factors(n: int) -> dict[int, int]:
+    """Powers of the primes that divide `n`, by trial up to a thousand and Pollard's rho beyond (BIT 15, 1975)."""
+    out: dict[int, int] = {}
+    for p in range(2, 1000):
+        while n % p == 0:
+            out[p] = out.get(p, 0) + 1
+            n //= p
+    rest = [n] if n > 1 else []
+    while rest:
+        m = rest.pop()
+        if m < 1000**2 or _is_prime(m):
+            out[m] = out.get(m, 0) + 1
+        else:
+            d = _split_composite(m)
+            rest += [d, m // d]
+    return out
+
+
+def _is_prime(n: int) -> bool:
+    """Miller and Rabin's test, exact below 3.3e24 with these bases (Sorenson and Webster, Math. Comp. 86, 2017)."""
+    odd, twos = n - 1, 0
+    while odd % 2 == 0:
+        odd, twos = odd // 2, twos + 1
+    for base in (2, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41):
+        x = pow(base, odd, n)
+        if x not in (1, n - 1) and all((x := x * x % n) != n - 1 for _ in range(twos - 1)):
+            return False
+    return True
+
+
+def _split_composite(n: int) -> int:
+    """A divisor of a composite number."""
+    for step in range(1, n):
+        slow = fast = 2
+        divisor = 1
+        while divisor == 1:
+            slow = (slow * slow + step) % n
+            fast = (fast * fast + step) % n
+            fast = (fast * fast + step) % n
+            divisor = gcd(slow - fast, n)
+        if divisor != n:
+            return divisor
+    raise ValueError(f"{n} is prime")
 
 
 def ceilings(n: int) -> list[int]:
-    """The bounds worth trying on `n` iterations: the least bound for every possible number of passes, ascending."""
-    return sorted({-(-n // k) for k in range(1, n + 1)})
+    """The bounds worth trying on `n` iterations: the least bound for every possible number of passes, ascending.
+
+    There are about twice the root of `n`; of more than `MANY_BOUNDS` only the divisors and an even sample by size are given.
+    """
+    root = isqrt(n) + 1
+    if 2 * root > MANY_BOUNDS:
+        passes = {int(n ** (k / MANY_BOUNDS)) for k in range(MANY_BOUNDS)}
+        return sorted({*divisors(n), *(-(-n // k) for k in passes)})
+    few = {-(-n // k) for k in range(1, root + 1)}
+    return sorted(few | {v for v in range(1, min(root, n) + 1) if -(-n // (-(-n // v))) == v})
 
 
 def factor_tables(
@@ -80,7 +137,7 @@ def factor_tables(
         rows = perfect = _spread(size, keys, 0, whole) or _spread(size, free, 0, FULL)
         if (imperfect and size > 3) or not perfect:
             known = set(perfect)
-            detail = FULL if len(perfect) <= limit else SPATIAL if whole == FULL and len(perfect) <= 4 * limit else COARSE
+            detail = COARSE if size > MANY_BOUNDS**2 // 4 else FULL if len(perfect) <= limit else SPATIAL if whole == FULL and len(perfect) <= 4 * limit else COARSE
             extra = tuple(row for row in _spread(size, keys, 1, detail) if row not in known)
             rows = perfect + _thin(extra, limit - min(len(perfect), limit // 2))
         for budget in range(2, len(keys)):  # constraints may force several incomplete passes

@@ -46,6 +46,8 @@ class Points:
 
     def unique(self) -> Points:
         """Each point once, the first of equals, in the order they came."""
+        if not len(self):
+            return self
         flat = np.concatenate([self.rows, self.keep.reshape(len(self), -1), self.orders], axis=1)
         _, first = np.unique(flat, axis=0, return_index=True)
         return self[np.sort(first)]

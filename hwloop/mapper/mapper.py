@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hwloop.errors import InfeasibleMappingError
+from hwloop.errors import InfeasibleMappingError, SpecError
 from hwloop.mapper.check import check
+from hwloop.mapper.credit import true_cost
 from hwloop.mapper.diagnose import explain
 from hwloop.mapper.factors import factor_tables
 from hwloop.mapper.layout import Layout, Points
@@ -33,6 +34,7 @@ from hwloop.spec.mapping import Mapping
 from hwloop.spec.problem import Problem, load_problem
 
 WORTH_IT = 0.03  # incomplete passes must promise to save this part of the objective: they are slow to cost and clumsy to build
+MOST_COMPUTES = 2**53
 FULL_ARRAY = 0.97  # utilization that incomplete passes could hardly raise
 HONEST = 0.9  # the real program's walk misses some work of incomplete passes; a mapping that it credits for more is left out
 
@@ -65,13 +67,18 @@ def map_problem(
 
     Raises:
         InfeasibleMappingError: no mapping satisfies the constraints and capacities; the reason names what rules them out.
-        SpecError: a spec that cannot be read.
+        SpecError: a spec that cannot be read, or a problem too large to count.
         ValueError: an unknown objective or effort.
     """
     began = perf_counter()
     if effort not in EFFORTS:
         raise ValueError(f"effort: expected one of {tuple(EFFORTS)}, found {effort!r}")
     problem, architecture, table = load_problem(problem), load_architecture(arch), load_energy_table(ert)
+    if problem.computes > MOST_COMPUTES:
+        raise SpecError(
+            "problem", "instance", f"sizes whose product is {MOST_COMPUTES} at most", f"{float(problem.computes):.3g}",
+            "counts are exact up to there",
+        )  # fmt: skip
     architecture = architecture.with_constraints(constraints)
     run = _Run(problem, architecture, BatchSimulation(problem, architecture, table, bits), objective, seed, effort)
     mapping, cost = run.best(tuple(start or ()))
@@ -100,7 +107,7 @@ def _smooth(n: int) -> bool:
 class _One:
     """The costs of one mapping as arrays of one."""
 
-    def __init__(self, energy_pj: float, cycles: int, utilization: float) -> None:
+    def __init__(self, energy_pj: float, cycles: float, utilization: float) -> None:
         self.energy_pj = np.array([energy_pj])
         self.cycles = np.array([cycles])
         self.utilization = np.array([utilization])
@@ -268,8 +275,8 @@ class _Run:
             return None
         if cost.computes < HONEST * self.problem.computes:
             return None
-        missed = max(self.problem.computes / cost.computes, 1.0)  # its energy is not what is compared
-        value, tie = objective_values(self.objective, _One(cost.energy_pj * missed, cost.cycles, cost.utilization))
+        energy, cycles = true_cost(self.simulation, mapping, cost)
+        value, tie = objective_values(self.objective, _One(energy, cycles, cost.utilization))
         return _Found(mapping, float(value[0]), float(tie[0]), cost=cost)
 
     def _visits(self, model: CostModel, row: NDArray[np.int64]) -> float:

@@ -193,10 +193,18 @@ def _compile_space(problem: Problem, name: str) -> CompiledSpace:
     data_space = problem.shape.data_space(name)
     index = {d: i for i, d in enumerate(problem.shape.dimensions)}
     values = problem.coefficient_values
-    ranks = tuple(tuple((index[d], values[c] if c else 1) for d, c in rank) for rank in data_space.projection)
+    ranks = tuple(_merged(tuple((index[d], values[c] if c else 1) for d, c in rank)) for rank in data_space.projection)
     used = [d for rank in ranks for d, _ in rank]
     simple = all(len(rank) == 1 for rank in ranks)
     return CompiledSpace(name, ranks, frozenset(used), data_space.read_write, simple)
+
+
+def _merged(rank: tuple[tuple[int, int], ...]) -> tuple[tuple[int, int], ...]:
+    """A rank's terms with each dimension once: p + 2 p is 3 p."""
+    out: dict[int, int] = {}
+    for d, coefficient in rank:
+        out[d] = out.get(d, 0) + coefficient
+    return tuple(out.items())
 
 
 def _bandwidth(level: Level, name: str) -> float | None:

@@ -42,7 +42,7 @@ def analyse_imperfect(compiled: Compiled, loops: list[Loop], keep: list[list[boo
         for s, profile in enumerate(profiles):
             profile.shares[level], profile.links[level] = walk.states[i].shares[s], walk.states[i].links[s]
             profile.extents[level] = extents_of(compiled.spaces[s], by_level[level])
-    instances, average, fan_x, fan_y = _instances(compiled, walk.loops)
+    instances, average, fan_x, fan_y = instances_used(compiled, walk.loops)
     x, y = [1], [1]
     for level in range(count):
         x.append(x[-1] * fan_x[level])
@@ -68,7 +68,7 @@ def analyse_imperfect(compiled: Compiled, loops: list[Loop], keep: list[list[boo
     )
 
 
-def _instances(compiled: Compiled, loops: list[Loop]) -> tuple[list[float], float, list[int], list[int]]:
+def instances_used(compiled: Compiled, loops: list[Loop]) -> tuple[list[float], float, list[int], list[int]]:
     """Instances used on average: whole ones by level, exactly in the innermost level; and the fan-outs along X and Y."""
     count = len(compiled.levels)
     fan_x, fan_y = [1] * count, [1] * count

@@ -80,7 +80,7 @@ class Walk:
 
     def __init__(self, compiled: Compiled, loops: list[Loop]) -> None:
         self.compiled, self.spaces = compiled, compiled.spaces
-        self.loops = _with_idle_loops(compiled, loops)
+        self.loops = with_idle_loops(compiled, loops)
         count, dims, spaces = len(self.loops), len(compiled.bounds), len(compiled.spaces)
         self.index = [0] * count
         self.at = [0] * dims
@@ -270,7 +270,7 @@ def _groups(children: dict[int, frozenset[Box]], without: set[int]) -> dict[int,
     return out
 
 
-def _with_idle_loops(compiled: Compiled, loops: list[Loop]) -> list[Loop]:
+def with_idle_loops(compiled: Compiled, loops: list[Loop]) -> list[Loop]:
     """The loops, with a loop of one pass on the last dimension in every level that has no temporal one."""
     out: list[Loop] = []
     idle = len(compiled.bounds) - 1
