@@ -5,5 +5,10 @@ from setuptools import find_packages, setup
 setup(
     packages=[*find_packages(include=["hwloop*"]), "hwloop.arch_specs", "hwloop.mappings"],
     package_dir={"hwloop.arch_specs": "arch_specs", "hwloop.mappings": "mappings"},
-    package_data={"hwloop.arch_specs": ["*.yaml"], "hwloop.mappings": ["*.yaml"], "hwloop.energy": ["data/*.json"]},
+    package_data={
+        "hwloop": ["py.typed"],
+        "hwloop.arch_specs": ["*.yaml"],
+        "hwloop.mappings": ["*.yaml"],
+        "hwloop.energy": ["data/*.json"],
+    },
 )

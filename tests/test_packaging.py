@@ -34,6 +34,7 @@ def test_the_wheel_holds_and_finds_its_data(tmp_path: Path) -> None:
     place = tmp_path / "installed"
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(place)  # what installing a pure wheel does
+    assert (place / "hwloop" / "py.typed").is_file()  # its annotations count for those who use it
     (tmp_path / "elsewhere").mkdir()
     out = subprocess.run(
         [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(place)!r})\n" + USE.format(place=str(place))],

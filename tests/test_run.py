@@ -8,16 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from hwloop.backend.request import MapRequest
-from hwloop.backend.solve import solve, solve_here
 from hwloop.errors import DataError, InfeasibleMappingError, SpecError
-from hwloop.run import compare_dataflows, compress, make_targets, map_network
-from hwloop.run.parallel import make_solver
+from hwloop.mapper import map_problem
+from hwloop.memo import Memo
+from hwloop.report.progress import Silent
+from hwloop.run import compare_dataflows, compress, make_targets, map_layer, map_network
+from hwloop.run.networks import open_subject
 from hwloop.run.settings import Settings
-from hwloop.spec.energy_table import load_energy_table
 from hwloop.spec.plan import make_plan
 from hwloop.spec.problem import conv2d_shape, make_problem
-from hwloop.spec.resources import open_architecture, open_mapping
+from hwloop.spec.resources import open_mapping
 from hwloop.spec.workload import Layer, Workload
 
 SETTINGS = Settings(
@@ -202,21 +202,47 @@ def small_network() -> Workload:
     return Workload("small", tuple(layers), tuple((f"conv{i}.weight", (8, 4, 3, 3)) for i in range(3)))
 
 
-def test_map_network_sums_its_layers_and_maps_equal_ones_once() -> None:
-    seen: list[str] = []
-    result = map_network(
-        small_network(),
-        "flexible",
-        "row_stationary",
-        effort="quick",
-        workers=1,
-        on_outcome=lambda _i, r, _o: seen.append(r.layer),
-    )
-    assert seen == ["conv0", "conv1"]
-    assert [layer.name for layer in result.layers] == ["conv0", "conv1", "conv2"]
-    assert result.energy_pj == pytest.approx(sum(layer.result.cost.energy_pj for layer in result.layers))
-    assert result.cycles == sum(layer.result.cost.cycles for layer in result.layers)
+class Steps(Silent):
+    """Keeps what is shown."""
+
+    def __init__(self) -> None:
+        self.shown: list[str] = []
+
+    @contextmanager
+    def task(self, title: str, total: int):
+        self.shown.append(f"{title}: {total}")
+        yield self
+
+    def advance(self, note: str = "", steps: int = 1) -> None:
+        self.shown.append(note)
+
+
+def test_map_network_shows_every_layer() -> None:
+    progress = Steps()
+    result = map_network(small_network(), "flexible", "row_stationary", effort="quick", workers=1, progress=progress)
+    assert progress.shown[0] == "map small on flexible row_stationary: 3"
+    assert sorted(progress.shown[1:]) == ["conv0", "conv1", "conv2"] == [layer.name for layer in result.layers]
     assert result.computes == small_network().computes
+
+
+def test_map_layer_is_map_problem_on_a_target(tmp_path: Path) -> None:
+    problem = small_network().layers[1].problem
+    file = tmp_path / "some_layer.yaml"
+    file.write_text(problem.to_yaml())
+    subject = open_subject(file)
+    assert (subject, subject.name) == (problem, "some_layer")
+    with Memo(tmp_path / "memo.sqlite") as memo:
+        given = {"densities": {"Weights": 0.5}, "bits": {"Weights": 8, "Inputs": 8}}
+        found = map_layer(subject, "flexible_skipping", "row_stationary", effort="quick", memo=memo, **given)
+        again = map_layer(subject, "flexible_skipping", "row_stationary", effort="quick", memo=memo, **given)
+        assert again == found
+        assert memo.statistics.hits == 1
+    [target] = make_targets("flexible_skipping", "row_stationary")
+    direct = map_problem(
+        problem.with_densities({"Weights": 0.5}), target.arch, target.table(given["bits"]), target.constraints,
+        bits=given["bits"], effort="quick",
+    )  # fmt: skip
+    assert (direct.mapping, direct.cost) == (found.mapping, found.cost)
 
 
 def test_fewer_bits_cost_less_and_dataflows_differ() -> None:
@@ -233,24 +259,13 @@ def test_fewer_bits_cost_less_and_dataflows_differ() -> None:
     assert row.energy_pj != weight.energy_pj
 
 
-def test_several_processes_find_what_one_finds() -> None:
-    arch = open_architecture("flexible")
-    ert = load_energy_table(make_targets("flexible")[0].energy({}))
-    flow = open_mapping("row_stationary")
-    requests = [MapRequest(layer.problem, arch, ert, flow, effort="quick") for layer in small_network().layers[:2]]
-    answers: dict[str, dict[int, object]] = {"one": {}, "two": {}}
-    solve_here(requests, lambda i, _r, outcome: answers["one"].update({i: outcome.mapping}))
-    make_solver(2)(requests, lambda i, _r, outcome: answers["two"].update({i: outcome.mapping}))
-    assert answers["one"] == answers["two"]
-
-
-def test_a_layer_that_fits_no_mapping_is_named() -> None:
+def test_dataflows_that_fit_nothing_are_left_out_with_the_reason() -> None:
     flow = open_mapping("row_stationary")
     impossible = type(flow)(flow.loops, flow.data_spaces, min_utilization=1.0, name="full")
     with pytest.raises(InfeasibleMappingError, match="small layer conv0 on flexible under"):
         map_network(small_network(), "flexible", impossible, effort="quick", workers=1)
-    request = MapRequest(
-        small_network().layers[0].problem, open_architecture("flexible"), make_targets("flexible")[0].energy({}), impossible,
-        effort="quick",
-    )  # fmt: skip
-    assert isinstance(solve(request), InfeasibleMappingError)
+    found = compare_dataflows(small_network(), "flexible", [impossible, "row_stationary"], effort="quick", workers=1)
+    assert [cost.target for cost in found] == ["row_stationary"]
+    assert list(found.left_out) == ["full"]
+    with pytest.raises(InfeasibleMappingError, match="small layer conv0 on flexible under flexible full"):
+        compare_dataflows(small_network(), "flexible", [impossible], effort="quick", workers=1)

@@ -17,7 +17,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import hwloop
-from hwloop.backend.network_cost import Item, map_network
+from hwloop.backend.distinct import Distinct
+from hwloop.backend.embedded import Embedded
+from hwloop.backend.request import MapperSettings, MapRequest
 from hwloop.mapper import MapResult, check, map_problem
 from hwloop.mapper.bound import NODES, lower_bound
 from hwloop.simulator.simulator import Simulator
@@ -125,19 +127,20 @@ def reference(shared: Path, objective: str, effort: str) -> None:
 
 
 def networks(workers: int, effort: str) -> None:
-    rows, began = [], time.perf_counter()
+    rows, began, backend = [], time.perf_counter(), Distinct(Embedded(workers))
     for dataflow, name in SPECS.items():
         architecture = hwloop.load_architecture(ROOT / "arch_specs" / f"{name}.yaml")
         beside = ROOT / "arch_specs" / f"{name}.ert.yaml"
         ert = hwloop.load_energy_table(beside) if beside.exists() else hwloop.estimate_energy_table(architecture)
         for net, problems in NETWORKS.items():
-            result = map_network(
-                [Item(f"{net} {i}", p) for i, p in enumerate(problems)], architecture, ert, workers=workers, effort=effort
-            )
-            failed = sum(not isinstance(o, MapResult) for o in result.outcomes)
+            start = time.perf_counter()
+            settings = MapperSettings(effort=effort)
+            outcomes = backend.map([MapRequest(problem, architecture, ert, settings=settings) for problem in problems])
+            costs = [outcome.cost for outcome in outcomes if isinstance(outcome, MapResult)]
             rows.append([
-                dataflow, net, str(len(problems)), str(result.mapped), str(failed), f"{result.energy_pj / 1e9:.3f}",
-                f"{result.cycles / 1e6:.2f}", f"{result.seconds:.1f}",
+                dataflow, net, str(len(problems)), str(len(set(problems))), str(len(problems) - len(costs)),
+                f"{sum(cost.energy_pj for cost in costs) / 1e9:.3f}", f"{sum(cost.cycles for cost in costs) / 1e6:.2f}",
+                f"{time.perf_counter() - start:.1f}",
             ])  # fmt: skip
     table(["dataflow", "network", "layers", "distinct", "failed", "energy mJ", "Mcycles", "s"], rows)
     print(f"\nall: {time.perf_counter() - began:.1f} s on {workers} workers")

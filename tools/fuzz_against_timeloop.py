@@ -23,7 +23,7 @@ from fuzz_cases import random_case
 
 from hwloop.backend.timeloop.inputs import model_input
 from hwloop.backend.timeloop.programs import Timeloop
-from hwloop.backend.timeloop.stats import compare, parse_stats
+from hwloop.backend.timeloop.stats import parse_stats
 from hwloop.errors import HwloopError, InfeasibleMappingError, SimulatorError
 from hwloop.simulator import simulate, simulate_batch
 from hwloop.spec.architecture import load_architecture
@@ -31,7 +31,7 @@ from hwloop.spec.batch import MappingBatch
 from hwloop.spec.energy_table import load_energy_table
 from hwloop.spec.mapping import load_mapping
 from hwloop.spec.problem import load_problem
-from hwloop.validate.compare import compare_costs
+from hwloop.validate.compare import compare_costs, compare_stats
 
 
 def check(case: dict[str, Any], timeloop: Timeloop) -> tuple[str, list[str]]:
@@ -63,7 +63,9 @@ def check(case: dict[str, Any], timeloop: Timeloop) -> tuple[str, list[str]]:
         return "error", [f"{type(error).__name__}: {error}"]
     if stats is None:
         return "differ", [f"Timeloop refuses what hwloop runs: {refusal}"]
-    wrong = [f"{d.quantity} {d.where}: Timeloop {d.expected}, hwloop {d.found}" for equal, d in compare(cost, stats) if not equal]
+    wrong = [
+        f"{d.quantity} {d.where}: Timeloop {d.expected}, hwloop {d.found}" for equal, d in compare_stats(cost, stats) if not equal
+    ]
     many = simulate_batch(problem, architecture, MappingBatch.concatenate([batch] * 3), table)
     if (
         not many.feasible.all()

@@ -1,158 +1,148 @@
-"""A whole network: every distinct layer mapped once, over the machine's cores."""
+"""A whole network on a target: every layer mapped, the costs layer by layer and in sum."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from collections.abc import Mapping as MappingABC
-from dataclasses import dataclass
-from time import perf_counter
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
 
-from hwloop.backend.pool import in_processes, worker_count
-from hwloop.errors import InfeasibleMappingError
-from hwloop.mapper.mapper import map_problem
-from hwloop.mapper.objective import Objective
+from hwloop.backend.protocol import Backend
+from hwloop.backend.request import MapperSettings, MapRequest, OnOutcome, Outcome, request_for
+from hwloop.backend.target import Target
+from hwloop.errors import HwloopError, InfeasibleMappingError
 from hwloop.mapper.result import MapResult
-from hwloop.spec.architecture import Architecture, load_architecture
-from hwloop.spec.constraints import Constraints
-from hwloop.spec.energy_table import EnergyTable, load_energy_table
-from hwloop.spec.mapping import Mapping
-from hwloop.spec.problem import Problem
-
-Outcome = MapResult | InfeasibleMappingError
-MapFunction = Callable[..., MapResult]
-Progress = Callable[[int, int, str, Outcome], None]
+from hwloop.spec.plan import Plan, make_plan
+from hwloop.spec.workload import Workload
 
 
 @dataclass(frozen=True)
-class Item:
-    """One layer.
+class LayerShare:
+    """One layer's part of a network's cost.
 
     Attributes:
-        name: for progress and reports.
-        problem: what is mapped.
-        bits: width of the values of a data space [bits].
-        start: known good mappings.
-        count: how often the layer occurs.
+        name: the layer's, as planned.
+        computes: multiply-accumulates of its problem when dense.
+        energy_pj: its energy [pJ].
+        cycles: its time [cycles].
+        utilization: part of the compute units' time that they compute, 0-1.
+        component_energy_pj: its energy by component, leakage included [pJ].
+        result: mapping and full cost, where the layer was mapped; None where a known mapping was costed.
     """
 
     name: str
-    problem: Problem
-    bits: tuple[tuple[str, int], ...] | None = None
-    start: tuple[Mapping, ...] = ()
-    count: int = 1
+    computes: int
+    energy_pj: float
+    cycles: int
+    utilization: float
+    component_energy_pj: Mapping[str, float] = field(repr=False)
+    result: MapResult | None = field(default=None, repr=False)
+
+    @property
+    def mapped(self) -> MapResult:
+        """`result` of a layer that was mapped, as every layer is that `map_network` returns.
+
+        Raises:
+            HwloopError: only a known mapping's cost was looked up.
+        """
+        if self.result is None:
+            raise HwloopError(f"layer {self.name}: this is the cost of a known mapping; map the network to have the mapping")
+        return self.result
+
+    @classmethod
+    def of(cls, name: str, result: MapResult) -> LayerShare:
+        """A layer that was mapped."""
+        cost = result.cost
+        parts = {part: component.energy_pj for part, component in cost.components.items()}
+        return cls(name, int(cost.computes), float(cost.energy_pj), int(cost.cycles), float(cost.utilization), parts, result)
 
 
 @dataclass(frozen=True)
-class NetworkResult:
-    """All layers of a network.
+class NetworkCost:
+    """What a network costs on a target, its layers run one after the other.
 
     Attributes:
-        outcomes: by layer in the order given: a `MapResult`, or the `InfeasibleMappingError` that says why there is none.
-        items: the layers.
-        mapped: how many distinct problems were mapped.
-        seconds: wall-clock time [s].
+        network: its name.
+        target: accelerator and dataflow.
+        layers: in execution order, as planned.
     """
 
-    outcomes: tuple[Outcome, ...]
-    items: tuple[Item, ...]
-    mapped: int
-    seconds: float
+    network: str
+    target: str
+    layers: tuple[LayerShare, ...]
 
-    @property
+    @cached_property
     def energy_pj(self) -> float:
-        """Energy of all layers, repeats counted [pJ]; infinite when a layer has no mapping."""
-        return float(
-            sum(
-                _cost(o).energy_pj * i.count if _cost(o) else float("inf") for o, i in zip(self.outcomes, self.items, strict=True)
-            )
-        )
+        """Sum over the layers."""
+        return sum(share.energy_pj for share in self.layers)
+
+    @cached_property
+    def cycles(self) -> int:
+        """Sum over the layers."""
+        return sum(share.cycles for share in self.layers)
 
     @property
-    def cycles(self) -> float:
-        """Cycles of all layers one after the other, repeats counted; infinite when a layer has no mapping."""
-        return float(
-            sum(_cost(o).cycles * i.count if _cost(o) else float("inf") for o, i in zip(self.outcomes, self.items, strict=True))
-        )
+    def edp(self) -> float:
+        """Energy of the network times its cycles [pJ x cycles]."""
+        return self.energy_pj * self.cycles
 
+    @property
+    def computes(self) -> int:
+        """Multiply-accumulates of the planned layers when dense."""
+        return sum(share.computes for share in self.layers)
 
-def _cost(outcome: Outcome) -> Any:
-    return outcome.cost if isinstance(outcome, MapResult) else None
+    @property
+    def utilization(self) -> float:
+        """Part of the compute units' time that they compute, over the whole network, 0-1."""
+        return sum(share.utilization * share.cycles for share in self.layers) / max(self.cycles, 1)
+
+    @property
+    def component_energy_pj(self) -> dict[str, float]:
+        """Energy by component over all layers [pJ]."""
+        total: dict[str, float] = {}
+        for share in self.layers:
+            for name, energy in share.component_energy_pj.items():
+                total[name] = total.get(name, 0.0) + energy
+        return total
 
 
 def map_network(
-    items: Iterable[Item],
-    arch: Architecture | Any,
-    ert: EnergyTable | Any,
-    constraints: Constraints | None = None,
-    objective: Objective = "edp",
-    seed: int = 0,
-    effort: str = "normal",
-    workers: int | None = None,
-    progress: Progress | None = None,
-    mapper: MapFunction = map_problem,
-) -> NetworkResult:
-    """Maps every layer; identical ones once.
-
-    The answer does not depend on the number of workers: each layer's search depends on its own arguments alone.
+    workload: Workload,
+    target: Target,
+    backend: Backend,
+    plan: Plan | None = None,
+    settings: MapperSettings | None = None,
+    on_outcome: OnOutcome | None = None,
+) -> NetworkCost:
+    """Maps every layer of a network.
 
     Args:
-        items: the layers.
-        arch: an `Architecture`, or what `load_architecture` takes.
-        ert: an `EnergyTable`, or what `load_energy_table` takes.
-        constraints: as in `map_problem`, for all layers.
-        objective: as in `map_problem`. A function must be one that can be pickled when more than one worker is used.
-        seed: of each layer's search.
-        effort: as in `map_problem`.
-        workers: processes; None for one a core, 1 to stay in this process.
-        progress: called as `progress(done, total, name, outcome)` after each distinct layer.
-        mapper: called in place of `map_problem` with the same arguments, e.g. one that remembers; picklable when workers > 1.
+        workload: the network.
+        target: the accelerator under its dataflow.
+        backend: who answers; wrap it in `Distinct` for equal layers to be mapped once.
+        plan: what is done to each layer; dense at the accelerator's widths when None.
+        settings: of the mapper; `MapperSettings()` when None.
+        on_outcome: called as answers arrive, once a layer.
 
     Raises:
-        SpecError: a spec that cannot be read.
-        KeyboardInterrupt: on Ctrl-C, after the workers were stopped.
+        InfeasibleMappingError: names the layer that fits no mapping.
+        SimulatorError: an outside program failed, or a worker was killed.
     """
-    began = perf_counter()
-    items = tuple(items)
-    architecture, table = load_architecture(arch), load_energy_table(ert)
-    keys = [(item.problem, item.bits, item.start) for item in items]
-    first: dict[Any, Item] = {}
-    for key, item in zip(keys, items, strict=True):
-        first.setdefault(key, item)
-    common = (architecture, table, constraints, objective, seed, effort)
-    tasks = [(key, (mapper, item, *common)) for key, item in first.items()]
-    count = min(worker_count(workers), len(tasks))
-    done: dict[Any, Outcome] = {}
-
-    def report(key: Any, outcome: Outcome) -> None:
-        done[key] = outcome
-        if progress is not None:
-            progress(len(done), len(tasks), first[key].name, outcome)
-
-    if count <= 1:
-        for key, task in tasks:
-            report(key, _map_one(*task))
-    else:
-        tasks.sort(key=lambda task: -task[1][1].problem.computes)  # the longest first
-        in_processes(_map_one, [task for _, task in tasks], count, lambda i, outcome: report(tasks[i][0], outcome))
-    return NetworkResult(tuple(done[key] for key in keys), items, len(tasks), perf_counter() - began)
+    planned = (plan or make_plan(workload)).apply(workload)
+    requests = [request_for(layer, target, settings or MapperSettings(), workload.name) for layer in planned]
+    outcomes = backend.map(requests, on_outcome)
+    layers = [mapped_share(request, outcome, target) for request, outcome in zip(requests, outcomes, strict=True)]
+    return NetworkCost(workload.name, target.name, tuple(layers))
 
 
-def _map_one(
-    mapper: MapFunction,
-    item: Item,
-    architecture: Architecture,
-    table: EnergyTable,
-    constraints: Constraints | None,
-    objective: Objective,
-    seed: int,
-    effort: str,
-) -> Outcome:
-    bits: MappingABC[str, int] | None = dict(item.bits) if item.bits is not None else None
-    try:
-        return mapper(
-            item.problem, architecture, table, constraints=constraints, objective=objective, bits=bits,
-            start=item.start, seed=seed, effort=effort,
-        )  # fmt: skip
-    except InfeasibleMappingError as why:
-        return why
+def mapped_share(request: MapRequest, outcome: Outcome, target: Target) -> LayerShare:
+    """A mapped layer's part of the cost.
+
+    Raises:
+        InfeasibleMappingError: no mapping fits it; names network, layer and target.
+    """
+    if isinstance(outcome, MapResult):
+        return LayerShare.of(request.layer, outcome)
+    where = f"{request.network} layer {request.layer}".strip()
+    raise InfeasibleMappingError(
+        f"{where} on {target.arch.name} under {target.name}: {outcome.reason}", outcome.level, outcome.data_space
+    )

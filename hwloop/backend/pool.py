@@ -1,18 +1,32 @@
-"""Work over several processes, each answer handed on as soon as it is there; no worker outlives the process that asked."""
+"""Work over several processes, each answer handed on as soon as it is there; no worker outlives the process that asked.
+
+Workers come from a fork server: a clean process that has loaded the mapper and nothing else, so that they start in milliseconds
+and inherit neither threads nor locks of the program that asks (torch's least of all). They do not import that program's script
+again, so it needs no `if __name__ == "__main__"`.
+"""
 
 from __future__ import annotations
 
 import multiprocessing
 import os
 import signal
+import sys
 import threading
-import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from multiprocessing.connection import wait as wait_for_sentinel
+from types import ModuleType
 from typing import Any, TypeVar
 
+from hwloop.backend.request import MapRequest, OnOutcome, Outcome
+from hwloop.errors import SimulatorError
+
 T = TypeVar("T")
+_PRELOADED = ["hwloop.backend.embedded"]
+_starting = threading.Lock()
+_progress: Any = None  # in a worker: shared with the main process; at a task's index the process that has begun it, 0 when done
 
 
 def worker_count(wanted: int | None = None) -> int:
@@ -22,40 +36,139 @@ def worker_count(wanted: int | None = None) -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
 
 
+def answer_all(
+    answer: Callable[[MapRequest], Outcome],
+    requests: Sequence[MapRequest],
+    workers: int | None = None,
+    on_outcome: OnOutcome | None = None,
+) -> list[Outcome]:
+    """Every request's answer, from as many processes as `workers` says; the longest problems begin first.
+
+    An objective that is a function stays in this process, as a worker may not know the module it comes from.
+
+    Args:
+        answer: of a module, so that it can be pickled.
+        requests: questions.
+        workers: processes; None for one a core.
+        on_outcome: called with (index, request, outcome) as answers arrive.
+
+    Raises:
+        SimulatorError: a worker was killed; it says at which layers.
+        KeyboardInterrupt: on Ctrl-C, after the workers were stopped; likewise whatever `answer` raises.
+    """
+    order = sorted(range(len(requests)), key=lambda i: -requests[i].problem.computes)
+    count = min(worker_count(workers), len(requests))
+    answers: dict[int, Outcome] = {}
+
+    def take(at: int, outcome: Outcome) -> None:
+        answers[at] = outcome
+        if on_outcome is not None:
+            on_outcome(at, requests[at], outcome)
+
+    if count <= 1 or any(callable(request.settings.objective) for request in requests):
+        for at, request in enumerate(requests):
+            take(at, answer(request))
+    else:
+        tasks, names = [(requests[i],) for i in order], [requests[i].name for i in order]
+        in_processes(answer, tasks, count, lambda place, outcome: take(order[place], outcome), names)
+    return [answers[at] for at in range(len(requests))]
+
+
 def in_processes(
-    function: Callable[..., T], tasks: Sequence[tuple[Any, ...]], workers: int, on_result: Callable[[int, T], None]
+    function: Callable[..., T],
+    tasks: Sequence[tuple[Any, ...]],
+    workers: int,
+    on_result: Callable[[int, T], None],
+    names: Sequence[str] = (),
 ) -> None:
     """Calls `function(*task)` for every task on a pool of processes, begun in the order given.
 
     Args:
-        function: of a module, so that it can be pickled.
+        function: of an importable module (not of the script that runs), so that a worker can find it.
         tasks: its arguments, picklable.
         workers: processes.
         on_result: called in this process as `on_result(index, result)`, in the order in which the answers come.
+        names: what each task is about, for messages.
 
     Raises:
+        SimulatorError: a worker was killed, or could not be started.
         KeyboardInterrupt: on Ctrl-C, after the workers were stopped; likewise whatever a task raises.
     """
-    # Forked workers start at once and need no main guard in a script; they do nothing but numpy.
-    method = "fork" if "fork" in multiprocessing.get_all_start_methods() else "spawn"
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*fork.*", category=DeprecationWarning)
-        pool = ProcessPoolExecutor(min(workers, len(tasks)), multiprocessing.get_context(method), initializer=_begin)
+    context = _context()
+    try:
+        shared = context.RawArray("q", len(tasks))
+        pool = ProcessPoolExecutor(min(workers, len(tasks)), context, initializer=_begin, initargs=(shared,))
+    except OSError as error:
+        raise _unstarted(error) from error
+    try:
+        futures = _submit(pool, function, tasks)
+        waiting = set(futures)
+        while waiting:
+            done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+            for future in sorted(done, key=futures.__getitem__):
+                on_result(futures[future], future.result())
+    except BrokenProcessPool as error:
+        begun = [i for i, process in enumerate(shared) if process]
+        _stop(pool)
+        raise _killed([names[i] for i in begun if i < len(names)]) from error
+    except BaseException:
+        _stop(pool)
+        raise
+    pool.shutdown()
+
+
+def _submit(pool: ProcessPoolExecutor, function: Callable[..., T], tasks: Sequence[tuple[Any, ...]]) -> dict[Future[T], int]:
+    try:
+        with _no_script():  # workers start as tasks are handed in
+            return {pool.submit(_run, i, function, task): i for i, task in enumerate(tasks)}
+    except (OSError, EOFError) as error:
+        raise _unstarted(error) from error
+
+
+def _unstarted(error: Exception) -> SimulatorError:
+    return SimulatorError(f"worker processes cannot be started ({error}); ask for fewer of them, or for one, which needs none")
+
+
+def _context() -> Any:
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(_PRELOADED)
+    return context
+
+
+@contextmanager
+def _no_script() -> Iterator[None]:
+    """Workers that start in here do not import the running script again, which they would do by its `__main__`."""
+    with _starting:
+        script = sys.modules["__main__"]
+        sys.modules["__main__"] = ModuleType("__main__")
         try:
-            futures: dict[Future[T], int] = {pool.submit(function, *task): i for i, task in enumerate(tasks)}
-            waiting = set(futures)
-            while waiting:
-                done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
-                for future in sorted(done, key=futures.__getitem__):
-                    on_result(futures[future], future.result())
-        except BaseException:
-            _stop(pool)
-            raise
-        pool.shutdown()
+            yield
+        finally:
+            sys.modules["__main__"] = script
 
 
-def _begin() -> None:
+def _killed(layers: Sequence[str]) -> SimulatorError:
+    where = f" while it worked on {' or '.join(layers)}" if layers else ""
+    return SimulatorError(
+        f"a worker process was killed{where}: most often the machine is short of memory; what was answered before is kept "
+        "where there is a memo table; run again, with fewer workers if it happens again"
+    )
+
+
+def _run(at: int, function: Callable[..., T], task: tuple[Any, ...]) -> T:
+    """In a worker: a task, and a note of who has begun it for as long as it takes."""
+    _progress[at] = os.getpid()
+    result = function(*task)
+    _progress[at] = 0
+    return result
+
+
+def _begin(shared: Any) -> None:
     """In a worker: Ctrl-C is for the main process, and without a main process there is nothing to do."""
+    global _progress
+    _progress = shared
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     threading.Thread(target=_leave_with_parent, daemon=True).start()

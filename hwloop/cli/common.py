@@ -7,10 +7,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-from hwloop.backend.simulators import EMBEDDED, SIMULATORS
-from hwloop.errors import DataError, SpecError
+from hwloop.backend.embedded import EMBEDDED
+from hwloop.backend.find import SIMULATORS
+from hwloop.errors import SpecError
+from hwloop.files import write_file
 from hwloop.report.progress import Progress, make_progress
-from hwloop.search.checkpoint import write_whole
 from hwloop.spec.architecture import Architecture
 from hwloop.spec.document import parse_yaml
 from hwloop.spec.resources import open_architecture
@@ -55,7 +56,7 @@ def add_simulator(parser: Any) -> None:
     """`--simulator`."""
     parser.add_argument(
         "--simulator", default=EMBEDDED, choices=tuple(SIMULATORS),
-        help="; ".join(f"{name}: {what}" for name, what in SIMULATORS.items()) + " (default: %(default)s)",
+        help="; ".join(f"{name}: {entry.summary}" for name, entry in SIMULATORS.items()) + " (default: %(default)s)",
     )  # fmt: skip
 
 
@@ -148,8 +149,4 @@ def write_text(path: str | Path, text: str) -> None:
     Raises:
         DataError: the disk refuses.
     """
-    try:
-        write_whole(Path(path), text)
-    except DataError as error:  # its advice is for a run that has --resume
-        reason = error.__cause__.strerror if isinstance(error.__cause__, OSError) else str(error)
-        raise DataError(f"cannot write {path} ({reason}); put it right, or choose another place, and run again") from error
+    write_file(path, text, "put it right, or choose another place, and run again")

@@ -6,9 +6,9 @@ import argparse
 import json
 from pathlib import Path
 
+from hwloop.backend.embedded import Embedded
 from hwloop.cli.common import Subparsers, add_command, add_output, print_json, progress_of
 from hwloop.cli.compress import print_result
-from hwloop.memo.key import simulator_version
 from hwloop.run.settings import Settings
 from hwloop.search.checkpoint import CONFIG, VERSIONS
 
@@ -80,7 +80,7 @@ def _can_go_on(folder: Path, settings: Settings) -> bool:
     try:
         config, versions = (json.loads((folder / name).read_text(encoding="utf-8")) for name in (CONFIG, VERSIONS))
         return bool(
-            config["settings"] == json.loads(json.dumps(settings.to_dict())) and versions["simulator"] == simulator_version()
+            config["settings"] == json.loads(json.dumps(settings.to_dict())) and versions["simulator"] == Embedded.identity
         )
     except (OSError, ValueError, KeyError):
         return False

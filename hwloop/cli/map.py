@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-from hwloop.backend.request import MapRequest, Outcome
+from hwloop.backend.target import Target, make_targets
 from hwloop.cli.common import (
     Subparsers,
     accelerator,
@@ -21,19 +19,17 @@ from hwloop.cli.common import (
     read_variables,
     write_text,
 )
-from hwloop.errors import InfeasibleMappingError, SpecError
-from hwloop.mapper.describe import describe, level_table
-from hwloop.mapper.result import MapResult
-from hwloop.memo import Memo
-from hwloop.report.progress import Progress
-from hwloop.report.tables import count_text, energy_text, percent, table
-from hwloop.run.networks import NetworkMapping, map_network, mapper_for
-from hwloop.run.targets import make_targets
-from hwloop.search.hardware import Target
+from hwloop.errors import SpecError
+from hwloop.mapper.describe import describe
+from hwloop.memo import Memo, MemoStatistics
+from hwloop.report.costs import layer_document, level_text, network_document, network_text
+from hwloop.report.tables import count_text
+from hwloop.run.networks import map_layer, map_network, open_subject
+from hwloop.spec.bits import operand_bits
 from hwloop.spec.plan import make_plan
-from hwloop.spec.problem import Problem, load_problem
-from hwloop.spec.source import read_spec
-from hwloop.spec.workload import Workload, load_workload
+from hwloop.spec.problem import Problem
+from hwloop.spec.pruning import check_density
+from hwloop.spec.workload import Workload
 
 _EXAMPLE = """hwloop map layer.yaml --arch eyeriss_168 --dataflow row_stationary --output mapping.yaml
   hwloop map --model resnet20 --image-size 32 --arch flexible_gating --dataflow weight_stationary --weight-bits 4 --density 0.3"""
@@ -75,13 +71,16 @@ def add_parser(commands: Subparsers) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Maps and prints."""
+    for option, value in (("--density", args.density), ("--input-density", args.input_density)):
+        if value is not None:
+            check_density(value, option)
     [target] = make_targets(accelerator(args), args.dataflow, args.energy)
     subject = _subject(args)
     memo = None if args.memo is None else Memo(args.memo)
     try:
         if isinstance(subject, Problem):
             return _map_layer(subject, target, memo, args)
-        return _map_workload(subject, target, memo, args, progress_of(args))
+        return _map_workload(subject, target, memo, args)
     finally:
         if memo is not None:
             memo.close()
@@ -100,49 +99,26 @@ def _subject(args: argparse.Namespace) -> Problem | Workload:
     if (args.problem is None) == (args.model is None):
         both = None if args.model is None else f"{args.problem} and --model {args.model}"
         raise SpecError("<arguments>", "FILE, --model", "one of the two", both)
-    for option, value in (("--density", args.density), ("--input-density", args.input_density)):
-        if value is not None and not 0 <= value <= 1:
-            raise SpecError("<arguments>", option, "a fraction from 0 to 1", value)
-    if args.model is not None:
-        from hwloop.network.prepare import named_workload  # loads torch, which a problem file does not need
+    if args.model is None:
+        return open_subject(args.problem, read_variables(args), args.include)
+    from hwloop.network.prepare import named_workload  # loads torch, which a problem file does not need
 
-        return named_workload(args.model, args.channels, args.image_size, args.classes, args.batch)
-    document, _ = read_spec(args.problem, read_variables(args), args.include)
-    if isinstance(document, Mapping) and ("workload" in document or "layers" in document):
-        return load_workload(args.problem)
-    return load_problem(args.problem, read_variables(args), args.include)
+    return named_workload(args.model, args.channels, args.image_size, args.classes, args.batch)
 
 
 def _map_layer(problem: Problem, target: Target, memo: Memo | None, args: argparse.Namespace) -> int:
     given = {"Weights": args.density, "Inputs": args.input_density}
-    densities: dict[str, Any] = dict(problem.densities) | {name: value for name, value in given.items() if value is not None}
-    problem = problem.with_densities(densities) if densities else problem
-    pairs = (("Weights", args.weight_bits), ("Inputs", args.activation_bits))
-    bits = {name: value for name, value in pairs if value is not None}
-    name = problem.name or Path(args.problem).stem
-    request = MapRequest(
-        problem,
-        target.arch,
-        target.energy(bits),
-        target.constraints,
-        args.objective,
-        bits or None,
-        None,
-        args.seed,
-        args.effort,
-        "",
-        name,
-        args.simulator,
-    )
-    [result] = mapper_for(memo, 1)([request])
-    if isinstance(result, InfeasibleMappingError):
-        raise InfeasibleMappingError(f"{name} on {target.name}: {result.reason}", result.level, result.data_space)
+    densities = {name: value for name, value in given.items() if value is not None}
+    result = map_layer(
+        problem, target, densities=densities, bits=operand_bits(args.weight_bits, args.activation_bits),
+        objective=args.objective, effort=args.effort, seed=args.seed, simulator=args.simulator, memo=memo,
+    )  # fmt: skip
     if args.json:
-        print_json(_layer_document(name, result))
+        print_json(layer_document(problem.name, result))
     else:
-        print(f"{name} on {target.name}\n")
+        print(f"{problem.name} on {target.name}\n")
         print(describe(result, problem, target.arch.with_constraints(target.constraints)))
-        print(f"\n{level_text(result, target)}\n")
+        print(f"\n{level_text(result, target.arch)}\n")
         print(f"{count_text(result.evaluated)} mappings looked at in {result.seconds:.2f} s")
     if args.output:  # last: what was found is printed even when the disk refuses
         write_text(args.output, result.mapping.to_yaml())
@@ -151,68 +127,30 @@ def _map_layer(problem: Problem, target: Target, memo: Memo | None, args: argpar
     return 0
 
 
-def level_text(result: MapResult, target: Target) -> str:
-    """Where the energy goes, a line a level and data space."""
-    rows = []
-    for row in level_table(result.cost, target.arch):
-        held = "" if not row.data_space else count_text(row.tile_size)
-        room = "" if row.capacity is None else count_text(row.capacity)
-        counts = [count_text(n) if row.data_space else "" for n in (row.reads, row.fills, row.updates)]
-        costs = (energy_text(row.energy_pj), percent(row.share, 1), count_text(row.cycles))
-        rows.append((row.level, row.data_space, held, room, str(row.instances), *counts, *costs))
-    header = ("level", "data", "tile", "room", "instances", "reads", "fills", "updates", "energy", "share", "cycles")
-    return table(rows, header, left=(0, 1))
-
-
-def _map_workload(workload: Workload, target: Target, memo: Memo | None, args: argparse.Namespace, progress: Progress) -> int:
+def _map_workload(workload: Workload, target: Target, memo: Memo | None, args: argparse.Namespace) -> int:
     plan = make_plan(
         workload, 1.0 if args.density is None else args.density, 1.0 if args.input_density is None else args.input_density,
         args.weight_bits, args.activation_bits,
     )  # fmt: skip
-    with progress.task(f"map {workload.name} on {target.name}", len(workload.unique)) as task:
-
-        def on_outcome(_at: int, request: MapRequest, _outcome: Outcome) -> None:
-            task.advance(request.layer)
-
-        result = map_network(
-            workload, target, plan=plan, objective=args.objective, effort=args.effort, seed=args.seed, memo=memo,
-            workers=args.workers, on_outcome=on_outcome, simulator=args.simulator,
-        )  # fmt: skip
+    cost = map_network(
+        workload, target, plan=plan, objective=args.objective, effort=args.effort, seed=args.seed, memo=memo,
+        workers=args.workers, progress=progress_of(args), simulator=args.simulator,
+    )  # fmt: skip
     if args.json:
-        layers = [_layer_document(layer.name, layer.result) for layer in result.layers]
-        print_json(
-            {
-                "network": result.network,
-                "target": result.target,
-                "energy_pj": result.energy_pj,
-                "cycles": result.cycles,
-                "layers": layers,
-            }
-        )
+        print_json(network_document(cost))
     else:
-        print(network_text(result))
+        print(network_text(cost))
         if memo is not None:
-            print(f"memo table: {memo.statistics.hits} read, {memo.statistics.misses} new")
+            print(memo_text(memo.statistics))
     if args.output:  # last: what was found is printed even when the disk refuses
-        for layer in result.layers:
-            write_text(Path(args.output) / f"{layer.name.replace('/', '_')}.yaml", layer.result.mapping.to_yaml())
+        for layer in cost.layers:
+            write_text(Path(args.output) / f"{layer.name.replace('/', '_')}.yaml", layer.mapped.mapping.to_yaml())
         if not args.json:
             print(f"mappings: {args.output}")
     return 0
 
 
-def network_text(result: NetworkMapping) -> str:
-    """A line a layer, and the sums."""
-    rows = []
-    for layer in result.layers:
-        cost, ceiling = layer.result.cost, layer.result.ceiling
-        energy = (energy_text(cost.energy_pj), percent(cost.energy_pj / result.energy_pj, 1))
-        time = (count_text(cost.cycles), percent(cost.utilization, 0), f"{ceiling.kind} {ceiling.component}")
-        rows.append((layer.name, count_text(cost.computes), *energy, *time))
-    rows.append(("all", count_text(result.computes), energy_text(result.energy_pj), "", count_text(result.cycles), "", ""))
-    header = ("layer", "MACs", "energy", "share", "cycles", "used", "bound by")
-    return f"{result.network} on {result.target}\n\n{table(rows, header, left=(0, 6))}"
-
-
-def _layer_document(name: str, result: MapResult) -> dict[str, Any]:
-    return {"layer": name, **result.to_dict()}
+def memo_text(statistics: MemoStatistics) -> str:
+    """One line on what a memo table was good for."""
+    damaged = f", {statistics.damaged} of them in place of damaged rows" if statistics.damaged else ""
+    return f"memo table: {statistics.hits} read, {statistics.misses} new{damaged}"

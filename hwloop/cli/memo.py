@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import asdict
 from typing import Any
 
 from hwloop.cli.common import Subparsers, add_command, print_json
 from hwloop.errors import SpecError
 from hwloop.memo import Check, Store, check
+from hwloop.memo.queries import FILTERS, find_rows, summary
 from hwloop.report.tables import count_text, energy_text, percent, table
 
 _EXAMPLE = """hwloop memo runs/lenet5/memo.sqlite
@@ -15,14 +17,8 @@ _EXAMPLE = """hwloop memo runs/lenet5/memo.sqlite
   hwloop memo memo.sqlite query "SELECT arch, sum(energy_pj) FROM results GROUP BY arch"
   hwloop memo memo.sqlite check --sample 200"""
 _DESCRIPTION = """Actions: stats (the default), show (rows, newest first), query (any SELECT over the table
-`results`), check (the file is whole, and rows simulated again cost what they say; exit code
-1 when not)."""
-_STATS = """
-    SELECT network, arch, dataflow, count(*) AS rows, sum(NOT feasible) AS infeasible, sum(seconds) AS seconds,
-        sum(evaluated) AS evaluated
-    FROM results GROUP BY network, arch, dataflow ORDER BY network, arch, dataflow
-"""
-_FILTERS = ("network", "layer", "arch", "dataflow", "objective")
+`results`), check (the file is whole, every row is as it was written, and rows simulated again
+cost what they say; exit code 1 when not)."""
 
 
 def add_parser(commands: Subparsers) -> None:
@@ -33,23 +29,24 @@ def add_parser(commands: Subparsers) -> None:
         "action", nargs="?", default="stats", choices=("stats", "show", "query", "check"), help="(default: %(default)s)"
     )
     parser.add_argument("sql", nargs="?", help="for query: a SELECT")
-    for name in _FILTERS:
+    for name in FILTERS:
         parser.add_argument(f"--{name}", help="for show: only these rows")
     parser.add_argument("--infeasible", action="store_true", help="for show: only what no mapping fits")
     parser.add_argument("--limit", type=int, default=20, help="for show: how many rows (default: %(default)s)")
     parser.add_argument("--sample", type=int, default=50, help="for check: rows to simulate again (default: %(default)s)")
+    parser.add_argument(
+        "--repair", action="store_true", help="for check: remove damaged rows; they are computed again when needed"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def run(args: argparse.Namespace) -> int:
     """Shows, queries or checks."""
-    store = Store(args.path, read_only=True)
+    store = Store(args.path, read_only=not args.repair)
     try:
         if args.action == "check":
-            return _check(check(store, args.sample), args.json)
-        if args.action == "query" and not args.sql:
-            raise SpecError("<arguments>", "query", 'a SELECT, e.g. "SELECT layer, energy_pj FROM results"', None)
-        rows = [dict(row) for row in store.query(*_sql(args))]
+            return _check(check(store, args.sample, repair=args.repair), args.json)
+        rows = _rows(args, store)
         if args.json:
             print_json(rows)
         elif args.action == "stats":
@@ -65,18 +62,16 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _sql(args: argparse.Namespace) -> tuple[str, list[Any]]:
+def _rows(args: argparse.Namespace, store: Store) -> list[dict[str, Any]]:
     if args.action == "stats":
-        return _STATS, []
-    if args.action == "query":
-        return args.sql, []
-    given = [(name, getattr(args, name)) for name in _FILTERS if getattr(args, name)]
-    where = [f"{name} = ?" for name, _ in given] + (["NOT feasible"] if args.infeasible else [])
-    clause = f"WHERE {' AND '.join(where)}" if where else ""
-    return f"SELECT * FROM results {clause} ORDER BY created DESC, rowid DESC LIMIT ?", [
-        *(value for _, value in given),
-        args.limit,
-    ]
+        return summary(store)
+    if args.action == "show":
+        filters = {name: getattr(args, name) for name in FILTERS if getattr(args, name)}
+        return find_rows(store, filters, args.infeasible, args.limit)
+    if not args.sql:
+        raise SpecError("<arguments>", "query", 'a SELECT, e.g. "SELECT layer, energy_pj FROM results"', None)
+    found = [dict(row) for row in store.query(args.sql)]
+    return [{name: value.hex() if isinstance(value, bytes) else value for name, value in row.items()} for row in found]
 
 
 def _print_stats(rows: list[dict[str, Any]], store: Store) -> None:
@@ -121,12 +116,11 @@ def _print_rows(rows: list[dict[str, Any]]) -> None:
 
 def _check(found: Check, as_json: bool) -> int:
     if as_json:
-        print_json(vars(found) | {"faults": list(found.faults)})
+        print_json(asdict(found))
     else:
-        print(
-            f"{found.rows} rows, {found.infeasible} of them infeasible, "
-            f"{found.other_versions} by another version of the simulator"
-        )
+        print(f"{found.rows} rows, {found.infeasible} of them infeasible, {found.others} by another simulator or version")
+        removed = f", {found.removed} of them removed" if found.removed else ""
+        print(f"{len(found.damaged)} rows damaged{removed}")
         print(f"{found.simulated} rows simulated again: {'all equal' if not found.faults else f'{len(found.faults)} faults'}")
         for fault in found.faults:
             print(f"  {fault}")

@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from hwloop.backend.simulators import find_simulator
+from hwloop.backend.find import find_backend
 from hwloop.cli.common import Subparsers, add_command, add_output, print_json, progress_of
-from hwloop.energy import estimate_energy_table
 from hwloop.errors import SpecError
-from hwloop.mapper.mapper import map_problem
-from hwloop.report.progress import Progress
 from hwloop.report.tables import table
-from hwloop.spec.energy_table import EnergyTable
-from hwloop.spec.mapping import Mapping
-from hwloop.spec.problem import Problem
-from hwloop.spec.resources import open_architecture
 from hwloop.validate import silicon
-from hwloop.validate.against import LiveCase, LiveReport, make_cases, run_against
-from hwloop.validate.layers import distinct, network_layers
+from hwloop.validate.against import ARCHITECTURES, LiveReport, LiveSettings, verify_live
 from hwloop.validate.verify import Report, find_cases, lines_of, verify
 
 _EXAMPLE = """hwloop verify corpus.jsonl.gz runs/
@@ -28,9 +21,6 @@ _EXAMPLE = """hwloop verify corpus.jsonl.gz runs/
 _DESCRIPTION = """Holds hwloop's simulator against Timeloop and prints the agreement per quantity. A PATH is a corpus (JSON
 lines, .gz or not) or a folder with Timeloop runs in it (input.yaml, mapping.yaml, ERT.yaml, stats.txt each). --against runs
 the real Timeloop on PATH; --silicon compares with the Eyeriss chip's published figures. Exit code 1 when something differs."""
-_ARCHITECTURES = (
-    "eyeriss_168", "eyeriss_168_skipping", "tpu_like", "tpu_like_compressed", "shidiannao_like", "shidiannao_like_skipping",
-)  # fmt: skip
 _BUILT_IN = "built in"
 
 
@@ -45,7 +35,7 @@ def add_parser(commands: Subparsers) -> None:
     )
     live = parser.add_argument_group("against the real Timeloop")
     live.add_argument("--against", choices=("timeloop",), help="run it, on the mappings that hwloop's mapper finds")
-    live.add_argument("--arch", default=",".join(_ARCHITECTURES), metavar="A,B,...", help="(default: %(default)s)")
+    live.add_argument("--arch", default=",".join(ARCHITECTURES), metavar="A,B,...", help="(default: %(default)s)")
     live.add_argument(
         "--layers", default="vgg16,mobilenet", metavar="NET,...", help="alexnet, vgg16, mobilenet (default: %(default)s)"
     )
@@ -93,47 +83,25 @@ def _recorded(args: argparse.Namespace) -> int:
 
 
 def _live(args: argparse.Namespace) -> int:
-    outside = find_simulator(args.against, args.timeout)
-    progress = progress_of(args)
-    groups: dict[str, list[LiveCase]] = {}
-    for name in args.arch.split(","):
-        groups[Path(name).stem] = _cases(name, args, progress)
-    with progress.task(f"run {outside.name} {outside.version}", sum(map(len, groups.values()))) as task:
-        report = run_against(outside, groups, task.advance)
+    settings = LiveSettings(
+        tuple(args.arch.split(",")), tuple(args.layers.split(",")), _numbers(args.densities, "densities", float),
+        _numbers(args.bits, "bits", int), args.effort, args.most,
+    )  # fmt: skip
+    outside = find_backend(args.against, timeout_s=args.timeout)
+    with progress_of(args).task(f"hwloop and {outside.name}", settings.steps) as task:
+        report = verify_live(outside, settings, task.advance)
     if args.json:
-        print_json(_live_document(report))
+        print_json(report.to_dict())
     else:
         _print_live(report)
     return 0 if report.agrees else 1
 
 
-def _cases(name: str, args: argparse.Namespace, progress: Progress) -> list[LiveCase]:
-    architecture = open_architecture(name)
-    layers = [layer for network in args.layers.split(",") for layer in distinct(network_layers(network))[: args.most]]
-    densities, bits = _numbers(args.densities, "densities", 1), [int(n) for n in _numbers(args.bits, "bits", 64)]
-    tables: dict[tuple[int, ...], EnergyTable] = {}
-
-    def energies(widths: Any) -> EnergyTable:
-        return tables.setdefault(tuple(widths.values()), estimate_energy_table(architecture, "shipped", widths))
-
-    with progress.task(f"map {len(layers)} layers on {name}", len(layers) * len(bits)) as task:
-
-        def find(problem: Problem, widths: dict[str, int]) -> Mapping:
-            best = map_problem(problem, architecture, energies(widths), bits=widths, effort=args.effort)
-            task.advance(problem.name)
-            return best.mapping
-
-        return make_cases(Path(name).stem, architecture, layers, densities, bits, energies, find)
-
-
-def _numbers(text: str, what: str, most: float) -> list[float]:
+def _numbers(text: str, what: str, kind: Callable[[str], Any]) -> tuple[Any, ...]:
     try:
-        values = [float(part) for part in text.split(",")]
+        return tuple(kind(part) for part in text.split(","))
     except ValueError:
-        values = []
-    if not values or not all(0 < value <= most for value in values):
-        raise SpecError("<arguments>", what, f"numbers above 0 up to {most:g}, with commas between", text)
-    return values
+        raise SpecError("<arguments>", what, "numbers above 0, with commas between", text) from None
 
 
 def _print_live(report: LiveReport) -> None:
@@ -153,40 +121,20 @@ def _print_live(report: LiveReport) -> None:
     print("time: " + ", ".join(f"{name} {seconds:.2f} s" for name, seconds in report.seconds.items()))
 
 
-def _live_document(report: LiveReport) -> dict[str, Any]:
-    return {
-        "agrees": report.agrees,
-        "groups": {name: group.to_dict() | {"energy_gap": report.energy_gap[name]} for name, group in report.groups.items()},
-        "no_answer": report.unanswered,
-        "seconds": report.seconds,
-    }
-
-
 def _silicon(args: argparse.Namespace) -> int:
-    chip = silicon.measured(None if args.silicon == _BUILT_IN else Path(args.silicon))
-    architectures = [open_architecture(name) for name in ("eyeriss_168", "eyeriss_168_gating")]
-    dense, gating = (silicon.Machine(a, estimate_energy_table(a)) for a in architectures)
-    progress = progress_of(args)
-
-    def find(problem: Problem) -> Mapping:
-        return map_problem(problem, dense.architecture, dense.table, effort=args.effort).mapping
-
-    model = []
-    with progress.task("model the chip's layers", len(chip)) as task:
-        for row in silicon.modelled(chip, dense, gating, find):
-            model.append(row)
-            task.advance(row.layer)
-    gaps = silicon.gaps(chip, tuple(model))
+    file = None if args.silicon == _BUILT_IN else Path(args.silicon)
+    with progress_of(args).task("model the chip's layers", len(silicon.measured(file))) as task:
+        report = silicon.compare_with_chip(file, args.effort, task.advance)
     if args.json:
-        print_json({"layers": gaps, "causes": list(silicon.CAUSES)})
+        print_json(report.to_dict())
         return 0
     cells = [
         [f"{g['network']} {g['layer']}", *(f"{g[q]['measured']:.4g} / {g[q]['modelled']:.4g}" for q in silicon.QUANTITIES)]
-        for g in gaps
+        for g in report.layers
     ]
     print("measured on the chip / modelled, whole batch\n")
     print(table(cells, ["layer", *silicon.QUANTITIES]))
     print("\nwhere the gaps come from:")
-    for cause in silicon.CAUSES:
+    for cause in report.causes:
         print(f"- {cause}")
     return 0

@@ -94,9 +94,7 @@ def _dominates(a: OrderCase, b: OrderCase, spaces: list[int]) -> bool:
     def spared(case: OrderCase, s: int) -> Dims:
         return case.free[s] if s in case.moves else case.allowed
 
-    return a.allowed >= b.allowed and all(
-        (s not in a.moves or s in b.moves) and spared(a, s) >= spared(b, s) for s in spaces
-    )
+    return a.allowed >= b.allowed and all((s not in a.moves or s in b.moves) and spared(a, s) >= spared(b, s) for s in spaces)
 
 
 def rests(space: Mapspace, cases: Cases, level: int, s: int, lead: int | None) -> Rests:

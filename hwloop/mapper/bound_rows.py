@@ -86,9 +86,7 @@ def _windows(compiled: Compiled, known: set[int]) -> list[tuple[int, ...]]:
     return sorted({tuple(sorted(g)) for g in groups.values()})
 
 
-def _ways(
-    space: Mapspace, d: int, size: int, reach: NDArray[np.int64], imperfect: bool
-) -> tuple[Array, NDArray[np.bool_], bool]:
+def _ways(space: Mapspace, d: int, size: int, reach: NDArray[np.int64], imperfect: bool) -> tuple[Array, NDArray[np.bool_], bool]:
     """Bounds `(way, slot)`, which lie on Y, and whether they are real numbers."""
     budgets = [1 if imperfect else 0, *range(2, len(space.slots))]
     for budget in budgets:

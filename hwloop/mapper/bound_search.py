@@ -180,8 +180,14 @@ class BoundSearch:
         for level, row in enumerate(decided.keep):
             for s, kept in enumerate(row):
                 if kept == -1:
-                    keeps = [tuple((*decided.keep[:level], (*row[:s], k, *row[s + 1 :]), *decided.keep[level + 1 :])) for k in (1, 0)]
-                    return [replace(node, decided=replace(decided, keep=k)) for k in keeps if all(any(c) for c in zip(*k, strict=True))]
+                    keeps = [
+                        tuple((*decided.keep[:level], (*row[:s], k, *row[s + 1 :]), *decided.keep[level + 1 :])) for k in (1, 0)
+                    ]
+                    return [
+                        replace(node, decided=replace(decided, keep=k))
+                        for k in keeps
+                        if all(any(c) for c in zip(*k, strict=True))
+                    ]
         for i, (level, case) in enumerate(decided.cases):
             if case is None:
                 options = [(*decided.cases[:i], (level, c), *decided.cases[i + 1 :]) for c in self.cases[level]]

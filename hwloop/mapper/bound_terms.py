@@ -141,9 +141,7 @@ class Products:
     def _read(self, part: int, product: Product) -> Array:
         begin, end = self.inside[product.child], self.inside[product.level]
         slots = np.arange(len(self.spatial))
-        return self._traffic(
-            part, product, begin, (slots >= end) & self.spatial, (slots >= begin) & (slots < end) & self.spatial
-        )
+        return self._traffic(part, product, begin, (slots >= end) & self.spatial, (slots >= begin) & (slots < end) & self.spatial)
 
     def _traffic(self, part: int, product: Product, begin: int, copies: Mask, shared: Mask) -> Array:
         """Words for tiles inside slot `begin`, repeated over the spatial slots `copies`, sent once over the slots `shared`."""
@@ -179,7 +177,7 @@ class Products:
             part_of = effective[:, 0][:, shared].prod(1) if len(terms) > 1 else 1.0
             return np.asarray(np.log(rows.covered[:, 0, -1] / part_of))
         local = self._local(part, terms)
-        if len(local) == 1 and local[0][1] == 1 or not local:
+        if (len(local) == 1 and local[0][1] == 1) or not local:
             return np.log(rows.covered[:, local[0][0], -1]) if local else np.zeros(len(rows))
         time = ~self.spatial & (np.arange(len(self.spatial)) >= begin)
         turns = [effective[:, j][:, time].prod(1) for j, _ in local]

@@ -45,5 +45,7 @@ def true_cost(simulation: BatchSimulation, mapping: Mapping, cost: LayerCost) ->
                 energy += (lost - 1.0) * (counts.energy_pj - filled) + (short - 1.0) * filled
         if component.cycles > busy:
             cycles = max(cycles, component.cycles * short)
-    energy += cost.components[compiled.compute_name].energy_pj * max(simulation.problem.computes / max(cost.computes, 1) - 1.0, 0.0)
+    energy += cost.components[compiled.compute_name].energy_pj * max(
+        simulation.problem.computes / max(cost.computes, 1) - 1.0, 0.0
+    )
     return energy, cycles

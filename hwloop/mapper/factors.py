@@ -137,7 +137,15 @@ def factor_tables(
         rows = perfect = _spread(size, keys, 0, whole) or _spread(size, free, 0, FULL)
         if (imperfect and size > 3) or not perfect:
             known = set(perfect)
-            detail = COARSE if size > MANY_BOUNDS**2 // 4 else FULL if len(perfect) <= limit else SPATIAL if whole == FULL and len(perfect) <= 4 * limit else COARSE
+            detail = (
+                COARSE
+                if size > MANY_BOUNDS**2 // 4
+                else FULL
+                if len(perfect) <= limit
+                else SPATIAL
+                if whole == FULL and len(perfect) <= 4 * limit
+                else COARSE
+            )
             extra = tuple(row for row in _spread(size, keys, 1, detail) if row not in known)
             rows = perfect + _thin(extra, limit - min(len(perfect), limit // 2))
         for budget in range(2, len(keys)):  # constraints may force several incomplete passes

@@ -19,7 +19,7 @@ from hwloop.mapper.factors import factor_tables
 from hwloop.mapper.layout import Layout, Points
 from hwloop.mapper.mapspace import Mapspace, build_mapspace
 from hwloop.mapper.model import CostModel
-from hwloop.mapper.objective import Objective, objective_values
+from hwloop.mapper.objective import Objective, One, objective_value, objective_values
 from hwloop.mapper.prices import tile_reach
 from hwloop.mapper.refine import Best, Refiner
 from hwloop.mapper.result import MapResult, find_ceiling, find_padding
@@ -82,12 +82,11 @@ def map_problem(
     architecture = architecture.with_constraints(constraints)
     run = _Run(problem, architecture, BatchSimulation(problem, architecture, table, bits), objective, seed, effort)
     mapping, cost = run.best(tuple(start or ()))
-    value, _ = objective_values(objective, _One(cost.energy_pj, cost.cycles, cost.utilization))
     return MapResult(
         mapping=mapping,
         cost=cost,
         objective=objective if isinstance(objective, str) else "custom",
-        value=float(value[0]),
+        value=objective_value(objective, cost.energy_pj, cost.cycles, cost.utilization),
         ceiling=find_ceiling(cost, architecture),
         padding=find_padding(mapping, problem),
         evaluated=run.evaluated,
@@ -102,15 +101,6 @@ def _smooth(n: int) -> bool:
         while n % p == 0:
             n //= p
     return n == 1
-
-
-class _One:
-    """The costs of one mapping as arrays of one."""
-
-    def __init__(self, energy_pj: float, cycles: float, utilization: float) -> None:
-        self.energy_pj = np.array([energy_pj])
-        self.cycles = np.array([cycles])
-        self.utilization = np.array([utilization])
 
 
 @dataclass(frozen=True)
@@ -276,7 +266,7 @@ class _Run:
         if cost.computes < HONEST * self.problem.computes:
             return None
         energy, cycles = true_cost(self.simulation, mapping, cost)
-        value, tie = objective_values(self.objective, _One(energy, cycles, cost.utilization))
+        value, tie = objective_values(self.objective, One(energy, cycles, cost.utilization))
         return _Found(mapping, float(value[0]), float(tie[0]), cost=cost)
 
     def _visits(self, model: CostModel, row: NDArray[np.int64]) -> float:

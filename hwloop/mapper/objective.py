@@ -52,3 +52,18 @@ def objective_values(objective: Objective, costs: Costs) -> tuple[Array, Array]:
     if values.shape != energy.shape:
         raise ValueError(f"objective: expected an array of shape {energy.shape}, found {values.shape}")
     return values, energy * cycles
+
+
+class One:
+    """The costs of one mapping as arrays of one."""
+
+    def __init__(self, energy_pj: float, cycles: int, utilization: float) -> None:
+        self.energy_pj = np.array([energy_pj])
+        self.cycles = np.array([cycles])
+        self.utilization = np.array([utilization])
+
+
+def objective_value(objective: Objective, energy_pj: float, cycles: int, utilization: float) -> float:
+    """The objective of one mapping, minimised."""
+    value, _ = objective_values(objective, One(energy_pj, cycles, utilization))
+    return float(value[0])

@@ -1,8 +1,9 @@
 """The key of a result: SHA-256 over the canonical form of everything that can change it.
 
-Two requests that mean the same have the same key: the order of dict entries, whole numbers written as floats, and names that
-are only for people (of the layer, the accelerator, the constraint set, the source of an energy) do not count. Everything else
-does, down to the source code of the mapper and the simulator, so that no row outlives the program that made it.
+Two requests that mean the same have the same key: the order of dict entries, of an energy table's components and of constraints,
+whole numbers written as floats, and names that are only for people do not count. Everything else does: the form is made from the
+fields of the data classes themselves (those that count in a comparison), so that a field added to a spec is in the key from the
+start. So is who answers: the backend's identity, which names the version of every model that makes its answers.
 """
 
 from __future__ import annotations
@@ -11,46 +12,72 @@ import hashlib
 import json
 from collections.abc import Mapping as MappingABC
 from collections.abc import Sequence
-from functools import cache
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
 
-import hwloop
 from hwloop.backend.request import MapRequest
-from hwloop.backend.simulators import EMBEDDED, find_simulator
-from hwloop.errors import SpecError
+from hwloop.errors import MemoError, SpecError
 from hwloop.spec.architecture import Architecture
+from hwloop.spec.constraints import Constraints
+from hwloop.spec.density import Density
 from hwloop.spec.energy_table import EnergyTable
-from hwloop.spec.problem import Problem
 
-KEY_VERSION = 1  # raise it when the canonical form changes
-_PACKAGE = Path(hwloop.__file__).parent
-_CODE = ("spec", "simulator", "mapper", "backend")  # what a result depends on
-
-
-_keys: WeakKeyDictionary[MapRequest, str] = WeakKeyDictionary()
+KEY_VERSION = 2  # raise it when the canonical form changes
+UNORDERED = {EnergyTable: ("components",), Constraints: ("loops", "data_spaces")}  # fields whose order means nothing
+_digests: WeakKeyDictionary[MapRequest, str] = WeakKeyDictionary()
 
 
-def request_key(request: MapRequest) -> str:
-    """Hex SHA-256 of a request and of the program that answers it; kept for as long as the request lives."""
-    if request not in _keys:
-        _keys[request] = digest(
-            {
-                "key_version": KEY_VERSION,
-                "simulator": simulator_version(request.simulator),
-                "problem": _problem_form(request.problem),
-                "bits": None if request.bits is None else {name: int(bits) for name, bits in request.bits.items()},
-                "architecture": digest_of_architecture(request.arch),
-                "energy_table": digest_of_energy_table(request.ert),
-                "constraints": None if request.constraints is None else _without_names(request.constraints.to_dict()),
-                "objective": request.objective,
-                "start": [mapping.to_list() for mapping in request.start or ()],
-                "seed": int(request.seed),
-                "effort": request.effort,
-            }
-        )
-    return _keys[request]
+def request_key(request: MapRequest, identity: str) -> str:
+    """Hex SHA-256 of a request and of who answers it.
+
+    Args:
+        request: the question; its digest is kept for as long as it lives.
+        identity: the backend's.
+
+    Raises:
+        MemoError: the objective is a function.
+        SpecError: a density counts a file that cannot be read.
+    """
+    if request not in _digests:
+        _digests[request] = digest(_form(request))
+    return hashlib.sha256(f"{KEY_VERSION} {identity} {_digests[request]}".encode()).hexdigest()
+
+
+def _form(request: MapRequest) -> dict[str, Any]:
+    if not isinstance(request.settings.objective, str):
+        raise MemoError("objective: a function has no canonical form, so its results cannot be stored; use hwloop.map_problem")
+    return {
+        "problem": form_of(request.problem),
+        "bits": {name: int(bits) for name, bits in request.bits.items()} if request.bits else None,
+        "architecture": digest_of_architecture(request.arch),
+        "energy_table": digest_of_energy_table(request.ert),
+        "constraints": form_of(request.constraints),
+        "settings": form_of(request.settings),
+        "start": form_of(tuple(request.start)),
+    }
+
+
+def form_of(value: Any) -> Any:
+    """A spec as plain data: the fields that count when two of its kind are compared.
+
+    Raises:
+        SpecError: a density counts a file that cannot be read.
+    """
+    if isinstance(value, tuple):
+        return [form_of(entry) for entry in value]
+    if not is_dataclass(value) or isinstance(value, type):
+        return value
+    out = {field.name: form_of(getattr(value, field.name)) for field in fields(value) if field.compare}
+    for name in UNORDERED.get(type(value), ()):
+        out[name] = sorted(out[name], key=canonical)
+    for name in ("attributes", "actions"):  # (name, value) pairs
+        if out.get(name) and all(isinstance(pair, list) and len(pair) == 2 for pair in out[name]):
+            out[name] = dict(out[name])
+    if isinstance(value, Density) and value.filename:
+        out["filename"] = _file_digest(value.filename)
+    return out
 
 
 def canonical(value: Any) -> str:
@@ -68,23 +95,6 @@ def digest(value: Any) -> str:
     return hashlib.sha256(canonical(value).encode()).hexdigest()
 
 
-@cache
-def simulator_version(simulator: str = EMBEDDED) -> str:
-    """Name and version of the mapper and simulator, with a digest of their source code, and of the outside one if named.
-
-    Raises:
-        SpecError: there is no such simulator.
-        SimulatorError: the outside simulator is not there.
-    """
-    outside = find_simulator(simulator)
-    code = hashlib.sha256()
-    for room in _CODE:
-        for file in sorted((_PACKAGE / room).rglob("*.py")):
-            code.update(str(file.relative_to(_PACKAGE)).encode() + b"\0" + file.read_bytes())
-    own = f"hwloop {hwloop.__version__}+{code.hexdigest()[:12]}"
-    return own if simulator == EMBEDDED else f"{own}, {simulator} {outside.version}"
-
-
 _architectures: dict[int, tuple[Architecture, str]] = {}
 _energy_tables: dict[int, tuple[EnergyTable, str]] = {}
 _KEPT = 4096
@@ -94,9 +104,7 @@ def digest_of_architecture(arch: Architecture) -> str:
     """SHA-256 of the accelerator without the names that are for people; kept by object, as a search asks for it often."""
     known = _architectures.get(id(arch))
     if known is None or known[0] is not arch:
-        form = _without_names(arch.to_dict())
-        form["kinds"] = [level.kind for level in arch.levels]
-        known = _remember(_architectures, arch, digest(form))
+        known = _remember(_architectures, arch, digest(form_of(arch)))
     return known[1]
 
 
@@ -104,8 +112,7 @@ def digest_of_energy_table(ert: EnergyTable) -> str:
     """SHA-256 of the energies and areas by component, without their sources."""
     known = _energy_tables.get(id(ert))
     if known is None or known[0] is not ert:
-        form = {c.name: {"actions": c.energies_pj, "area_um2": c.area_um2} for c in ert.components}
-        known = _remember(_energy_tables, ert, digest(form))
+        known = _remember(_energy_tables, ert, digest(form_of(ert)))
     return known[1]
 
 
@@ -116,31 +123,14 @@ def _remember(kept: dict[int, tuple[Any, str]], thing: Any, digest_: str) -> tup
     return kept[id(thing)]
 
 
-def _problem_form(problem: Problem) -> dict[str, Any]:
-    form = problem.to_dict()
-    for _, density in problem.densities:
-        if density.filename:  # what the file says counts, not what it is called
-            form.setdefault("density_files", []).append(_file_digest(density.filename))
-    return form
-
-
 def _file_digest(filename: str) -> str:
+    """What a file of counts says counts, not what it is called."""
     try:
+        if not Path(filename).is_file():  # a device or a pipe would be waited for
+            raise OSError("not a regular file")
         return hashlib.sha256(Path(filename).read_bytes()).hexdigest()
     except OSError as error:
         raise SpecError("<problem>", "densities", "a readable file of counts", filename, str(error)) from None
-
-
-def _without_names(form: dict[str, Any]) -> dict[str, Any]:
-    """An architecture's or a constraint set's dict less what is only for people."""
-    out = {key: value for key, value in form.items() if key not in ("name", "description")}
-    if "architecture_constraints" in out:
-        out["architecture_constraints"] = _without_names(out["architecture_constraints"])
-    if "architecture" in out:
-        out["architecture"] = [{k: v for k, v in tree.items() if k != "name"} for tree in out["architecture"]["subtree"]]
-    if "targets" in out:
-        out["targets"] = sorted(out["targets"], key=canonical)
-    return out
 
 
 def _plain(value: Any) -> Any:

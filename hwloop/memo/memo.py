@@ -1,21 +1,22 @@
-"""The memoising wrapper: `map_problem` that remembers on disk, and a whole network looked up in one query."""
+"""The memo table in front of a backend: known answers are read from disk, new ones are stored as soon as they arrive."""
 
 from __future__ import annotations
 
-import json
-import sqlite3
 from collections.abc import Mapping as MappingABC
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from hwloop.backend.request import MapRequest, Outcome
-from hwloop.backend.solve import OnOutcome, Solver, solve_here
+from hwloop.backend.distinct import Wrapper, ask_distinct
+from hwloop.backend.embedded import Embedded
+from hwloop.backend.protocol import Backend
+from hwloop.backend.request import MapperSettings, MapRequest, OnOutcome, Outcome
 from hwloop.errors import InfeasibleMappingError, MemoError
+from hwloop.mapper.objective import Objective
 from hwloop.mapper.result import MapResult
-from hwloop.memo.key import digest_of_architecture, digest_of_energy_table, request_key, simulator_version
+from hwloop.memo.key import request_key
+from hwloop.memo.rows import documents_of, outcome_of, row_of
 from hwloop.memo.store import Store
 from hwloop.spec.architecture import Architecture, load_architecture
 from hwloop.spec.constraint_sets import load_constraints
@@ -32,12 +33,14 @@ class MemoStatistics:
     Attributes:
         hits: answers that were in the table.
         misses: answers that had to be found.
+        damaged: of them, those whose row was damaged and is replaced.
         seconds_saved: what the hits took to find, when they were found.
         seconds_spent: what the misses took.
     """
 
     hits: int = 0
     misses: int = 0
+    damaged: int = 0
     seconds_saved: float = 0.0
     seconds_spent: float = 0.0
 
@@ -60,6 +63,7 @@ class Memo:
         >>> best = memo.map_problem(problem, arch, ert)   # read from the table
         >>> memo.statistics.hits
         1
+        >>> backend = memo.remember(find_backend("timeloop"))   # any backend, with the table in front
     """
 
     def __init__(self, path: str | Path, read_only: bool = False) -> None:
@@ -76,13 +80,17 @@ class Memo:
         """Closes the file; the next use opens it again."""
         self.store.close()
 
+    def remember(self, backend: Backend) -> Remembered:
+        """The same backend with this table in front of it."""
+        return Remembered(backend, self)
+
     def map_problem(
         self,
         problem: Problem | Any,
         arch: Architecture | Any,
         ert: EnergyTable | Any,
         constraints: Constraints | Any | None = None,
-        objective: str = "edp",
+        objective: Objective = "edp",
         bits: MappingABC[str, int] | None = None,
         start: Sequence[Mapping | Any] | None = None,
         seed: int = 0,
@@ -95,133 +103,78 @@ class Memo:
 
         Raises:
             InfeasibleMappingError: no mapping fits; that is remembered too.
-            MemoError: the table cannot be read or written.
+            MemoError: the table cannot be read or written, or the objective is a function.
         """
-        if not isinstance(objective, str):
-            raise MemoError(
-                "objective: a function has no canonical form, so its results cannot be stored; use hwloop.map_problem"
-            )
         request = MapRequest(
             load_problem(problem),
             load_architecture(arch),
             load_energy_table(ert),
             None if constraints is None else load_constraints(constraints),
-            objective,
             bits,
-            None if start is None else tuple(load_mapping(mapping) for mapping in start),
-            seed,
-            effort,
+            MapperSettings(objective, effort, seed),
+            tuple(load_mapping(mapping) for mapping in start or ()),
             network,
             layer,
         )
-        [outcome] = self.map_many([request])
+        [outcome] = self.remember(Embedded(workers=1)).map([request])
         if isinstance(outcome, InfeasibleMappingError):
             raise outcome
         return outcome
 
-    def lookup(self, requests: Sequence[MapRequest]) -> list[Outcome | None]:
-        """What the table has, in the order of `requests`, in one query; None where it has nothing. Not counted."""
-        rows = self.store.get_many(list({request_key(request) for request in requests}))
-        read = {key: _outcome(row) for key, row in rows.items()}
-        return [read.get(request_key(request)) for request in requests]
-
-    def map_many(
-        self, requests: Sequence[MapRequest], solve: Solver | None = None, on_outcome: OnOutcome | None = None
-    ) -> list[Outcome]:
-        """All of `requests`: one look-up, then the mapper for what is missing, each result stored as soon as it is there.
+    def lookup(self, requests: Sequence[MapRequest], identity: str) -> tuple[dict[str, Outcome], set[str]]:
+        """What the table has, by key, in one query. Not counted.
 
         Args:
-            requests: equal ones are answered once.
-            solve: finds the missing ones and calls back with (index, request, outcome) for each; one after the other in this
-                process when None. `hwloop.run` gives one that uses several.
-            on_outcome: called with (index, request, outcome) as answers arrive, the table's first.
+            requests: questions.
+            identity: of the backend whose answers are wanted.
 
         Returns:
-            A `MapResult` or the `InfeasibleMappingError` for each, in order.
+            The answers, and the keys of rows that are there but damaged.
         """
-        first: dict[str, int] = {}
-        for i, request in enumerate(requests):
-            first.setdefault(request_key(request), i)
-        unique = list(first.values())
         answers: dict[str, Outcome] = {}
-        for i, outcome in zip(unique, self.lookup([requests[i] for i in unique]), strict=True):
-            if outcome is not None:
-                answers[request_key(requests[i])] = outcome
-                self.statistics.hits += 1
-                self.statistics.seconds_saved += outcome.seconds if isinstance(outcome, MapResult) else 0.0
-                if on_outcome:
-                    on_outcome(i, requests[i], outcome)
-        missing = [i for i in unique if request_key(requests[i]) not in answers]
-
-        def store(at: int, request: MapRequest, outcome: Outcome) -> None:
-            answers[request_key(request)] = outcome
-            self.statistics.misses += 1
-            self.statistics.seconds_spent += outcome.seconds if isinstance(outcome, MapResult) else 0.0
-            if not self.store.read_only:
-                self.store.put_many([_row(request, outcome)], _documents(request))
-            if on_outcome:
-                on_outcome(missing[at], request, outcome)
-
-        if missing:
-            (solve or solve_here)([requests[i] for i in missing], store)
-        return [answers[request_key(request)] for request in requests]
+        damaged: set[str] = set()
+        for key, row in self.store.get_many(list({request_key(request, identity) for request in requests})).items():
+            try:
+                answers[key] = outcome_of(row)
+            except MemoError:
+                damaged.add(key)
+        return answers, damaged
 
 
-def _documents(request: MapRequest) -> list[dict[str, Any]]:
-    pairs = (
-        ("architecture", digest_of_architecture(request.arch), request.arch.name, request.arch.to_dict()),
-        ("energy_table", digest_of_energy_table(request.ert), "", request.ert.to_dict()),
-    )
-    return [{"digest": d, "kind": kind, "name": name, "document": json.dumps(form)} for kind, d, name, form in pairs]
+class Remembered(Wrapper):
+    """A backend whose answers are kept in a memo table.
+
+    Args:
+        inner: answers what the table does not have.
+        memo: the table.
+    """
+
+    def __init__(self, inner: Backend, memo: Memo) -> None:
+        super().__init__(inner)
+        self.memo = memo
+
+    def map(self, requests: Sequence[MapRequest], on_outcome: OnOutcome | None = None) -> list[Outcome]:
+        """One look-up, then the backend for what is missing, each new answer stored as soon as it is there.
+
+        Raises:
+            MemoError: the table cannot be read or written, or an objective is a function.
+        """
+        identity, store, statistics = self.identity, self.memo.store, self.memo.statistics
+        keys = [request_key(request, identity) for request in requests]
+        answers, damaged = self.memo.lookup(requests, identity)
+        statistics.hits += len(answers)
+        statistics.seconds_saved += sum(_seconds(outcome) for outcome in answers.values())
+        statistics.damaged += len(damaged)
+
+        def keep(request: MapRequest, outcome: Outcome) -> None:
+            statistics.misses += 1
+            statistics.seconds_spent += _seconds(outcome)
+            if not store.read_only:
+                row = row_of(request, outcome, identity)
+                store.put_many([row], documents_of(request), replace=row["key"] in damaged)
+
+        return ask_distinct(self.inner, requests, keys, answers, on_outcome, keep)
 
 
-def _row(request: MapRequest, outcome: Outcome) -> dict[str, Any]:
-    found = outcome if isinstance(outcome, MapResult) else None
-    bits = dict(request.bits or {})
-    row: dict[str, Any] = {
-        "key": request_key(request),
-        "feasible": int(found is not None),
-        "reason": "" if found else str(outcome),
-        "energy_pj": float(found.cost.energy_pj) if found else None,
-        "cycles": int(found.cost.cycles) if found else None,
-        "utilization": float(found.cost.utilization) if found else None,
-        "computes": int(found.cost.computes) if found else None,
-        "network": request.network,
-        "layer": request.layer or request.problem.name,
-        "arch": request.arch.name,
-        "dataflow": request.constraints.name if request.constraints else "",
-        "objective": request.objective,
-        "effort": request.effort,
-        "seed": int(request.seed),
-        "weight_bits": bits.get("Weights"),
-        "activation_bits": bits.get("Inputs"),
-        "weight_density": request.problem.density("Weights").density,
-        "input_density": request.problem.density("Inputs").density,
-        "evaluated": found.evaluated if found else 0,
-        "seconds": found.seconds if found else 0.0,
-        "simulator": simulator_version(request.simulator),
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "architecture": digest_of_architecture(request.arch),
-        "energy_table": digest_of_energy_table(request.ert),
-        "problem": json.dumps(request.problem.to_dict()),
-        "bits": json.dumps({k: int(v) for k, v in bits.items()}) if bits else None,
-    }
-    if found:
-        form = found.to_dict()
-        parts = {"mapping": form.pop("mapping"), "cost": form.pop("cost"), "details": form}
-        return row | {name: json.dumps(part, default=_number) for name, part in parts.items()}
-    assert isinstance(outcome, InfeasibleMappingError)
-    where = {"level": outcome.level, "data_space": outcome.data_space}
-    return row | {"mapping": None, "cost": None, "details": json.dumps(where)}
-
-
-def _number(value: Any) -> Any:
-    """A numpy number as Python's, for JSON."""
-    return value.item()
-
-
-def _outcome(row: sqlite3.Row) -> Outcome:
-    details = json.loads(row["details"])
-    if not row["feasible"]:
-        return InfeasibleMappingError(row["reason"], details["level"], details["data_space"])
-    return MapResult.from_dict({**details, "mapping": json.loads(row["mapping"]), "cost": json.loads(row["cost"])})
+def _seconds(outcome: Outcome) -> float:
+    return outcome.seconds if isinstance(outcome, MapResult) else 0.0

@@ -5,6 +5,8 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable
 
+from hwloop.memo.rows import checksum
+
 _CREATE_MIGRATIONS = """
     CREATE TABLE IF NOT EXISTS migrations (name TEXT PRIMARY KEY, applied TEXT NOT NULL DEFAULT CURRENT_TIMESTAMP)
 """
@@ -60,7 +62,18 @@ def _create_results(db: sqlite3.Connection) -> None:
     db.execute("CREATE INDEX results_by_layer ON results (network, layer, arch, dataflow)")
 
 
-MIGRATIONS: tuple[tuple[str, Callable[[sqlite3.Connection], None]], ...] = (("0001_results", _create_results),)
+def _add_checksums(db: sqlite3.Connection) -> None:
+    db.execute("ALTER TABLE results ADD COLUMN checksum TEXT NOT NULL DEFAULT ''")  # SHA-256 over the other columns
+    rows = db.execute("SELECT * FROM results")
+    names = [column[0] for column in rows.description]
+    sums = [(checksum(row), row["key"]) for row in (dict(zip(names, values, strict=True)) for values in rows)]
+    db.executemany("UPDATE results SET checksum = ? WHERE key = ?", sums)
+
+
+MIGRATIONS: tuple[tuple[str, Callable[[sqlite3.Connection], None]], ...] = (
+    ("0001_results", _create_results),
+    ("0002_checksums", _add_checksums),
+)
 SCHEMA_VERSION = len(MIGRATIONS)
 
 

@@ -63,8 +63,13 @@ class Store:
                 found[row["key"]] = row
         return found
 
-    def put_many(self, rows: Sequence[Row], documents: Sequence[Row] = ()) -> int:
+    def put_many(self, rows: Sequence[Row], documents: Sequence[Row] = (), replace: bool = False) -> int:
         """Writes rows, and the documents they refer to, in one transaction; a key that is there keeps its row.
+
+        Args:
+            rows: of `results`.
+            documents: of `documents`.
+            replace: a key that is there gets the new row, as its own is damaged.
 
         Returns:
             How many rows are new.
@@ -77,7 +82,7 @@ class Store:
                 db.execute(_insert("documents", document), tuple(document.values()))
             before = db.total_changes
             for row in rows:
-                db.execute(_insert("results", row), tuple(row.values()))
+                db.execute(_insert("results", row, "REPLACE" if replace else "IGNORE"), tuple(row.values()))
             return db.total_changes - before
 
         return self._transaction(write)
@@ -88,7 +93,7 @@ class Store:
         Raises:
             MemoError: the file cannot be read, or the SQL is wrong or no SELECT.
         """
-        if sql.lstrip().split(None, 1)[0].upper() not in ("SELECT", "WITH", "EXPLAIN", "PRAGMA"):
+        if not sql.lstrip().upper().startswith(("SELECT", "WITH", "EXPLAIN", "PRAGMA")):
             raise MemoError(f"{self.path}: a query reads: give a SELECT, not {sql.strip()[:60]!r}")
         return self._retried(lambda: list(self._open().execute(sql, tuple(parameters))))
 
@@ -159,6 +164,7 @@ class Store:
             frozen = "" if os.access(self.path.parent, os.W_OK) else "&immutable=1"
             db = sqlite3.connect(f"{address}?mode=ro{frozen}", uri=True, timeout=self._timeout, isolation_level=None)
         db.row_factory = sqlite3.Row
+        db.text_factory = lambda raw: raw.decode("utf-8", "replace")  # a damaged text fails its row's checksum, not the query
         return db
 
     def _prepare(self, db: sqlite3.Connection) -> None:
@@ -186,8 +192,8 @@ class _LockedError(MemoError):
     """Another process holds the file; worth another try."""
 
 
-def _insert(table: str, row: Row) -> str:
-    return f"INSERT OR IGNORE INTO {table} ({', '.join(row)}) VALUES ({', '.join('?' * len(row))})"
+def _insert(table: str, row: Row, where_there: str = "IGNORE") -> str:
+    return f"INSERT OR {where_there} INTO {table} ({', '.join(row)}) VALUES ({', '.join('?' * len(row))})"
 
 
 @contextmanager

@@ -9,11 +9,13 @@ _HOME = {
     "compress": "hwloop.run.compression",
     "CompressResult": "hwloop.run.outputs",
     "Settings": "hwloop.run.settings",
-    "Target": "hwloop.search.hardware",
-    "make_targets": "hwloop.run.targets",
+    "Target": "hwloop.backend.target",
+    "make_targets": "hwloop.backend.target",
+    "map_layer": "hwloop.run.networks",
     "map_network": "hwloop.run.networks",
     "compare_dataflows": "hwloop.run.networks",
-    "NetworkMapping": "hwloop.run.networks",
+    "NetworkCost": "hwloop.backend.network_cost",
+    "open_backend": "hwloop.run.networks",
 }
 __all__ = [*_HOME]
 

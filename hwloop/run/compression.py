@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import hwloop
+from hwloop.backend.find import find_backend
+from hwloop.backend.target import ArchitectureLike, DataflowLike, Target, make_targets
 from hwloop.memo import Memo
-from hwloop.memo.key import digest_of_architecture, simulator_version
+from hwloop.memo.key import digest_of_architecture, digest_of_energy_table
 from hwloop.network.build import LibraryConfig, MemberEvent, build_library
 from hwloop.network.data import DataSplits, load_data
 from hwloop.network.finetune import EpochEvent, TrainConfig
@@ -24,11 +26,9 @@ from hwloop.report.result import Front
 from hwloop.run.model import LibraryModel
 from hwloop.run.outputs import CompressResult, write_outputs
 from hwloop.run.settings import Settings
-from hwloop.run.targets import ArchitectureLike, DataflowLike, file_name, make_targets
 from hwloop.run.tuning import search_target
 from hwloop.search.checkpoint import EvaluationLog, RunFolder
 from hwloop.search.genotype import Candidate
-from hwloop.search.hardware import Target
 from hwloop.search.methods import find_method
 
 
@@ -131,7 +131,7 @@ def compress(
         )  # fmt: skip
         fronts = []
         for target in targets:
-            log = EvaluationLog() if folder is None else folder.log(file_name(target.name))
+            log = EvaluationLog() if folder is None else folder.log(target.file_name)
             try:
                 fronts.append(search_target(target, scored, settings, log, table, workers, progress, timings.of))
             finally:
@@ -213,14 +213,15 @@ def _identity(library: Library, splits: DataSplits, targets: Sequence[Target], s
         "data": splits.fingerprint,
         "trained": library.start_sha256,
         "library": {str(info.p): info.sha256 for info in library.infos},
-        "simulator": simulator_version(settings.simulator),
+        "simulator": find_backend(settings.simulator).identity,
         "accelerators": {target.name: digest_of_architecture(target.arch) for target in targets},
+        "energies": {target.name: digest_of_energy_table(target.table()) for target in targets},
         "dataflows": {t.name: None if t.constraints is None else t.constraints.to_dict()["targets"] for t in targets},
     }
 
 
 def _versions(settings: Settings) -> dict[str, str]:
-    simulator = simulator_version(settings.simulator)
+    simulator = find_backend(settings.simulator).identity
     return {"hwloop": hwloop.__version__, "simulator": simulator, "machine": platform.platform(), **torch_versions()}
 
 

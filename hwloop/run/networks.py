@@ -2,103 +2,83 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
-from hwloop.backend.request import MapRequest, Outcome
-from hwloop.backend.simulators import EMBEDDED
-from hwloop.backend.solve import OnOutcome
+from hwloop.backend.distinct import Distinct
+from hwloop.backend.embedded import EMBEDDED
+from hwloop.backend.find import find_backend
+from hwloop.backend.network_cost import NetworkCost, mapped_share
+from hwloop.backend.network_cost import map_network as map_on
+from hwloop.backend.protocol import Backend
+from hwloop.backend.request import MapperSettings, MapRequest
+from hwloop.backend.target import ArchitectureLike, DataflowLike, Target, make_targets
 from hwloop.errors import InfeasibleMappingError
+from hwloop.mapper.objective import Objective
 from hwloop.mapper.result import MapResult
 from hwloop.memo import Memo
-from hwloop.memo.key import request_key
-from hwloop.run.parallel import make_solver
-from hwloop.run.targets import ArchitectureLike, DataflowLike, make_targets
-from hwloop.search.hardware import MapAll, MapperSettings, Target
-from hwloop.spec.plan import Plan, make_plan
-from hwloop.spec.workload import Workload
+from hwloop.report.progress import Progress, Silent
+from hwloop.spec.density import Density
+from hwloop.spec.plan import Plan
+from hwloop.spec.problem import Problem, load_problem
+from hwloop.spec.source import read_spec
+from hwloop.spec.workload import Workload, load_workload
 
 
-@dataclass(frozen=True)
-class MappedLayer:
-    """One layer as it runs.
+def open_backend(simulator: str = EMBEDDED, workers: int | None = None, memo: Memo | None = None) -> Backend:
+    """The backend of a name, with the memo table before it where there is one; equal requests are asked once.
 
-    Attributes:
-        name: of the layer.
-        result: mapping and cost.
+    Args:
+        simulator: `embedded`, `timeloop` or `timeloop-mapper`.
+        workers: processes, one a core when None.
+        memo: results are read from and written to it.
+
+    Raises:
+        SpecError: there is no such simulator.
+        SimulatorError: its program is not on PATH.
     """
+    backend = find_backend(simulator, workers)
+    return Distinct(backend if memo is None else memo.remember(backend))
 
-    name: str
-    result: MapResult
 
+def map_layer(
+    problem: Problem | Any,
+    arch: ArchitectureLike | Target,
+    dataflow: DataflowLike = None,
+    *,
+    densities: Mapping[str, Density | float] | None = None,
+    bits: Mapping[str, int] | None = None,
+    energy: Any = "shipped",
+    objective: Objective = "edp",
+    effort: str = "normal",
+    seed: int = 0,
+    simulator: str = EMBEDDED,
+    memo: Memo | None = None,
+) -> MapResult:
+    """Maps one layer on a target: energies for its bits, the dataflow and the memo table included.
 
-@dataclass(frozen=True)
-class NetworkMapping:
-    """A network on a target, its layers run one after the other.
+    Args:
+        problem: a `Problem`, or what `load_problem` takes.
+        arch: an accelerator by name, file or object, or a whole `Target`.
+        dataflow: constraints by name, file or object; with a `Target` it has one already.
+        densities: by data space, on top of the problem's own.
+        bits: `{data space: bits}`.
+        energy, objective, effort, seed, simulator, memo: as in `map_network`.
 
-    Attributes:
-        network: its name.
-        target: accelerator and dataflow.
-        layers: in execution order.
+    Raises:
+        InfeasibleMappingError: names the layer and the target that it does not fit.
+        SimulatorError: an outside program failed.
     """
-
-    network: str
-    target: str
-    layers: tuple[MappedLayer, ...]
-
-    @property
-    def energy_pj(self) -> float:
-        """Sum over the layers."""
-        return sum(layer.result.cost.energy_pj for layer in self.layers)
-
-    @property
-    def cycles(self) -> int:
-        """Sum over the layers."""
-        return sum(int(layer.result.cost.cycles) for layer in self.layers)
-
-    @property
-    def computes(self) -> int:
-        """Multiply-accumulates of the dense network."""
-        return sum(int(layer.result.cost.computes) for layer in self.layers)
-
-
-def mapper_for(memo: Memo | None, workers: int | None = None, on_outcome: OnOutcome | None = None) -> MapAll:
-    """Answers mapper requests, from the memo table where there is one; equal requests are asked once."""
-    solve = make_solver(workers)
-    remember = _NoMemo() if memo is None else memo
-
-    def map_all(requests: Sequence[MapRequest]) -> list[Outcome]:
-        return remember.map_many(requests, solve, on_outcome)
-
-    return map_all
-
-
-class _NoMemo:
-    """Keeps answers for as long as the process runs, and touches no disk."""
-
-    def __init__(self) -> None:
-        self.known: dict[str, Outcome] = {}
-
-    def map_many(
-        self,
-        requests: Sequence[MapRequest],
-        solve: Callable[[Sequence[MapRequest], OnOutcome], None],
-        on_outcome: OnOutcome | None,
-    ) -> list[Outcome]:
-        first: dict[str, MapRequest] = {}
-        for request in requests:
-            first.setdefault(request_key(request), request)
-        missing = [request for key, request in first.items() if key not in self.known]
-
-        def keep(at: int, request: MapRequest, outcome: Outcome) -> None:
-            self.known[request_key(request)] = outcome
-            if on_outcome:
-                on_outcome(at, request, outcome)
-
-        if missing:
-            solve(missing, keep)
-        return [self.known[request_key(request)] for request in requests]
+    problem, target = load_problem(problem), _target(arch, dataflow, energy)
+    if densities:
+        problem = problem.with_densities(dict(problem.densities) | dict(densities))
+    request = MapRequest(
+        problem, target.arch, target.table(bits), target.constraints, bits or None, MapperSettings(objective, effort, seed)
+    )
+    [outcome] = open_backend(simulator, 1, memo).map([request])
+    return mapped_share(request, outcome, target).mapped
 
 
 def map_network(
@@ -108,62 +88,50 @@ def map_network(
     *,
     plan: Plan | None = None,
     energy: Any = "shipped",
-    objective: str = "edp",
+    objective: Objective = "edp",
     effort: str = "normal",
     seed: int = 0,
     simulator: str = EMBEDDED,
     memo: Memo | None = None,
     workers: int | None = None,
-    on_outcome: OnOutcome | None = None,
-) -> NetworkMapping:
+    progress: Progress | None = None,
+) -> NetworkCost:
     """Maps every layer of a network; equal layers are mapped once.
 
     Args:
         workload: the network, e.g. from `hwloop.trace`.
         arch: an accelerator by name, file or object, or a whole `Target`.
         dataflow: constraints by name, file or object; with a `Target` it has one already.
-        plan: densities and bits; dense at the accelerator's width when None.
+        plan: what is done to each layer; dense at the accelerator's width when None.
         energy: where energies come from, see `make_targets`.
         objective, effort, seed: of the mapper.
         simulator: who costs the mappings: `embedded`, `timeloop` or `timeloop-mapper` (which finds them too).
         memo: results are read from and written to it.
         workers: processes, one a core when None.
-        on_outcome: called as answers arrive.
+        progress: where to show how far it is; nowhere when None.
 
     Raises:
         InfeasibleMappingError: names the layer that fits no mapping.
+        SimulatorError: an outside program failed, or a worker was killed.
     """
-    target = arch if isinstance(arch, Target) else make_targets(arch, dataflow, energy)[0]
-    settings = MapperSettings(objective, effort, seed, simulator)
-    tables: dict[tuple[tuple[str, int], ...], Any] = {}
-    requests = []
-    for planned in (plan or make_plan(workload)).apply(workload):
-        bits = planned.bits
-        table = tables.setdefault(tuple(sorted(bits.items())), None) or target.energy(bits)
-        tables[tuple(sorted(bits.items()))] = table
-        requests.append(
-            MapRequest(
-                planned.problem,
-                target.arch,
-                table,
-                target.constraints,
-                settings.objective,
-                bits or None,
-                None,
-                settings.seed,
-                settings.effort,
-                workload.name,
-                planned.layer.name,
-                settings.simulator,
-            )
-        )
-    layers = []
-    for request, outcome in zip(requests, mapper_for(memo, workers, on_outcome)(requests), strict=True):
-        if isinstance(outcome, InfeasibleMappingError):
-            reason = f"{workload.name} layer {request.layer} on {target.arch.name} under {target.name}: {outcome.reason}"
-            raise InfeasibleMappingError(reason, outcome.level, outcome.data_space)
-        layers.append(MappedLayer(request.layer, outcome))
-    return NetworkMapping(workload.name, target.name, tuple(layers))
+    settings = MapperSettings(objective, effort, seed)
+    return _shown(workload, _target(arch, dataflow, energy), open_backend(simulator, workers, memo), plan, settings, progress)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One network on one accelerator under several dataflows.
+
+    Attributes:
+        costs: in the order asked.
+        left_out: by dataflow, why no mapping of a layer fits it.
+    """
+
+    costs: tuple[NetworkCost, ...]
+    left_out: dict[str, InfeasibleMappingError]
+
+    def __iter__(self) -> Iterator[NetworkCost]:
+        return iter(self.costs)
 
 
 def compare_dataflows(
@@ -173,28 +141,59 @@ def compare_dataflows(
     *,
     plan: Plan | None = None,
     energy: Any = "shipped",
-    objective: str = "edp",
+    objective: Objective = "edp",
     effort: str = "normal",
     seed: int = 0,
     simulator: str = EMBEDDED,
     memo: Memo | None = None,
     workers: int | None = None,
-) -> tuple[NetworkMapping, ...]:
+    progress: Progress | None = None,
+) -> Comparison:
     """The same network on the same accelerator under each dataflow, so that area and storage are equal.
 
     Args:
         workload: the network.
         arch: the accelerator.
         dataflows: constraints by name, file or object.
-        plan, energy, objective, effort, seed, simulator, memo, workers: as in `map_network`.
+        plan, energy, objective, effort, seed, simulator, memo, workers, progress: as in `map_network`.
 
     Raises:
-        InfeasibleMappingError: names the layer and the dataflow that does not fit it.
+        InfeasibleMappingError: no dataflow fits every layer; says why the first does not.
     """
-    return tuple(
-        map_network(
-            workload, target, plan=plan, objective=objective, effort=effort, seed=seed, simulator=simulator, memo=memo,
-            workers=workers,
-        )
-        for target in make_targets(arch, list(dataflows), energy)
-    )  # fmt: skip
+    backend, settings = open_backend(simulator, workers, memo), MapperSettings(objective, effort, seed)
+    costs: list[NetworkCost] = []
+    left_out: dict[str, InfeasibleMappingError] = {}
+    for target in make_targets(arch, list(dataflows), energy):
+        try:
+            costs.append(_shown(workload, target, backend, plan, settings, progress))
+        except InfeasibleMappingError as refusal:
+            left_out[target.name] = refusal
+    if not costs:
+        raise next(iter(left_out.values()))
+    return Comparison(tuple(costs), left_out)
+
+
+def open_subject(
+    path: str | Path, variables: Mapping[str, Any] | None = None, include: Sequence[str | Path] = ()
+) -> Problem | Workload:
+    """Reads a file that holds a layer (a Timeloop problem) or a network (a workload).
+
+    Raises:
+        SpecError: it is neither.
+    """
+    document, _ = read_spec(path, variables, include)
+    if isinstance(document, Mapping) and ("workload" in document or "layers" in document):
+        return load_workload(path)
+    problem = load_problem(path, variables, include)
+    return problem if problem.name else replace(problem, name=Path(path).stem)
+
+
+def _target(arch: ArchitectureLike | Target, dataflow: DataflowLike, energy: Any) -> Target:
+    return arch if isinstance(arch, Target) else make_targets(arch, dataflow, energy)[0]
+
+
+def _shown(
+    workload: Workload, target: Target, backend: Backend, plan: Plan | None, settings: MapperSettings, progress: Progress | None
+) -> NetworkCost:
+    with (progress or Silent()).task(f"map {workload.name} on {target.name}", len(workload.layers)) as task:
+        return map_on(workload, target, backend, plan, settings, lambda _at, request, _outcome: task.advance(request.layer))

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from hwloop.backend.simulators import EMBEDDED, SIMULATORS
+from hwloop.backend.embedded import EMBEDDED
+from hwloop.backend.find import SIMULATORS
 from hwloop.errors import SpecError
 from hwloop.search.genotype import MAX_BITS
 from hwloop.search.objectives import find_objectives, read_budget

@@ -8,7 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from hwloop.backend.request import MapRequest, Outcome
+from hwloop.backend.candidates import CandidateCosts
+from hwloop.backend.network_cost import NetworkCost
+from hwloop.backend.request import MapperSettings, MapRequest, Outcome
+from hwloop.backend.target import Target
 from hwloop.errors import InfeasibleMappingError
 from hwloop.memo import Memo
 from hwloop.pareto import hypervolume, non_dominated
@@ -16,12 +19,11 @@ from hwloop.report.progress import Progress, Task
 from hwloop.report.result import Front, Member
 from hwloop.report.tables import count_text, energy_text, percent, size_text
 from hwloop.run.model import LibraryModel
-from hwloop.run.networks import mapper_for
+from hwloop.run.networks import open_backend
 from hwloop.run.settings import Settings
 from hwloop.search.archive import Evaluation, front, nearest_to_feasible
 from hwloop.search.checkpoint import EvaluationLog
 from hwloop.search.genotype import Genotype
-from hwloop.search.hardware import HardwareModel, MapperSettings, NetworkCost, Target
 from hwloop.search.method import SearchBudget, Step
 from hwloop.search.methods import find_method
 from hwloop.search.objectives import Budget, Objective, find_objectives, read_budget, to_f, to_g
@@ -50,13 +52,13 @@ def search_target(
     objectives = find_objectives(settings.objectives)
     budgets = [read_budget(text) for text in settings.budgets]
     counter = _Counter()
-    mapper = MapperSettings(settings.mapping_objective, settings.mapper_effort, settings.seed, settings.simulator)
-    hardware = HardwareModel(scored.workload, target, mapper, mapper_for(memo, workers, counter))
+    mapper = MapperSettings(settings.mapping_objective, settings.mapper_effort, settings.seed)
+    hardware = CandidateCosts(scored.workload, target, mapper, open_backend(settings.simulator, workers, memo))
     with timer("mapping"):
         plans = [scored.plan(candidate) for candidate in corners(genotype)]
         layers = len(scored.workload.layers)
         with counter.shown(progress, f"{target.name}: map the reference and {len(plans)} corners", layers * (len(plans) + 1)):
-            reference_cost = hardware.prepare(scored.reference_plan(), plans)
+            reference_cost = hardware.prepare(scored.reference_plan(), plans, counter)
     with timer("search"):
         evaluations, hypervolumes = _evolve(target, genotype, scored, hardware, objectives, budgets, settings, log, progress)
     found = front(evaluations, objectives, budgets)
@@ -66,7 +68,7 @@ def search_target(
     with timer("mapping"):
         candidates = [genotype.decode(entry.x) for entry in found]
         with counter.shown(progress, f"{target.name}: map the front of {len(found)} in full", layers * len(found)):
-            costs = hardware.remap([scored.plan(candidate) for candidate in candidates])
+            costs = hardware.remap([scored.plan(candidate) for candidate in candidates], counter)
     members = [
         Member(candidate.p, candidate.weight_bits, candidate.activation_bits, _metrics(entry, cost), entry.metrics)
         for candidate, entry, cost in zip(candidates, found, costs, strict=True)
@@ -86,7 +88,7 @@ def _evolve(
     target: Target,
     genotype: Genotype,
     scored: LibraryModel,
-    hardware: HardwareModel,
+    hardware: CandidateCosts,
     objectives: Sequence[Objective],
     budgets: Sequence[Budget],
     settings: Settings,

@@ -10,10 +10,10 @@ from typing import Protocol
 
 import numpy as np
 
+from hwloop.backend.candidates import CandidateCosts
 from hwloop.search.archive import Evaluation
 from hwloop.search.checkpoint import EvaluationLog
 from hwloop.search.genotype import Candidate, Genotype
-from hwloop.search.hardware import HardwareModel
 from hwloop.search.method import Floats, Genes, OnStep, SearchBudget, SearchMethod, SearchProblem
 from hwloop.search.objectives import Budget, Objective, to_f, to_g
 from hwloop.spec.plan import Plan
@@ -41,14 +41,14 @@ class CompressedModel(Protocol):
         ...
 
 
-def score(candidate: Candidate, model: CompressedModel, hardware: HardwareModel) -> dict[str, float]:
+def score(candidate: Candidate, model: CompressedModel, hardware: CandidateCosts) -> dict[str, float]:
     """Every number a candidate has, by metric; those of the hardware are left out where no mapping fits."""
     metrics = {
         "accuracy": float(model.accuracy(candidate)),
         "size_bits": float(model.size_bits(candidate)),
         "macs": float(model.macs(candidate)),
     }
-    cost = hardware.cost(model.plan(candidate))
+    [cost] = hardware.costs([model.plan(candidate)])
     if cost is not None:
         metrics |= {"energy_pj": float(cost.energy_pj), "cycles": float(cost.cycles), "edp": float(cost.edp)}
     return metrics

@@ -14,6 +14,7 @@ from math import prod
 from typing import TYPE_CHECKING, Any
 
 from hwloop.errors import SpecError
+from hwloop.spec.channels import ChannelGroup, check_channel_groups, read_channel_group
 from hwloop.spec.document import Fields, read_document, to_yaml
 from hwloop.spec.limits import COMPUTES
 from hwloop.spec.problem import Problem, conv2d_shape, load_problem
@@ -30,7 +31,8 @@ class WeightTensor:
     """A parameter that layers read as their weights: what is pruned and quantised.
 
     Attributes:
-        name: its dotted name in the model, e.g. `layer1.0.conv1.weight`.
+        name: its dotted name in the model, e.g. `layer1.0.conv1.weight`; a part of a fused one has its rows behind it, e.g.
+            `attn.in_proj_weight[0:64]`.
         shape: its sizes as torch keeps them, e.g. (M, C, kH, kW).
         layers: names of the layers that read it, in execution order; several when a module is called more than once.
     """
@@ -58,6 +60,7 @@ class Layer:
         module: path of the module that was running.
         parameter: name of the weight parameter; empty where there is none to prune (two activations, a constant buffer).
         inputs: names of the layers whose results reach this one through nothing but unmapped operations.
+        input_size: (height, width) of its input feature map without padding; empty where unknown or not an image.
     """
 
     name: str
@@ -66,6 +69,24 @@ class Layer:
     module: str = ""
     parameter: str = ""
     inputs: tuple[str, ...] = ()
+    input_size: tuple[int, ...] = ()
+
+    @property
+    def activation_operands(self) -> tuple[str, ...]:
+        """The data spaces that hold activations: both operands of a product of two activations."""
+        return ("Inputs", "Weights") if self.kind == "matmul" else ("Inputs",)
+
+    @property
+    def output_channels(self) -> int:
+        """Output channels, those of all groups together."""
+        sizes = self.problem.sizes
+        return sizes.get("M", sizes.get("C", 1)) * sizes.get("G", 1)
+
+    @property
+    def input_channels(self) -> int:
+        """Input channels, those of all groups together."""
+        sizes = self.problem.sizes
+        return sizes.get("C", 1) * sizes.get("G", 1)
 
     @property
     def computes(self) -> int:
@@ -111,9 +132,11 @@ class Workload:
         parameter_shapes: (name, shape) of each weight parameter, in the order of first use.
         unmapped: operations with arithmetic that are left out; empty unless the caller allowed it.
         free_operations: (name, calls) of the element-wise, pooling, normalisation operations, which are taken to cost nothing.
+        channels: which layers' channels are kept or removed together; empty where nobody looked.
 
     Raises:
-        SpecError: two layers of one name, an unknown kind or parameter, an input that does not come before.
+        SpecError: two layers of one name, an unknown kind or parameter, an input that does not come before, channel groups that
+            do not fit the layers.
     """
 
     name: str
@@ -121,6 +144,7 @@ class Workload:
     parameter_shapes: tuple[tuple[str, tuple[int, ...]], ...] = ()
     unmapped: tuple[UnmappedOperation, ...] = ()
     free_operations: tuple[tuple[str, int], ...] = field(default=(), compare=False)
+    channels: tuple[ChannelGroup, ...] = ()
 
     def __post_init__(self) -> None:
         seen: set[str] = set()
@@ -137,11 +161,18 @@ class Workload:
                 if source not in seen:
                     raise SpecError(self.name, f"{where}.inputs", "names of earlier layers", source)
             seen.add(layer.name)
+        made = {layer.name: layer.output_channels for layer in self.layers}
+        check_channel_groups(self.channels, made, {layer.name: layer.input_channels for layer in self.layers}, self.name)
 
     @cached_property
     def by_name(self) -> dict[str, Layer]:
         """The layers by name."""
         return {layer.name: layer for layer in self.layers}
+
+    @cached_property
+    def group_of_outputs(self) -> dict[str, ChannelGroup]:
+        """The channel group of each layer's output channels, by layer name."""
+        return {layer: group for group in self.channels for layer in group.outputs}
 
     @cached_property
     def unique(self) -> tuple[RepeatedProblem, ...]:
@@ -193,6 +224,8 @@ class Workload:
             out["unmapped"] = [{"module": u.module, "operation": u.operation, "reason": u.reason} for u in self.unmapped]
         if self.free_operations:
             out["free_operations"] = dict(self.free_operations)
+        if self.channels:
+            out["channels"] = [group.to_dict() for group in self.channels]
         return out
 
     def to_yaml(self) -> str:
@@ -215,6 +248,8 @@ def _layer_to_dict(layer: Layer) -> dict[str, Any]:
     out |= {"shape": problem["shape"], "instance": problem["instance"]}
     if layer.inputs:
         out["inputs"] = list(layer.inputs)
+    if layer.input_size:
+        out["input_size"] = list(layer.input_size)
     return out
 
 
@@ -246,8 +281,9 @@ def load_workload(source: Any) -> Workload:
         entry.finish()
     free = fields.sub("free_operations")
     operations = tuple((key, free.take(key, int)) for key in free.names()) if free else ()
+    groups = tuple(read_channel_group(entry) for entry in fields.each("channels"))
     fields.finish()
-    return Workload(name, layers, shapes, tuple(unmapped), operations)
+    return Workload(name, layers, shapes, tuple(unmapped), operations, groups)
 
 
 def _read_sizes(fields: Fields, name: str, raw: Any) -> tuple[int, ...]:
@@ -270,6 +306,7 @@ def _read_layer(fields: Fields) -> Layer:
         raise SpecError(fields.source, fields.where(error.field), error.expected, error.found, error.hint) from None
     inputs: list[Any] = fields.take("inputs", list, [])
     module, parameter = fields.take("module", str, ""), fields.take("parameter", str, "")
-    layer = Layer(name, problem, kind, module, parameter, tuple(str(source) for source in inputs))
+    input_size = _read_sizes(fields, "input_size", fields.raw("input_size", []))
+    layer = Layer(name, problem, kind, module, parameter, tuple(str(source) for source in inputs), input_size)
     fields.finish()
     return layer

@@ -4,17 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from time import perf_counter
+from typing import Any
 
-from hwloop.backend.simulators import Simulator
-from hwloop.errors import InfeasibleMappingError, SimulatorError
-from hwloop.simulator import LayerCost, simulate
-from hwloop.spec.energy_table import EnergyTable
-from hwloop.spec.levels import Architecture
+from hwloop.backend.embedded import Embedded
+from hwloop.backend.protocol import Backend
+from hwloop.backend.request import MapRequest
+from hwloop.backend.target import Target, make_targets
+from hwloop.errors import InfeasibleMappingError, SimulatorError, SpecError
+from hwloop.mapper.mapper import map_problem
+from hwloop.simulator import LayerCost
+from hwloop.spec.bits import MAX_BITS, operand_bits
 from hwloop.spec.mapping import Mapping as LoopMapping
 from hwloop.spec.problem import Problem
 from hwloop.validate.compare import compare_costs
+from hwloop.validate.layers import distinct, network_layers
 from hwloop.validate.verify import DENSE_SLACK, FEASIBILITY, SPARSE_SLACK, Agreement, Report
+
+ARCHITECTURES = (
+    "eyeriss_168", "eyeriss_168_skipping", "tpu_like", "tpu_like_compressed", "shidiannao_like", "shidiannao_like_skipping",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -23,19 +33,13 @@ class LiveCase:
 
     Attributes:
         id: accelerator, layer, density and bits, for people.
-        problem: the layer with its densities.
-        architecture: the accelerator.
-        table: its energies at these bits.
+        request: the layer with its densities and bits, the accelerator and its energies.
         mapping: what to cost.
-        bits: bits of a value by data space; None for the accelerator's own.
     """
 
     id: str
-    problem: Problem
-    architecture: Architecture
-    table: EnergyTable
+    request: MapRequest
     mapping: LoopMapping
-    bits: dict[str, int] | None = None
 
 
 @dataclass
@@ -59,25 +63,94 @@ class LiveReport:
         """Whether every group agrees."""
         return all(report.agrees for report in self.groups.values())
 
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, for JSON."""
+        groups = {name: group.to_dict() | {"energy_gap": self.energy_gap[name]} for name, group in self.groups.items()}
+        return {"agrees": self.agrees, "groups": groups, "no_answer": self.unanswered, "seconds": self.seconds}
+
+
+@dataclass(frozen=True)
+class LiveSettings:
+    """What `verify_live` asks both simulators: accelerators x layers x densities x bits.
+
+    Attributes:
+        archs: names or files of accelerators.
+        networks: whose layers, of `hwloop.validate.layers`.
+        densities: of weights and inputs; 1 is dense.
+        bits: of weights and inputs.
+        effort: of the mapper that finds the mappings.
+        most: distinct layers taken of a network, None for all.
+
+    Raises:
+        SpecError: a network that is not there, or a number out of range.
+    """
+
+    archs: tuple[str, ...] = ARCHITECTURES
+    networks: tuple[str, ...] = ("vgg16", "mobilenet")
+    densities: tuple[float, ...] = (1.0, 0.5, 0.1)
+    bits: tuple[int, ...] = (16, 8, 4)
+    effort: str = "quick"
+    most: int | None = None
+
+    def __post_init__(self) -> None:
+        for what, values, most in (("densities", self.densities, 1.0), ("bits", self.bits, float(MAX_BITS))):
+            if not values or not all(0 < value <= most for value in values):
+                raise SpecError("<arguments>", what, f"numbers above 0 up to {most:g}, with commas between", list(values))
+        if self.most is not None and self.most < 1:
+            raise SpecError("<arguments>", "most", "1 layer or more", self.most)
+        assert self.layers
+
+    @cached_property
+    def layers(self) -> tuple[Problem, ...]:
+        """The layers of all networks."""
+        return tuple(layer for name in self.networks for layer in distinct(network_layers(name))[: self.most])
+
+    @property
+    def steps(self) -> int:
+        """How often `verify_live` calls `on_step`: once a mapping and once a case."""
+        return len(self.archs) * len(self.layers) * len(self.bits) * (1 + len(self.densities))
+
+
+def verify_live(outside: Backend, settings: LiveSettings, on_step: Callable[[str], None] | None = None) -> LiveReport:
+    """Finds mappings with hwloop's mapper and holds hwloop against another simulator on them, group by accelerator.
+
+    Args:
+        outside: the other one.
+        settings: what is asked.
+        on_step: called with a word on it after each mapping and each case.
+
+    Raises:
+        InfeasibleMappingError: a layer fits no mapping.
+        SpecError: an accelerator that is not there.
+    """
+    targets = make_targets(list(settings.archs))
+    groups: dict[str, list[LiveCase]] = {}
+    for target in targets:
+
+        def find(problem: Problem, widths: dict[str, int], target: Target = target) -> LoopMapping:
+            best = map_problem(problem, target.arch, target.table(widths), bits=widths, effort=settings.effort)
+            if on_step is not None:
+                on_step(f"map {problem.name} on {target.name}")
+            return best.mapping
+
+        groups[target.name] = make_cases(target, settings.layers, settings.densities, settings.bits, find)
+    return run_against(outside, groups, on_step)
+
 
 def make_cases(
-    name: str,
-    architecture: Architecture,
+    target: Target,
     layers: Sequence[Problem],
     densities: Sequence[float],
     bits: Sequence[int],
-    energies: Callable[[Mapping[str, int] | None], EnergyTable],
     find_mapping: Callable[[Problem, dict[str, int]], LoopMapping],
 ) -> list[LiveCase]:
     """Every layer at every density and width; weights and inputs share both.
 
     Args:
-        name: of the accelerator, for the ids.
-        architecture: the accelerator.
+        target: the accelerator and its energies.
         layers: problems.
         densities: of weights and inputs; 1 is dense.
         bits: of weights and inputs.
-        energies: energy table for bits by data space.
         find_mapping: a mapping for a problem and bits; called once a layer and width.
 
     Raises:
@@ -86,18 +159,19 @@ def make_cases(
     cases = []
     for layer in layers:
         for width in bits:
-            widths = {"Weights": width, "Inputs": width}
+            widths = operand_bits(width, width)
             mapping = find_mapping(layer, widths)
             for density in densities:
                 named = {"Weights": density, "Inputs": density} if density < 1 else {}
                 problem = replace(layer.with_densities(named), name=layer.name)
-                case = f"{name} {layer.name} density {density:g} bits {width}"
-                cases.append(LiveCase(case, problem, architecture, energies(widths), mapping, widths))
+                case = f"{target.name} {layer.name} density {density:g} bits {width}"
+                request = MapRequest(problem, target.arch, target.table(widths), target.constraints, widths)
+                cases.append(LiveCase(case, request, mapping))
     return cases
 
 
 def run_against(
-    outside: Simulator, groups: Mapping[str, Sequence[LiveCase]], on_case: Callable[[str], None] | None = None
+    outside: Backend, groups: Mapping[str, Sequence[LiveCase]], on_case: Callable[[str], None] | None = None
 ) -> LiveReport:
     """Asks both simulators every case.
 
@@ -117,14 +191,13 @@ def run_against(
     return out
 
 
-def _ask_both(outside: Simulator, case: LiveCase, group: str, report: Report, out: LiveReport) -> None:
+def _ask_both(outside: Backend, case: LiveCase, group: str, report: Report, out: LiveReport) -> None:
     report.cases += 1
-    arguments = (case.problem, case.architecture, case.mapping, case.table, case.bits)
     began = perf_counter()
-    ours, our_refusal = _attempt(lambda: simulate(*arguments))
+    ours, our_refusal = _attempt(lambda: Embedded().simulate(case.request, case.mapping))
     between = perf_counter()
     try:
-        theirs, their_refusal = _attempt(lambda: outside.simulate(*arguments))
+        theirs, their_refusal = _attempt(lambda: outside.simulate(case.request, case.mapping))
     except SimulatorError as error:
         out.unanswered[case.id] = str(error).splitlines()[0]
         return
@@ -144,7 +217,7 @@ def _ask_both(outside: Simulator, case: LiveCase, group: str, report: Report, ou
         return
     gap = abs(ours.energy_pj - theirs.energy_pj) / theirs.energy_pj
     out.energy_gap[group] = max(out.energy_gap[group], gap)
-    sparse = any(level.sparse for level in case.architecture.levels)
+    sparse = any(level.sparse for level in case.request.arch.levels)
     report.add(case.id, compare_costs(ours, theirs), SPARSE_SLACK if sparse else DENSE_SLACK)
 
 

@@ -14,7 +14,9 @@ from itertools import permutations
 from pathlib import Path
 from typing import Any
 
+from hwloop.backend.target import make_targets
 from hwloop.errors import DataError
+from hwloop.mapper.mapper import map_problem
 from hwloop.simulator import LayerCost, simulate
 from hwloop.spec.density import Density
 from hwloop.spec.energy_table import EnergyTable
@@ -239,3 +241,47 @@ def gaps(chip: tuple[Row, ...], model: tuple[Row, ...]) -> list[dict[str, Any]]:
             entry[quantity] = {"measured": there, "modelled": here, "ratio": here / there}
         out.append(entry)
     return out
+
+
+@dataclass(frozen=True)
+class ChipReport:
+    """The chip beside its model.
+
+    Attributes:
+        layers: per layer and quantity: measured, modelled, and modelled / measured.
+        causes: where the gaps come from.
+    """
+
+    layers: tuple[dict[str, Any], ...]
+    causes: tuple[str, ...] = CAUSES
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, for JSON."""
+        return {"layers": list(self.layers), "causes": list(self.causes)}
+
+
+def compare_with_chip(
+    file: Path | None = None, effort: str = "quick", on_layer: Callable[[str], None] | None = None
+) -> ChipReport:
+    """Models every measured layer and sets the two side by side.
+
+    Args:
+        file: the chip's figures, see `measured`.
+        effort: of the mapper, for the layers that the paper gives no mapping for.
+        on_layer: called with the layer's name when it is done.
+
+    Raises:
+        DataError: the file cannot be read as such.
+    """
+    chip = measured(file)
+    dense, gating = (Machine(target.arch, target.table()) for target in make_targets(["eyeriss_168", "eyeriss_168_gating"]))
+
+    def find(problem: Problem) -> Mapping:
+        return map_problem(problem, dense.architecture, dense.table, effort=effort).mapping
+
+    model = []
+    for row in modelled(chip, dense, gating, find):
+        model.append(row)
+        if on_layer is not None:
+            on_layer(row.layer)
+    return ChipReport(tuple(gaps(chip, tuple(model))))

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hwloop.backend.timeloop.stats import Difference, compare, parse_stats
+from hwloop.backend.timeloop.stats import parse_stats
 from hwloop.errors import DataError, HwloopError, InfeasibleMappingError
 from hwloop.simulator import LayerCost, simulate
 from hwloop.spec.architecture import load_architecture
@@ -18,10 +18,11 @@ from hwloop.spec.energy_table import EnergyTable, load_energy_table
 from hwloop.spec.levels import Architecture
 from hwloop.spec.mapping import Mapping, load_mapping
 from hwloop.spec.problem import Problem, load_problem
+from hwloop.validate.compare import Difference, compare_stats
 
 FEASIBILITY = "feasibility"
 PART_QUANTITIES = ("energy per compute", "leakage", "data space energy", "utilization")
-EXACT_QUANTITIES = ("computes", "tile_size", "tile size", "instances")
+EXACT_QUANTITIES = ("computes", "tile size", "instances")
 _STATS = ("stats.txt", "timeloop-model.stats.txt", "timeloop-mapper.stats.txt")
 _TABLES = ("ERT.yaml", "timeloop-model.ERT.yaml")
 _MAPPINGS = ("mapping.yaml", "timeloop-mapper.map.yaml", "map.yaml")
@@ -283,7 +284,7 @@ def _verify_one(case: Case, report: Report, exact: bool) -> None:
         report.refused += 1
         return
     sparse = any("Actual Computes (total)" in block for block in case.expected["components"].values())
-    report.add(case.id, compare(cost, case.expected), SPARSE_SLACK if sparse and not exact else DENSE_SLACK)
+    report.add(case.id, compare_stats(cost, case.expected), SPARSE_SLACK if sparse and not exact else DENSE_SLACK)
 
 
 def lines_of(report: Report) -> Iterator[str]:

@@ -1,108 +1,98 @@
-"""A network: identical layers once, in any number of processes, and a description of each."""
+"""A whole network: its layers' costs and their sums, equal layers once, in any number of processes."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from hwloop.backend.network_cost import Item, map_network
-from hwloop.errors import InfeasibleMappingError
-from hwloop.mapper import MapResult, describe, level_table, loop_nest, map_problem
-from hwloop.spec.energy_table import EnergyTable
-from hwloop.spec.mapping import load_mapping
-from hwloop.spec.problem import conv2d_shape, make_problem
+from hwloop.backend.distinct import Distinct
+from hwloop.backend.embedded import Embedded
+from hwloop.backend.network_cost import LayerShare, map_network
+from hwloop.backend.request import MapperSettings, MapRequest, Outcome
+from hwloop.backend.target import make_targets
+from hwloop.errors import HwloopError, InfeasibleMappingError
+from hwloop.spec.constraints import Constraints
+from hwloop.spec.plan import make_plan
 
-from ..mapper.conftest import make_dataflow
+from .conftest import Asked, small_network
 
-ONE = make_problem(conv2d_shape(), {"C": 8, "M": 16, "P": 4, "Q": 4, "R": 3, "S": 3}, name="one")
-TWO = make_problem(conv2d_shape(), {"C": 16, "M": 8}, name="two")
-
-
-def test_identical_layers_are_mapped_once(energies: EnergyTable) -> None:
-    calls = []
-
-    def counting(problem, *args, **kwargs):
-        calls.append(problem)
-        return map_problem(problem, *args, **kwargs)
-
-    seen = []
-    items = [Item("a", ONE), Item("b", TWO, count=3), Item("c", ONE)]
-    net = map_network(
-        items, make_dataflow("weight_stationary", 512), energies, effort="quick", workers=1, mapper=counting,
-        progress=lambda done, total, name, outcome: seen.append((done, total, name)),
-    )  # fmt: skip
-    assert len(calls) == net.mapped == 2
-    assert seen == [(1, 2, "a"), (2, 2, "b")]
-    a, b, c = net.outcomes
-    assert a is c
-    assert net.energy_pj == pytest.approx(2 * a.cost.energy_pj + 3 * b.cost.energy_pj)
-    assert net.cycles == 2 * a.cost.cycles + 3 * b.cost.cycles
+QUICK = MapperSettings("energy", "quick")
+[TARGET] = make_targets("flexible", "row_stationary")
+[SPARSE] = make_targets("flexible_skipping", "row_stationary")
 
 
-def test_workers_do_not_change_the_answer(energies: EnergyTable) -> None:
-    items = [Item("a", ONE), Item("b", TWO)]
-    architecture = make_dataflow("row_stationary", 512)
-    alone, together = (map_network(items, architecture, energies, effort="quick", workers=n) for n in (1, 2))
-    assert [o.mapping for o in alone.outcomes] == [o.mapping for o in together.outcomes]
+def test_layers_add_up_and_equal_ones_are_asked_once() -> None:
+    asked, told = Asked(), []
+
+    def on_outcome(at: int, request: MapRequest, outcome: Outcome) -> None:
+        told.append((at, request.layer))
+
+    cost = map_network(small_network(), TARGET, Distinct(asked), settings=QUICK, on_outcome=on_outcome)
+    assert [request.layer for request in asked.requests] == ["conv0", "conv1"]
+    assert sorted(told) == [(0, "conv0"), (1, "conv1"), (2, "conv2")]
+    assert [share.name for share in cost.layers] == ["conv0", "conv1", "conv2"]
+    assert cost.layers[1].mapped is cost.layers[2].mapped
+    assert cost.energy_pj == pytest.approx(sum(share.mapped.cost.energy_pj for share in cost.layers))
+    assert sum(cost.component_energy_pj.values()) == pytest.approx(cost.energy_pj)
+    assert cost.cycles == sum(share.cycles for share in cost.layers)
+    assert cost.edp == cost.energy_pj * cost.cycles
+    assert cost.computes == small_network().computes
+    assert 0 < cost.utilization <= 1
 
 
-def test_an_interrupt_stops_the_workers(energies: EnergyTable) -> None:
-    def interrupt(done: int, total: int, name: str, outcome: object) -> None:
-        raise KeyboardInterrupt
-
-    items = [Item(str(i), make_problem(conv2d_shape(), {"C": 8 + i, "M": 8})) for i in range(6)]
-    with pytest.raises(KeyboardInterrupt, match=r"^$"):
-        map_network(items, make_dataflow("weight_stationary", 512), energies, effort="quick", workers=2, progress=interrupt)
-
-
-def test_a_layer_without_a_mapping_does_not_stop_the_others(energies: EnergyTable) -> None:
-    wide = make_problem(conv2d_shape(), {"C": 4, "M": 4, "R": 11}, name="wide")
-    architecture = make_dataflow("weight_stationary", 512, temporal="factors: [R=11, C=1, M=1]")
-    net = map_network([Item("wide", wide), Item("two", TWO)], architecture, energies, effort="quick", workers=1)
-    assert isinstance(net.outcomes[0], InfeasibleMappingError)
-    assert isinstance(net.outcomes[1], MapResult)
-    assert net.energy_pj == float("inf")
+def test_answers_are_kept_from_call_to_call() -> None:
+    asked = Asked()
+    backend = Distinct(asked)
+    first = map_network(small_network(), TARGET, backend, settings=QUICK)
+    assert map_network(small_network(), TARGET, backend, settings=QUICK) == first
+    assert len(asked.requests) == 2
+    map_network(small_network(), TARGET, backend, settings=replace(QUICK, seed=1))
+    assert len(asked.requests) == 4
 
 
-def test_the_nest_reads_as_timeloops_does(energies: EnergyTable) -> None:
-    architecture = make_dataflow("weight_stationary", 512)
-    problem = make_problem(conv2d_shape(), {"C": 8, "M": 4, "P": 6})
-    mapping = load_mapping(
-        [
-            {"target": "DRAM", "type": "temporal", "factors": "C2", "permutation": "CMPRSNQ"},
-            {"target": "inter_PE_spatial", "type": "spatial", "factors": "C4 M4", "permutation": "CMPRSNQ", "split": 1},
-            {"target": "glb", "type": "temporal", "factors": "P2", "permutation": "PCMRSNQ"},
-            {"target": "reg", "type": "temporal", "factors": "P3", "permutation": "PCMRSNQ"},
-        ]
+def test_workers_do_not_change_the_answer() -> None:
+    one, two = (map_network(small_network(), TARGET, Embedded(workers), settings=QUICK) for workers in (1, 2))
+    assert [share.mapped.mapping for share in one.layers] == [share.mapped.mapping for share in two.layers]
+    assert one.energy_pj == two.energy_pj
+
+
+def test_an_objective_that_is_a_function_needs_no_worker_to_know_it() -> None:
+    by_name, by_function = (
+        map_network(small_network(), TARGET, Embedded(workers=2), settings=MapperSettings(objective, "quick"))
+        for objective in ("energy", lambda costs: costs.energy_pj)
     )
-    assert loop_nest(mapping, problem, architecture).splitlines() == [
-        "DRAM [ Weights, Inputs, Outputs ]",
-        "---------------------------------",
-        "| for C in [0:2)",
-        "",
-        "glb [ Weights, Inputs, Outputs ]",
-        "--------------------------------",
-        "|   for P in [0:2)",
-        "",
-        "|     for M in [0:4) (Spatial-Y)",
-        "|       for C in [0:4) (Spatial-X)",
-        "",
-        "reg [ Weights, Inputs, Outputs ]",
-        "--------------------------------",
-        "|         for P in [0:3)",
-        "",
-        "          mac: << Compute >>",
-    ]
+    assert by_function.energy_pj == pytest.approx(by_name.energy_pj)
 
 
-def test_table_and_ceiling(energies: EnergyTable) -> None:
-    architecture = make_dataflow("weight_stationary", 512)
-    found = map_problem(ONE, architecture, energies, effort="quick")
-    rows = level_table(found.cost, architecture)
-    assert rows[-1].level == "mac"
-    assert sum(r.energy_pj for r in rows) <= found.cost.energy_pj
-    assert sum(r.share for r in rows) == pytest.approx(1.0, abs=0.05)
-    text = describe(found, ONE, architecture)
-    assert "bound by" in text
-    assert str(found.cost.cycles) in text
-    slowest = max(r.cycles for r in rows)
-    assert found.ceiling.cycles == slowest == found.cost.cycles
+def test_densities_are_left_out_where_nothing_can_use_them() -> None:
+    plan = make_plan(small_network(), weight_density=0.3, input_density=0.5)
+    asked = Asked()
+    dense = map_network(small_network(), TARGET, asked, plan, QUICK)
+    assert all(not request.problem.densities for request in asked.requests)
+    assert dense.energy_pj == map_network(small_network(), TARGET, asked, settings=QUICK).energy_pj
+    asked = Asked()
+    sparse = map_network(small_network(), SPARSE, asked, plan, QUICK)
+    assert all(request.problem.densities for request in asked.requests)
+    assert sparse.energy_pj < map_network(small_network(), SPARSE, asked, settings=QUICK).energy_pj
+
+
+def test_fewer_channels_and_bits_are_what_is_asked() -> None:
+    plan = make_plan(small_network(), weight_bits={"conv0": 4}, activation_bits={"conv0": 6}, channels={"conv0": 5})
+    asked = Asked()
+    map_network(small_network(), TARGET, asked, plan, QUICK)
+    first, second, third = asked.requests
+    assert (first.problem.sizes["M"], second.problem.sizes["C"], third.problem.sizes["C"]) == (5, 5, 8)
+    assert (first.bits, second.bits) == ({"Weights": 4, "Inputs": 6}, None)
+    assert first.ert is TARGET.table({"Inputs": 6, "Weights": 4})
+
+
+def test_a_layer_that_fits_no_mapping_is_named() -> None:
+    full = replace(TARGET, constraints=Constraints(min_utilization=1.0), name="full")
+    with pytest.raises(InfeasibleMappingError, match="small layer conv0 on flexible under full: "):
+        map_network(small_network(), full, Embedded(1), settings=QUICK)
+
+
+def test_a_looked_up_cost_has_no_mapping() -> None:
+    with pytest.raises(HwloopError, match="layer a: this is the cost of a known mapping"):
+        LayerShare("a", 1, 1.0, 1, 1.0, {}).mapped  # noqa: B018

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import os
 import signal
 import subprocess
@@ -12,38 +13,79 @@ from pathlib import Path
 import pytest
 
 from hwloop.backend.pool import in_processes
-from hwloop.errors import InfeasibleMappingError
+from hwloop.errors import SimulatorError, SpecError
+from hwloop.spec.problem import load_problem
 
-
-def _square(value: int) -> int:
-    return value * value
-
-
-def _fail(value: int) -> int:
-    raise InfeasibleMappingError(f"no mapping of {value}", "glb")
+from .conftest import small_network
 
 
 def test_every_answer_arrives_once() -> None:
     found: dict[int, int] = {}
-    in_processes(_square, [(i,) for i in range(20)], 2, found.__setitem__)
+    in_processes(operator.mul, [(i, i) for i in range(20)], 2, found.__setitem__)
     assert found == {i: i * i for i in range(20)}
 
 
 def test_what_a_task_raises_comes_through() -> None:
-    with pytest.raises(InfeasibleMappingError, match="no mapping of 3"):
-        in_processes(_fail, [(3,)], 2, lambda at, result: None)
+    with pytest.raises(SpecError, match="shape: expected"):
+        in_processes(load_problem, [({},)], 2, lambda at, result: None)
+
+
+def test_a_killed_worker_is_named_with_what_it_worked_on() -> None:
+    with pytest.raises(SimulatorError, match=r"a worker process was killed while it worked on conv1: most often .* memory"):
+        in_processes(os._exit, [(3,)], 2, lambda at, result: None, ["conv1"])
+
+
+def test_an_interrupt_stops_the_workers() -> None:
+    def interrupt(at: int, result: object) -> None:
+        raise KeyboardInterrupt
+
+    began = time.monotonic()
+    with pytest.raises(KeyboardInterrupt, match=r"^$"):
+        in_processes(time.sleep, [(0.0,), (60.0,), (60.0,)], 2, interrupt)
+    assert time.monotonic() - began < 30
+
+
+_SCRIPT = """
+print("once")
+import sys
+from hwloop.run import map_network
+from hwloop.spec.workload import load_workload
+cost = map_network(load_workload(sys.argv[1]), "flexible", "row_stationary", effort="quick", workers=2)
+print(len(cost.layers), "layers")
+"""
+
+
+@pytest.mark.parametrize("how", ["script", "command", "stdin"])
+def test_no_program_needs_a_main_guard_or_runs_twice(how: str, tmp_path: Path) -> None:
+    network, script = tmp_path / "network.yaml", tmp_path / "script.py"
+    network.write_text(small_network().to_yaml())
+    script.write_text(_SCRIPT)
+    arguments = {"script": [str(script)], "command": ["-c", _SCRIPT], "stdin": ["-"]}[how]
+    done = subprocess.run(
+        [sys.executable, *arguments, str(network)], input=_SCRIPT, capture_output=True, text=True, check=True, timeout=300
+    )
+    assert done.stdout.split() == ["once", "3", "layers"]
+    assert done.stderr == ""
 
 
 def test_workers_leave_with_a_parent_that_is_killed(tmp_path: Path) -> None:
     code = (
-        "import os, sys, time\n"
+        "import sys\n"
         "from hwloop.backend.pool import in_processes\n"
+        "from hwloop_test_work import work\n"
+        "in_processes(work, [(sys.argv[1], i) for i in range(2)], 2, print)\n"
+    )
+    module, tmp_path = tmp_path / "module", tmp_path / "workers"
+    module.mkdir()
+    tmp_path.mkdir()
+    (module / "hwloop_test_work.py").write_text(
+        "import os, time\n"
         "def work(folder, name):\n"
         "    open(os.path.join(folder, str(os.getpid())), 'w').close()\n"
         "    time.sleep(600)\n"
-        "in_processes(work, [(sys.argv[1], i) for i in range(2)], 2, print)\n"
     )
-    parent = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)])
+    paths = os.pathsep.join([str(module), *filter(None, [os.environ.get("PYTHONPATH")])])
+    parent = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], env=os.environ | {"PYTHONPATH": paths})
     deadline = time.monotonic() + 60
     while len(list(tmp_path.iterdir())) < 2:
         assert time.monotonic() < deadline, "the workers never began"

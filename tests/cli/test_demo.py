@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 import hwloop.cli.demo as demo
+from hwloop.backend.embedded import Embedded
 from hwloop.cli.main import main
-from hwloop.memo.key import simulator_version
 
 
 @pytest.fixture
@@ -40,9 +40,9 @@ def test_demo_goes_on_with_the_run_that_was_stopped_unless_it_was_another_progra
 
     assert demo._next_run(tmp_path, demo.SETTINGS).name == "run-1"
     stopped(1, "hwloop 0.0.0")
-    stopped(2, simulator_version(), seed=1)
+    stopped(2, Embedded.identity, seed=1)
     assert demo._next_run(tmp_path, demo.SETTINGS).name == "run-3"
-    stopped(3, simulator_version())
+    stopped(3, Embedded.identity)
     assert demo._next_run(tmp_path, demo.SETTINGS).name == "run-3"
     for name in ("front.json", "front.png"):
         (tmp_path / "run-3" / name).write_text("done")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
 from typing import Any
 
@@ -9,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hwloop.backend.request import MapRequest
+from hwloop.backend.request import MapperSettings, MapRequest
+from hwloop.errors import MemoError, SpecError
 from hwloop.memo.key import canonical, digest, request_key
 from hwloop.spec.energy_table import load_energy_table
 from hwloop.spec.mapping import load_mapping
@@ -20,7 +22,12 @@ ARCH = open_architecture("eyeriss_168")
 FLOW = open_mapping("row_stationary")
 ERT = load_energy_table({level.name: {"read": 1.0, "write": 1.5} for level in ARCH.levels})
 PROBLEM = make_problem(conv2d_shape(), {"C": 4, "M": 8, "R": 3, "S": 3, "P": 8, "Q": 8}, {"Weights": 0.5}, name="conv1")
-REQUEST = MapRequest(PROBLEM, ARCH, ERT, FLOW, "edp", {"Weights": 8, "Inputs": 8}, None, 0, "quick")
+QUICK = MapperSettings(effort="quick")
+REQUEST = MapRequest(PROBLEM, ARCH, ERT, FLOW, {"Weights": 8, "Inputs": 8}, QUICK)
+
+
+def key(request: MapRequest, identity: str = "embedded: 1") -> str:
+    return request_key(request, identity)
 
 
 def shuffled(form: Any) -> Any:
@@ -61,20 +68,20 @@ OTHER = {
     "an energy": replace(
         REQUEST, ert=load_energy_table({level.name: {"read": 1.0, "write": 1.5000001} for level in ARCH.levels})
     ),
-    "objective": replace(REQUEST, objective="energy"),
+    "objective": replace(REQUEST, settings=replace(QUICK, objective="energy")),
     "start": replace(REQUEST, start=(load_mapping([{"target": "DRAM", "type": "temporal", "factors": "C4 M8"}]),)),
-    "seed": replace(REQUEST, seed=1),
-    "effort": replace(REQUEST, effort="thorough"),
+    "seed": replace(REQUEST, settings=replace(QUICK, seed=1)),
+    "effort": replace(REQUEST, settings=replace(QUICK, effort="thorough")),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("what", SAME)
 def test_what_is_only_for_people_is_not_in_the_key(what: str) -> None:
-    assert request_key(SAME[what]) == request_key(REQUEST)
+    assert key(SAME[what]) == key(REQUEST)
 
 
 def test_everything_that_changes_the_answer_is_in_the_key() -> None:
-    keys = {what: request_key(request) for what, request in OTHER.items()} | {"as it was": request_key(REQUEST)}
+    keys = {what: key(request) for what, request in OTHER.items()} | {"as it was": key(REQUEST)}
     assert len(set(keys.values())) == len(keys), keys
 
 
@@ -84,12 +91,29 @@ def test_a_density_counted_from_a_file_follows_what_the_file_says(tmp_path) -> N
         density = replace(PROBLEM.density("Weights"), distribution="actual_data", filename=str(tmp_path / "counts.txt"))
         return replace(REQUEST, problem=PROBLEM.with_densities({"Weights": density}))
 
-    assert request_key(request("1 2")) != request_key(request("1 3"))
+    assert key(request("1 2")) != key(request("1 3"))
 
 
-def test_the_key_follows_the_source_code(monkeypatch) -> None:
-    monkeypatch.setattr("hwloop.memo.key.simulator_version", lambda _simulator: "hwloop 9.9.9+000000000000")
-    assert request_key(replace(REQUEST)) != request_key(REQUEST)
+def test_a_file_of_counts_that_is_none_is_refused_at_once(tmp_path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    density = replace(PROBLEM.density("Weights"), distribution="actual_data", filename=str(tmp_path / "pipe"))
+    with pytest.raises(SpecError, match=r"a readable file of counts.*not a regular file"):
+        key(replace(REQUEST, problem=PROBLEM.with_densities({"Weights": density})))
+
+
+def test_who_answers_is_in_the_key() -> None:
+    assert key(REQUEST) != key(REQUEST, "embedded: 2")
+
+
+def test_a_coefficient_called_like_a_dimension_hides_no_size() -> None:
+    shape = replace(PROBLEM.shape, coefficients=(("C", 1), *PROBLEM.shape.coefficients[1:]))
+    small, large = (replace(PROBLEM, shape=shape, bounds=(size, *PROBLEM.bounds[1:])) for size in (8, 64))
+    assert key(replace(REQUEST, problem=small)) != key(replace(REQUEST, problem=large))
+
+
+def test_an_objective_that_is_a_function_has_no_key() -> None:
+    with pytest.raises(MemoError, match="has no canonical form"):
+        key(replace(REQUEST, settings=MapperSettings(lambda costs: costs.energy_pj)))
 
 
 @given(

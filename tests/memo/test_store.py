@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from hwloop.errors import MemoError
-from hwloop.memo.migrations import APPLICATION_ID, SCHEMA_VERSION
+from hwloop.memo.migrations import APPLICATION_ID, MIGRATIONS, SCHEMA_VERSION
+from hwloop.memo.rows import checksum
 from hwloop.memo.store import Store
 
 
@@ -40,7 +41,9 @@ def test_the_sqlite3_program_reads_it(tmp_path: Path) -> None:
         assert db.execute("SELECT layer, energy_pj, cycles FROM results").fetchall() == [("conv", 2.5, 10)]
         assert db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
         assert db.execute("PRAGMA user_version").fetchone() == (SCHEMA_VERSION,)
-        assert [name for (name,) in db.execute("SELECT name FROM migrations")] == ["0001_results"]
+        assert [name for (name,) in db.execute("SELECT name FROM migrations")] == [
+            "0001_results", "0002_checksums",
+        ]  # fmt: skip
 
 
 def _write(path: Path, worker: int, count: int) -> None:
@@ -157,3 +160,31 @@ def test_the_application_id_marks_the_file(tmp_path: Path) -> None:
 def test_a_query_only_reads(tmp_path: Path) -> None:
     with pytest.raises(MemoError, match="a query reads: give a SELECT, not 'DELETE FROM results'"):
         Store(tmp_path / "memo.sqlite").query("DELETE FROM results")
+
+
+def test_a_query_of_nothing_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(MemoError, match="a query reads"):
+        Store(tmp_path / "memo.sqlite").query(" ")
+
+
+def test_a_table_of_the_first_version_gets_its_checksums(tmp_path: Path) -> None:
+    path = tmp_path / "memo.sqlite"
+    with sqlite3.connect(path) as db:
+        MIGRATIONS[0][1](db)
+        db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        db.execute("PRAGMA user_version = 1")
+        db.execute("CREATE TABLE migrations (name TEXT PRIMARY KEY, applied TEXT NOT NULL DEFAULT CURRENT_TIMESTAMP)")
+        db.execute("INSERT INTO migrations (name) VALUES ('0001_results')")
+        old = {name: value for name, value in row("k1").items() if name != "checksum"}
+        db.execute(f"INSERT INTO results ({', '.join(old)}) VALUES ({', '.join('?' * len(old))})", tuple(old.values()))
+    store = Store(path)
+    [found] = store.query("SELECT * FROM results")
+    assert found["checksum"] == checksum(dict(found))
+    assert store.query("PRAGMA user_version")[0][0] == SCHEMA_VERSION
+
+
+def test_a_row_is_replaced_only_when_asked(tmp_path: Path) -> None:
+    store = Store(tmp_path / "memo.sqlite")
+    store.put_many([row("k1")])
+    store.put_many([row("k1", energy_pj=99.0)], replace=True)
+    assert store.get_many(["k1"])["k1"]["energy_pj"] == 99.0

@@ -13,9 +13,9 @@ import pytest
 
 import hwloop
 from hwloop import InfeasibleMappingError
-from hwloop.backend.timeloop.stats import Difference, compare
 from hwloop.simulator import LayerCost, Simulator
 from hwloop.spec.architecture import Architecture
+from hwloop.validate.compare import Difference, compare_stats
 
 DATA = Path(__file__).resolve().parents[1] / "data" / "corpus"
 
@@ -42,7 +42,7 @@ def differences(record: dict[str, Any]) -> Iterator[Difference | str]:
     if not record["feasible"]:
         yield f"not refused, Timeloop says {record['reason'][-80:]}"
         return
-    yield from (difference for equal, difference in compare(cost, record["expected"]) if not equal)
+    yield from (difference for equal, difference in compare_stats(cost, record["expected"]) if not equal)
 
 
 def dense_ids() -> list[Any]:
@@ -89,6 +89,6 @@ DENSE_UPSTREAM = (
 @pytest.mark.parametrize("name", DENSE_UPSTREAM)
 def test_upstream_run(replay_upstream: Callable[[str], tuple[LayerCost, dict[str, Any]]], name: str) -> None:
     cost, expected = replay_upstream(name)
-    compared = compare(cost, expected)
+    compared = compare_stats(cost, expected)
     assert [difference for equal, difference in compared if not equal] == []
     assert len(compared) >= 30

@@ -13,10 +13,10 @@ import pytest
 
 import hwloop
 from hwloop import InfeasibleMappingError
-from hwloop.backend.timeloop.stats import compare
 from hwloop.simulator import BatchSimulator, LayerCost, Simulator
 from hwloop.spec.architecture import Architecture
 from hwloop.spec.batch import MappingBatch
+from hwloop.validate.compare import compare_stats
 
 SLACK, RELATIVE = 1, 1e-4  # counts are rounded from probabilities; energy to what printing and that rounding can tell
 # A chance of one half, which the real program computes for a tensor of 1,464,960 values as one bit less: a count of 1720320.5
@@ -53,7 +53,7 @@ def differences(record: dict[str, Any]) -> list[str]:
         return [f"feasible here: {cost is not None}, there: {record['feasible']} {record['reason'][-80:]}"]
     if cost is None:
         return []
-    return [str(difference) for equal, difference in compare(cost, record["expected"], SLACK, RELATIVE) if not equal]
+    return [str(difference) for equal, difference in compare_stats(cost, record["expected"], SLACK, RELATIVE) if not equal]
 
 
 def copied() -> list[Any]:
@@ -117,6 +117,6 @@ SPARSE_UPSTREAM = (
 @pytest.mark.parametrize("name", SPARSE_UPSTREAM)
 def test_upstream_run(replay_upstream: Callable[[str], tuple[LayerCost, dict[str, Any]]], name: str) -> None:
     cost, expected = replay_upstream(name)
-    compared = compare(cost, expected, SLACK, RELATIVE)
+    compared = compare_stats(cost, expected, SLACK, RELATIVE)
     assert [difference for equal, difference in compared if not equal] == []
     assert len(compared) >= 30

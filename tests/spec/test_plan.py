@@ -67,7 +67,7 @@ def test_round_trip(workload: Workload) -> None:
 
 def test_refuses_layers_that_disagree_about_a_shared_weight(workload: Workload) -> None:
     plan = Plan((("b", LayerPlan(weight_bits=4)), ("b#2", LayerPlan(weight_bits=8))))
-    with pytest.raises(SpecError, match=r"<plan>: layers\.b: expected one density and bit-width for all who share b\.weight"):
+    with pytest.raises(SpecError, match=r"<plan>: layers\.b: expected one treatment for all who share b\.weight"):
         plan.apply(workload)
 
 
@@ -81,7 +81,7 @@ def test_refuses_unknown_names_with_the_near_one(workload: Workload) -> None:
 def test_refuses_what_is_out_of_range(workload: Workload) -> None:
     with pytest.raises(SpecError, match=r"layers\.a\.weight_bits: expected a whole number from 1 to 64, found 0"):
         make_plan(workload, weight_bits=0).apply(workload)
-    with pytest.raises(SpecError, match=r"layers\.a\.densities\.Weights\.density: expected a fraction .*found 1\.5"):
+    with pytest.raises(SpecError, match=r"layers\.a\.weight_density: expected a fraction .*found 1\.5"):
         make_plan(workload, weight_density=1.5).apply(workload)
 
 
@@ -89,7 +89,10 @@ def test_refuses_what_is_out_of_range(workload: Workload) -> None:
     ("text", "message"),
     [
         ("plan: {layers: {a: {weight_bitz: 4}}}", r"plan\.layers\.a\.weight_bitz: .*found 4; did you mean 'weight_bits'"),
-        ("plan: {layers: {a: {input_density: half}}}", r"layers\.a\.input_density: expected .* or a density block"),
+        (
+            "plan: {layers: {a: {input_density: half}}}",
+            r"<text>: plan\.layers\.a\.input_density: expected a fraction .*found 'half'",
+        ),
         ("plan: {}", r"plan\.layers: expected a mapping of fields, found nothing"),
     ],
 )

@@ -1,29 +1,34 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-import hwloop
-from hwloop import InfeasibleMappingError, SimulatorError
-from hwloop.backend.simulators import Embedded
+import pytest
+
+from hwloop import InfeasibleMappingError, SimulatorError, SpecError
+from hwloop.backend.embedded import Embedded
+from hwloop.backend.request import MapRequest
+from hwloop.backend.target import Target
 from hwloop.simulator import LayerCost
-from hwloop.validate.against import LiveCase, make_cases, run_against
+from hwloop.validate.against import LiveCase, LiveSettings, make_cases, run_against, verify_live
 
 
 class Wrong(Embedded):
     """Says what `change` makes of the truth."""
 
+    name = "wrong"
+
     def __init__(self, change: Callable[[LayerCost], LayerCost]) -> None:
-        super().__init__("wrong", "1")
+        super().__init__(1)
         object.__setattr__(self, "change", change)
 
-    def simulate(self, *arguments: Any) -> LayerCost:
-        return self.change(super().simulate(*arguments))  # type: ignore[attr-defined,no-any-return]
+    def simulate(self, request: MapRequest, mapping: Any) -> LayerCost:
+        return self.change(super().simulate(request, mapping))  # type: ignore[attr-defined,no-any-return]
 
 
 def live(case: Any, name: str = "case") -> LiveCase:
-    return LiveCase(name, case.problem, case.architecture, case.table, case.mapping, case.bits)
+    return LiveCase(name, MapRequest(case.problem, case.architecture, case.table, bits=case.bits), case.mapping)
 
 
 def test_the_same_simulator_agrees(recorded: Any) -> None:
@@ -66,19 +71,42 @@ def test_cases_are_every_layer_density_and_width(recorded_run: Callable[[str], A
     case = recorded_run("shidiannao_depthwise")
     asked = []
 
-    def energies(widths: Mapping[str, int] | None) -> Any:
-        return case.table
+    target = Target("acc", case.architecture, None, lambda _widths: case.table)
 
     def find(problem: Any, widths: dict[str, int]) -> Any:
         asked.append((problem.name, widths["Weights"]))
         return case.mapping
 
     layers = [replace(case.problem, name="one"), replace(case.problem, name="two")]
-    cases = make_cases("acc", case.architecture, layers, [1.0, 0.5], [8, 4], energies, find)
+    cases = make_cases(target, layers, [1.0, 0.5], [8, 4], find)
     assert len(cases) == 8
     assert asked == [("one", 8), ("one", 4), ("two", 8), ("two", 4)]
     assert cases[1].id == "acc one density 0.5 bits 8"
-    assert cases[1].problem.density("Weights").density == 0.5
-    assert cases[0].problem.densities == ()
-    assert cases[2].bits == {"Weights": 4, "Inputs": 4}
-    assert hwloop.simulate(*(getattr(cases[0], n) for n in ("problem", "architecture", "mapping", "table", "bits"))).computes
+    assert cases[1].request.problem.density("Weights").density == 0.5
+    assert cases[0].request.problem.densities == ()
+    assert cases[2].request.bits == {"Weights": 4, "Inputs": 4}
+    assert Embedded().simulate(cases[0].request, cases[0].mapping).computes
+
+
+def test_the_whole_check_is_one_call() -> None:
+    settings = LiveSettings(("tpu_like",), ("mobilenet",), (1.0, 0.5), (8,), most=1)
+    steps: list[str] = []
+    report = verify_live(Embedded(1), settings, steps.append)
+    assert report.agrees
+    assert report.to_dict()["groups"]["tpu_like"]["cases"] == 2
+    assert steps == ["map conv1 on tpu_like", "tpu_like conv1 density 1 bits 8", "tpu_like conv1 density 0.5 bits 8"]
+    assert settings.steps == len(steps)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"densities": (0.0,)}, "densities: expected numbers above 0 up to 1"),
+        ({"bits": (65,)}, "bits: expected numbers above 0 up to 64"),
+        ({"networks": ("lenet",)}, "networks among alexnet"),
+        ({"most": 0}, "most: expected 1 layer or more"),
+    ],
+)
+def test_settings_that_make_no_sense(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(SpecError, match=message):
+        LiveSettings(**change)

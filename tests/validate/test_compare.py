@@ -5,7 +5,17 @@ from dataclasses import replace
 from typing import Any
 
 import hwloop
-from hwloop.validate.compare import compare_costs
+from hwloop.backend.timeloop.stats import parse_stats
+from hwloop.simulator import ComponentCost, DataSpaceCost, LayerCost
+from hwloop.validate.compare import compare_costs, compare_stats
+
+from ..backend.timeloop.test_stats import STATS
+
+WEIGHTS = DataSpaceCost(8, 8, 1, 24, 0, 0, 0, 240.0, 24, 0, 0)
+COST = LayerCost(
+    247.5, 24, 1.0, 24, {"mac": ComponentCost(6.0, 0.0, 24, 1), "DRAM": ComponentCost(241.5, 1.5, 24, 1, {"Weights": WEIGHTS})},
+    24,
+)  # fmt: skip
 
 
 def test_names_what_differs(recorded_run: Callable[[str], Any]) -> None:
@@ -36,3 +46,20 @@ def test_missing_components_and_data_spaces_differ(recorded_run: Callable[[str],
     assert wrong == {
         ("components", "ifmap_spad"), ("kept data spaces", "shared_glb.Inputs"), ("kept data spaces", "shared_glb.Outputs"),
     }  # fmt: skip
+
+
+def test_equal_costs_have_no_difference() -> None:
+    compared = compare_stats(COST, parse_stats(STATS))
+    assert [d for equal, d in compared if not equal] == []
+    assert {d.quantity for _, d in compared} >= {"cycles", "energy", "reads", "capacity", "leakage", "data space energy"}
+
+
+def test_a_difference_says_what_and_where() -> None:
+    dram = replace(COST.components["DRAM"], dataspaces={"Weights": replace(WEIGHTS, reads=25)})
+    wrong = replace(COST, cycles=30, components={**COST.components, "DRAM": dram})
+    found = [d for equal, d in compare_stats(wrong, parse_stats(STATS)) if not equal]
+    assert [(d.quantity, d.where, d.expected, d.found) for d in found] == [
+        ("cycles", "", 24, 30), ("reads", "DRAM.Weights", 24, 25),
+    ]  # fmt: skip
+    slack = [d.quantity for equal, d in compare_stats(wrong, parse_stats(STATS), count_slack=1) if not equal]
+    assert slack == ["cycles"]

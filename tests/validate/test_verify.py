@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from hwloop import DataError
-from hwloop.backend.timeloop.stats import Difference
+from hwloop.validate.compare import Difference
 from hwloop.validate.verify import DENSE_SLACK, SPARSE_SLACK, Report, find_cases, lines_of, verify
 
 DATA = Path(__file__).resolve().parents[1] / "data"
@@ -119,7 +119,7 @@ def test_a_run_with_a_missing_part(tmp_path: Path, missing: str, message: str) -
         ("data space energy", 20639.18, 20636.49, False, True),
         ("energy", 1000.0, 1000.05, False, True),
         ("energy", 1000.0, 1000.5, False, False),
-        ("tile_size", 5, 6, False, False),
+        ("tile size", 5, 6, False, False),
     ],
 )
 def test_what_may_be_rounding(quantity: str, expected: float, found: float, dense: bool, sparse: bool) -> None:

@@ -128,7 +128,7 @@ def _constraint_targets(architecture: Architecture, problem: Problem, names: Map
     """Constraints as the programs read them: factors and permutations as text, only dimensions that the problem has."""
     constraints = architecture.constraints
     targets: list[dict[str, Any]] = []
-    spaces = {d.name for d in problem.shape.data_spaces}
+    spaces = tuple(d.name for d in problem.shape.data_spaces)
     for loop in constraints.loops:
         entry: dict[str, Any] = {"target": loop.target, "type": loop.kind}
         factors = [f"{names[d]}{relation}{bound}" for d, relation, bound in loop.factors if d in names]
@@ -146,7 +146,7 @@ def _constraint_targets(architecture: Architecture, problem: Problem, names: Map
         keep = stated[level.name].keep if level.name in stated else ()
         bypass = stated[level.name].bypass if level.name in stated else ()
         if level.kind == "spatial":
-            keep, bypass = (), tuple(spaces)
+            keep, bypass = (), spaces
         if keep or bypass:
             shown = {"keep": [s for s in keep if s in spaces], "bypass": [s for s in bypass if s in spaces]}
             targets.append({"target": level.name, "type": "dataspace", **shown})

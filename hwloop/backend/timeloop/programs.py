@@ -57,6 +57,15 @@ class Timeloop:
 
     name = "timeloop"
 
+    @property
+    def mapper_version(self) -> str:
+        """What identifies the build of `timeloop-mapper`.
+
+        Raises:
+            SimulatorError: it is not there.
+        """
+        return _digest(self._mapper())
+
     @classmethod
     def find(cls, timeout_s: float = 600.0, keep_files: Path | None = None) -> Timeloop:
         """The Timeloop on PATH.
@@ -137,8 +146,7 @@ class Timeloop:
             InfeasibleMappingError: it found no valid mapping.
             SimulatorError: the program is missing, crashed or timed out.
         """
-        if self.mapper is None:
-            raise SimulatorError(f"{MAPPER} is not on PATH beside {MODEL}: build all of Timeloop, or let hwloop's mapper map")
+        program = self._mapper()
         if objective not in _METRICS:
             raise SimulatorError(f"{MAPPER} optimises {sorted(_METRICS)}, not {objective!r}")
         settings = {
@@ -152,11 +160,16 @@ class Timeloop:
         }
         document = mapper_input(problem, architecture, table, constraints, settings)
         with self._folder() as folder:
-            stats = self._run(MAPPER, self.mapper, document, folder)
+            stats = self._run(MAPPER, program, document, folder)
             found = load_mapping(folder / f"{MAPPER}.map.yaml")
         long_names = {short: name for name, short in letters(problem.shape.dimensions).items()}
         loops = tuple(_rename(entry, long_names) for entry in found.loops)
         return LoopMapping(loops, found.bypass), cost_from_stats(stats, architecture, problem)
+
+    def _mapper(self) -> str:
+        if self.mapper is None:
+            raise SimulatorError(f"{MAPPER} is not on PATH beside {MODEL}: build all of Timeloop, or let hwloop's mapper map")
+        return self.mapper
 
     @contextmanager
     def _folder(self) -> Iterator[Path]:

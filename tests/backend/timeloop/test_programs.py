@@ -11,9 +11,9 @@ import hwloop
 from hwloop import InfeasibleMappingError, SimulatorError
 from hwloop.backend.timeloop.inputs import model_input
 from hwloop.backend.timeloop.programs import Timeloop
-from hwloop.backend.timeloop.stats import compare, parse_stats
+from hwloop.backend.timeloop.stats import parse_stats
 from hwloop.spec.batch import MappingBatch
-from hwloop.validate.compare import compare_costs
+from hwloop.validate.compare import compare_costs, compare_stats
 
 MakeProgram = Callable[[str, str], str]
 
@@ -133,7 +133,7 @@ architecture:
     document = _document(*loaded, table)
     raw = dict(document, mapping=mapping)  # as a user would write it, not as hwloop completes it
     ours = hwloop.simulate(*loaded, table)
-    assert [d for equal, d in compare(ours, parse_stats(timeloop.run_model(raw))) if not equal] == []
+    assert [d for equal, d in compare_stats(ours, parse_stats(timeloop.run_model(raw))) if not equal] == []
 
 
 def _document(problem: Any, architecture: Any, mapping: Any, table: Any) -> dict[str, Any]:

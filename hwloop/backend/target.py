@@ -1,16 +1,15 @@
-"""From names of accelerators, dataflows and an energy source to targets."""
+"""What a network is costed on: an accelerator under a dataflow, with its energies."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from hwloop.energy import estimate_energy_table
 from hwloop.errors import EnergyTableError, SpecError
-from hwloop.search.hardware import Target
 from hwloop.spec.architecture import Architecture
 from hwloop.spec.constraints import Constraints
 from hwloop.spec.energy_table import EnergyTable
@@ -18,6 +17,46 @@ from hwloop.spec.resources import open_architecture, open_mapping, open_table
 
 ArchitectureLike = str | Path | Architecture
 DataflowLike = str | Path | Constraints | None
+EnergySource = Callable[[dict[str, int]], EnergyTable]
+
+
+@dataclass(frozen=True)
+class Target:
+    """An accelerator under a dataflow.
+
+    Attributes:
+        name: for tables and file names.
+        arch: the accelerator.
+        constraints: the dataflow; None leaves what the accelerator itself allows.
+        energies: makes the energy table for `{data space: bits}`; `table` keeps what it made.
+    """
+
+    name: str
+    arch: Architecture
+    constraints: Constraints | None
+    energies: EnergySource
+    _tables: dict[tuple[tuple[str, int], ...], EnergyTable] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def table(self, bits: Mapping[str, int] | None = None) -> EnergyTable:
+        """The energy table for `{data space: bits}`; a data space that is not named has the accelerator's own width.
+
+        Raises:
+            EnergyTableError: no source has a figure for a component.
+        """
+        key = tuple(sorted((bits or {}).items()))
+        if key not in self._tables:
+            self._tables[key] = self.energies(dict(key))
+        return self._tables[key]
+
+    @property
+    def sees_zeros(self) -> bool:
+        """Whether densities change costs: without gating, skipping or a compressed format zeros save nothing."""
+        return any(bool(level.sparse) for level in self.arch.levels)
+
+    @property
+    def file_name(self) -> str:
+        """The name as part of a file name."""
+        return "".join(c if c.isalnum() or c in "._-" else "-" for c in self.name)
 
 
 def make_targets(
@@ -52,13 +91,8 @@ def make_targets(
     if len(set(names)) != len(names):
         raise SpecError("<arguments>", "arch, dataflow", "targets that differ", names, "name each accelerator and dataflow once")
     if len(targets) > 1 and len({t.arch for t in targets}) == 1:  # one accelerator: the dataflow says it all
-        targets = [Target(t.constraints.name if t.constraints else t.name, t.arch, t.constraints, t.energy) for t in targets]
+        targets = [replace(t, name=t.constraints.name if t.constraints else t.name) for t in targets]
     return tuple(targets)
-
-
-def file_name(target: str) -> str:
-    """A target's name as part of a file name."""
-    return "".join(c if c.isalnum() or c in "._-" else "-" for c in target)
 
 
 def _energies(arch: Architecture, source: Any, bits: dict[str, int]) -> EnergyTable:

@@ -1,0 +1,186 @@
+"""The layers as they run under a plan: shapes changed by kept channels, ranks and removal, then densities and bits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+
+from hwloop.errors import SpecError
+from hwloop.spec.bits import operand_bits
+from hwloop.spec.density import Density
+from hwloop.spec.layer_plan import LayerPlan
+from hwloop.spec.problem import Problem, conv2d_shape
+from hwloop.spec.pruning import BlockPattern
+from hwloop.spec.workload import Layer, Workload
+
+_CONV = conv2d_shape()
+
+
+@dataclass(frozen=True)
+class PlannedLayer:
+    """A layer as it will run: hashable, and equal in (problem, weight_bits, activation_bits) means equal in cost.
+
+    Attributes:
+        layer: which one.
+        name: the layer's own; a factorised layer is several, called `LAYER.rank0`, `LAYER.rank1`, ...
+        problem: its problem with the plan's sizes and densities.
+        weight_bits: bits per value of `Weights`; None keeps the accelerator's width.
+        activation_bits: bits per value of `Inputs`; None keeps the accelerator's width.
+    """
+
+    layer: Layer
+    name: str
+    problem: Problem
+    weight_bits: int | None = None
+    activation_bits: int | None = None
+
+    @property
+    def bits(self) -> dict[str, int]:
+        """`{data space: bits}` as `hwloop.simulate` takes it."""
+        return operand_bits(self.weight_bits, self.activation_bits)
+
+
+def planned_layers(workload: Workload, share_of: Callable[[str], LayerPlan]) -> Iterator[PlannedLayer]:
+    """Every layer of `workload` as it runs, in execution order; see `Plan.apply`.
+
+    Raises:
+        SpecError: channels that their group forbids or whose layers disagree, a rank that the layer cannot have, a removed layer
+            that is no identity in shape.
+    """
+    less_out, less_in = _fewer_channels(workload, share_of)
+    for layer in workload.layers:
+        share = share_of(layer.name)
+        shape = _shrunk(layer, less_out.get(layer.name, 0), less_in.get(layer.name, 0))
+        if share.removed:
+            _check_removable(layer, shape)
+            continue
+        weights, inputs = _density(share.weight_density), _density(share.input_density)
+        weight_bits = share.weight_bits
+        if weight_bits is None and "Weights" in layer.activation_operands:
+            weight_bits = share.activation_bits
+        if share.rank is None:
+            problem = _with(shape, {"Weights": weights, "Inputs": inputs})
+            yield PlannedLayer(layer, layer.name, problem, weight_bits, share.activation_bits)
+            continue
+        for i, factor in enumerate(_factors(layer, shape, share.rank)):
+            problem = _with(factor, {"Weights": weights, "Inputs": inputs if i == 0 else None})
+            yield PlannedLayer(layer, f"{layer.name}.rank{i}", problem, weight_bits, share.activation_bits)
+
+
+def kept_channels(workload: Workload, share_of: Callable[[str], LayerPlan]) -> dict[str, int]:
+    """How many channels each group with fewer than all keeps, by the group's name.
+
+    Raises:
+        SpecError: layers of one group disagree, or the group forbids it.
+    """
+    kept = {}
+    for group in workload.channels:
+        said = {name: share_of(name).channels for name in group.outputs}
+        if len(set(said.values())) > 1:
+            expected = f"the same channels for all that share them ({', '.join(group.outputs)})"
+            raise SpecError("<plan>", f"layers.{group.outputs[0]}.channels", expected, said)
+        channels = next(iter(said.values()), None)
+        if channels is not None:
+            count = group.check(channels, f"layers.{group.outputs[0]}.channels")
+            if count < group.size:
+                kept[group.name] = count
+    for layer in workload.layers:
+        channels = share_of(layer.name).channels
+        if channels is not None and layer.name not in workload.group_of_outputs:
+            hint = "trace the network to find which channels belong together" if not workload.channels else ""
+            raise SpecError("<plan>", f"layers.{layer.name}.channels", "a layer in one of the channel groups", channels, hint)
+    return kept
+
+
+def _fewer_channels(workload: Workload, share_of: Callable[[str], LayerPlan]) -> tuple[dict[str, int], dict[str, int]]:
+    """How many output and input channels each layer loses, where it loses any."""
+    outputs: dict[str, int] = {}
+    inputs: dict[str, int] = {}
+    kept = kept_channels(workload, share_of)
+    for group in workload.channels if kept else ():
+        lost = group.size - kept.get(group.name, group.size)
+        if lost:
+            outputs |= dict.fromkeys(group.outputs, lost)
+            for name, _, repeat in group.inputs:
+                inputs[name] = inputs.get(name, 0) + lost * repeat
+    return outputs, inputs
+
+
+def _shrunk(layer: Layer, fewer_out: int, fewer_in: int) -> Problem:
+    problem, groups = layer.problem, layer.problem.sizes.get("G", 1)
+    if not fewer_out and not fewer_in:
+        return problem
+    sizes = {"M": (layer.output_channels - fewer_out) // groups, "C": (layer.input_channels - fewer_in) // groups}
+    return _resized(problem, sizes)
+
+
+def _resized(problem: Problem, sizes: Mapping[str, int]) -> Problem:
+    bounds = tuple(sizes.get(name, size) for name, size in zip(problem.shape.dimensions, problem.bounds, strict=True))
+    return replace(problem, bounds=bounds)
+
+
+def _density(value: float | BlockPattern | Density) -> Density | None:
+    """None where dense."""
+    if isinstance(value, BlockPattern):
+        return value.density
+    if isinstance(value, Density):
+        return value
+    return None if value == 1.0 else Density("hypergeometric", value)
+
+
+def _with(problem: Problem, densities: Mapping[str, Density | None]) -> Problem:
+    given = {name: density for name, density in densities.items() if density is not None}
+    if not given:
+        return problem
+    every = dict(problem.densities) | given
+    order = (space.name for space in problem.shape.data_spaces)
+    return replace(problem, densities=tuple((name, every[name]) for name in order if name in every))
+
+
+def _check_removable(layer: Layer, shape: Problem) -> None:
+    """A removed layer passes its input on, so that its result must have the size of its input."""
+    sizes, steps = shape.sizes, shape.coefficient_values
+    where = f"layers.{layer.name}.removed"
+    if layer.kind == "matmul":
+        raise SpecError("<plan>", where, "a layer with weights", True, "a product of two activations cannot be left out")
+    if sizes.get("M", sizes["C"]) != sizes["C"]:
+        found = f"{layer.input_channels} inputs, {layer.output_channels} outputs"
+        raise SpecError("<plan>", where, "a layer with as many output as input channels", found)
+    size = (sizes.get("Q", 1), sizes.get("P", 1))
+    same = layer.input_size == size if layer.input_size else steps.get("Wstride", 1) == steps.get("Hstride", 1) == 1
+    if not same:
+        raise SpecError("<plan>", where, f"a layer whose result has the size of its input {layer.input_size or ''}", size)
+
+
+def _factors(layer: Layer, shape: Problem, rank: int | tuple[int, int]) -> tuple[Problem, ...]:
+    """The problems of the layer's factors.
+
+    A linear layer or 1x1 convolution `W (M, C)` of rank r (truncated SVD) becomes `(r, C)` with the layer's stride, then
+    `(M, r)`. A convolution of ranks (i, o) (Tucker-2; Kim et al., "Compression of deep convolutional neural networks for fast
+    and low power mobile applications", ICLR 2016) becomes a 1x1 convolution to i channels at the input's size, the filter from
+    i to o channels, and a 1x1 convolution to M channels.
+    """
+    where, sizes, steps = f"layers.{layer.name}.rank", shape.sizes, shape.coefficient_values
+    if layer.kind not in ("conv", "linear") or not layer.parameter or shape.shape != _CONV:
+        raise SpecError("<plan>", where, "a convolution or linear layer with weights and without groups", layer.kind)
+    limits = (sizes["C"], sizes["M"])
+    if sizes["R"] == sizes["S"] == 1:
+        if not isinstance(rank, int) or rank > min(limits):
+            expected = f"one rank of at most {min(limits)} for a matrix of {limits[1]} by {limits[0]}"
+            raise SpecError("<plan>", where, expected, rank)
+        second = replace(_resized(shape, {"C": rank}), coefficients=_ones(shape))
+        return _resized(shape, {"M": rank}), second
+    if isinstance(rank, int) or rank[0] > limits[0] or rank[1] > limits[1]:
+        raise SpecError("<plan>", where, f"two ranks (input, output) of at most {limits} for a convolution", rank)
+    if layer.input_size:
+        height, width = layer.input_size
+    else:  # as far as the filter slides, padding included
+        width = 1 + steps["Wstride"] * (sizes["P"] - 1) + steps["Wdilation"] * (sizes["R"] - 1)
+        height = 1 + steps["Hstride"] * (sizes["Q"] - 1) + steps["Hdilation"] * (sizes["S"] - 1)
+    point = replace(shape, coefficients=_ones(shape))
+    first = _resized(point, {"M": rank[0], "R": 1, "S": 1, "P": width, "Q": height})
+    return first, _resized(shape, {"C": rank[0], "M": rank[1]}), _resized(point, {"C": rank[1], "R": 1, "S": 1})
+
+
+def _ones(problem: Problem) -> tuple[int, ...]:
+    return (1,) * len(problem.coefficients)
