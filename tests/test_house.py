@@ -16,7 +16,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "hwloop"
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 # What each room may import from; a room may always import from itself.
-BASE = {"errors", "units", "pareto", "files", "programs", "reading"}
+BASE = {"errors", "units", "pareto", "files", "programs", "reading", "user_objects"}
 SPEC = BASE | {"spec"}
 SIMULATION = SPEC | {"simulator", "energy"}
 BACKEND = SIMULATION | {"mapper"}
@@ -27,6 +27,7 @@ ALLOWED: dict[str, set[str]] = {
     "units": set(),
     "reading": {"errors"},
     "pareto": {"errors"},
+    "user_objects": {"errors"},
     "files": {"errors"},
     "programs": {"errors", "files"},
     "spec": BASE,
@@ -60,8 +61,8 @@ HEAVY = {"torch", "torchvision", "matplotlib", "pymoo", "sklearn", "scipy", "net
 # Calls that import what a variable names. Tables of names are read as imports; only these files take a name from elsewhere: a
 # user's own module, and packages that are looked for before they are asked for.
 BY_NAME = {"import_module", "find_spec", "__import__"}
-BY_VARIABLE = {"network/zoo.py", "energy/hwcomponents_source.py"}
-_DOTTED = re.compile(r"hwloop(\.\w+)+")
+BY_VARIABLE = {"user_objects.py", "energy/hwcomponents_source.py"}
+_DOTTED = re.compile(r"(hwloop(\.\w+)+)(:\w+)?")  # `:Class` behind a module, as in tables of methods and spaces
 
 
 @dataclass(frozen=True)
@@ -101,8 +102,8 @@ def _imports(text: str) -> Iterator[Imported]:
             yield Imported(str(node.module), inside)
         elif isinstance(node, ast.Call) and _called(node) in BY_NAME and node.args:
             yield from _named(node.args[0])
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and _DOTTED.fullmatch(node.value):
-            yield Imported(node.value, True, True)  # a table of names, as `_HOME`, or a module that is loaded elsewhere
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and (dotted := _DOTTED.fullmatch(node.value)):
+            yield Imported(dotted[1], True, True)  # a table of names, as `_HOME`, or a module that is loaded elsewhere
         for child in ast.iter_child_nodes(node):
             yield from visit(child, inside or isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)))
 

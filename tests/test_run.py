@@ -2,11 +2,16 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
+import sys
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
+from torch import nn
 
 from hwloop.errors import DataError, InfeasibleMappingError, SpecError
 from hwloop.mapper import map_problem
@@ -15,14 +20,17 @@ from hwloop.report.progress import Silent
 from hwloop.run import compare_dataflows, compress, make_targets, map_layer, map_network
 from hwloop.run.networks import open_subject
 from hwloop.run.settings import Settings
+from hwloop.spec.document import to_yaml
+from hwloop.spec.energy_table import load_energy_table
 from hwloop.spec.plan import make_plan
+from hwloop.spec.plan_row import read_plan_row
 from hwloop.spec.problem import conv2d_shape, make_problem
 from hwloop.spec.resources import open_mapping
 from hwloop.spec.workload import Layer, Workload
 
 SETTINGS = Settings(
-    population=8, generations=3, weight_bits=(2, 8), fractions=(0.9,), epochs=2, library_epochs=1, mapper_effort="quick",
-    validation_images=60,
+    method_options={"population": 8, "generations": 3}, weight_bits=(2, 8), pruning=(0.9,), epochs=2, library_epochs=1,
+    mapper_effort="quick", validation_images=60,
 )  # fmt: skip
 FLOWS = ("row_stationary", "weight_stationary")
 
@@ -38,7 +46,7 @@ class Stop:
 
     @contextmanager
     def task(self, title: str, total: int):
-        yield _StopTask(self, "evolve" in title)
+        yield _StopTask(self, "search with" in title)
 
 
 class _StopTask:
@@ -73,15 +81,16 @@ def whole(place: Path):
 def test_a_run_leaves_config_versions_evaluations_fronts_and_a_plot(whole, place: Path) -> None:
     folder = place / "whole"
     config = json.loads((folder / "config.json").read_text())
-    assert (config["model"], config["settings"]["population"]) == ("lenet5", 8)
-    assert set(json.loads((folder / "versions.json").read_text())) >= {"hwloop", "simulator", "torch"}
+    assert (config["model"], config["method"]["options"]["population"]) == ("lenet5", 8)
+    assert set(json.loads((folder / "versions.json").read_text())) >= {"hwloop", "backend", "torch"}
     assert (folder / "front.png").read_bytes().startswith(b"\x89PNG")
     rows = list(csv.DictReader((folder / "front.csv").open()))
-    assert len(rows) == sum(len(front.members) for front in whole.fronts)
+    assert [read_plan_row(row) for row in rows] == [member.plan for front in whole.fronts for member in front.members]
     for flow, front in zip(FLOWS, json.loads((folder / "front.json").read_text())["fronts"], strict=True):
         lines = (folder / f"evaluations-{flow}.jsonl").read_text().splitlines()
         assert front["target"] == flow
         assert 8 <= len(lines) == front["evaluated"]
+        assert {layer[0] for layer in json.loads(lines[0])["layers"]} == {layer.name for layer in whole.workload.layers}
 
 
 def test_fronts_are_fronts_and_full_mapping_never_costs_more(whole) -> None:
@@ -120,14 +129,84 @@ def test_a_run_that_was_stopped_resumes_to_the_same_front(whole, place: Path) ->
         assert (place / "stopped" / name).read_text() == (place / "whole" / name).read_text()
 
 
-def test_another_library_is_not_gone_on_with(whole, place: Path) -> None:
-    identity = place / "again" / "identity.json"
-    if not identity.exists():
-        run(place, "again")
-    data = json.loads(identity.read_text())
-    identity.write_text(json.dumps(data | {"trained": "0" * 64}))
-    with pytest.raises(DataError, match="what its evaluations stand on has changed"):
-        run(place, "again", resume=True)
+@pytest.fixture
+def done(whole, place: Path, tmp_path: Path) -> Path:
+    """A finished run that a test may spoil."""
+    return Path(shutil.copytree(place / "whole", tmp_path / "done"))
+
+
+def resume(place: Path, folder: Path, settings: Settings = SETTINGS, model: Any = "lenet5", **arguments: Any):
+    return compress(
+        model, "digits", "flexible", FLOWS, settings, library_dir=place / "library", run_dir=folder, memo=place / "memo.sqlite",
+        workers=1, resume=True, **arguments,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda data: data | {"trained": "0" * 64}, r"something that has changed \(trained: "),
+        (lambda data: data | {"data": "0" * 64}, r"something that has changed \(data: "),
+        (lambda data: data | {"library": {"0.0": "0" * 64}}, r"something that has changed \(library\.0\.0: "),
+        (lambda data: data | {"backend": "embedded 0"}, r"something that has changed \(backend: \"embedded 0\" then"),
+        (lambda data: data | {"space": {"name": "other"}}, r"something that has changed \(space\.name: "),
+    ],
+)
+def test_what_evaluations_stand_on_must_be_the_same(done: Path, place: Path, change, message: str) -> None:
+    identity = done / "identity.json"
+    identity.write_text(json.dumps(change(json.loads(identity.read_text()))))
+    with pytest.raises(DataError, match=message):
+        resume(place, done)
+
+
+def test_a_table_ten_times_as_dear_is_not_gone_on_with(whole, place: Path, tmp_path: Path) -> None:
+    dear = tmp_path / "table.yaml"
+    table = load_energy_table(make_targets("flexible")[0].table({})).to_dict()
+    settings = replace(SETTINGS, energy=str(dear), method_options={"population": 4, "generations": 1})
+    dear.write_text(to_yaml(table))
+    resume(place, tmp_path / "run", settings)
+    resume(place, tmp_path / "run", settings)
+    dear.write_text(to_yaml(ten_times(table)))
+    with pytest.raises(
+        DataError, match=r"something that has changed \(targets\.row_stationary\.energy_tables\..*; start a new run"
+    ):
+        resume(place, tmp_path / "run", settings)
+
+
+def ten_times(table: Any) -> Any:
+    """Every energy of a table, ten times."""
+    if isinstance(table, dict):
+        return {key: 10 * value if key == "energy" else ten_times(value) for key, value in table.items()}
+    return [ten_times(entry) for entry in table] if isinstance(table, list) else table
+
+
+MODEL = """
+import torch
+from torch import nn
+
+
+class Small(nn.Module):
+    def __init__(self, in_channels, image_size, classes):
+        super().__init__()
+        self.first, self.last = nn.Linear(in_channels * image_size**2, 16), nn.Linear(16, classes)
+
+    def forward(self, images):
+        return self.last(torch.relu(self.first(images.flatten(1))))
+"""
+
+
+def test_a_model_whose_code_changed_is_trained_and_evaluated_anew(place: Path, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    settings = replace(SETTINGS, method_options={"population": 4, "generations": 1})
+    Path("hw_changing_model.py").write_text(MODEL)
+    first = resume(place, tmp_path / "run", settings, "hw_changing_model:Small")
+    assert first.trained == "trained now"
+    assert resume(place, tmp_path / "run", settings, "hw_changing_model:Small").fronts == first.fronts
+    Path("hw_changing_model.py").write_text(MODEL.replace("relu", "tanh") + "# a line more, so that Python reads it again\n")
+    del sys.modules["hw_changing_model"]
+    with pytest.raises(DataError, match=r"something that has changed \(trained: .*library"):
+        resume(place, tmp_path / "run", settings, "hw_changing_model:Small")
+    del sys.modules["hw_changing_model"]
 
 
 def test_a_budget_out_of_reach_names_the_nearest_and_keeps_the_evaluations(whole, place: Path) -> None:
@@ -146,7 +225,7 @@ def test_without_folders_nothing_is_written_but_the_library(whole, place: Path, 
         "digits",
         "flexible",
         "row_stationary",
-        replace(SETTINGS, generations=1),
+        replace(SETTINGS, method_options={"population": 8, "generations": 1}),
         library_dir=place / "library",
         workers=1,
     )
@@ -157,13 +236,26 @@ def test_without_folders_nothing_is_written_but_the_library(whole, place: Path, 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"population": 2}, "population: expected 4 or more"),
         ({"objectives": ("speed",)}, "objectives: expected among"),
-        ({"weight_bits": (1, 8)}, "weight_bits: expected a rising range within 2-23"),
-        ({"weight_bits": (8, 4)}, "weight_bits: expected a rising range"),
-        ({"activation_bits": 99}, "activation_bits: expected within 1-23"),
+        ({"weight_bits": (1, 8)}, "weight_bits: expected a whole number from 2 to 23, found 1"),
+        ({"weight_bits": (8, 4)}, "weight_bits: expected the least bits first"),
+        ({"activation_bits": 99}, "activation_bits: expected a whole number from 2 to 23"),
+        ({"reference_bits": 65}, "reference_bits: expected a whole number from 1 to 64"),
         ({"budgets": ("accuracy>=97",)}, "an accuracy of at most 1 or 100%"),
+        ({"budgets": ("energy<=20",)}, "a unit of energy"),
         ({"coding": "zip"}, "coding: expected normal or csr or coo"),
+        ({"mapper_effort": "great"}, "mapper_effort: expected quick or normal or thorough"),
+        ({"mapper_objective": "speed"}, "mapper_objective: expected edp or energy or cycles"),
+        ({"granularity": "layer"}, "granularity: expected channel or tensor"),
+        ({"library_mode": "fast"}, "library_mode: expected trajectory or gradual"),
+        ({"simulator": "spice"}, "simulator: expected embedded or"),
+        ({"seed": -1}, "seed: expected a whole number of 0 or more, found -1"),
+        ({"batch_size": 0}, "batch_size: expected a whole number of 1 or more"),
+        ({"validation_images": 0}, "validation_images: expected a whole number of 1 or more"),
+        ({"learning_rate": float("nan")}, "learning_rate: expected a number above 0"),
+        ({"pruning": (1.0,)}, "pruning: expected a fraction from 0 to below 1"),
+        ({"pruning": ()}, "pruning: expected at least one"),
+        ({"evaluations": 0}, "evaluations: expected 1 or more"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(change: dict, message: str) -> None:
@@ -269,3 +361,87 @@ def test_dataflows_that_fit_nothing_are_left_out_with_the_reason() -> None:
     assert list(found.left_out) == ["full"]
     with pytest.raises(InfeasibleMappingError, match="small layer conv0 on flexible under flexible full"):
         compare_dataflows(small_network(), "flexible", [impossible], effort="quick", workers=1)
+
+
+class Own(nn.Module):
+    """A network of a user's own: a convolution, weights that a function reads, and a linear layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.weight, self.last = nn.Conv2d(1, 4, 3), nn.Parameter(torch.randn(16, 144) / 12), nn.Linear(16, 10)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        features = torch.relu(self.conv(images)).flatten(1)
+        return self.last(torch.relu(nn.functional.linear(features, self.weight)))
+
+
+def own_data() -> tuple[Any, Any, Any]:
+    """Images whose class is where they are bright, in three parts."""
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.arange(300) % 10
+    images = torch.rand(300, 1, 8, 8, generator=generator)
+    images[torch.arange(300), 0, labels // 5, labels % 5] += 3
+    cut = (slice(0, 200), slice(200, 250), slice(250, 300))
+    train, validation, test = ((images[part], labels[part]) for part in cut)
+    return train, validation, test
+
+
+SMALL = replace(SETTINGS, method_options={"population": 6, "generations": 2}, library_epochs=2)
+
+
+def test_a_network_and_data_of_ones_own(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    own = Own()
+    before = {name: value.clone() for name, value in own.state_dict().items()}
+    arguments: dict[str, Any] = {"library_dir": tmp_path / "library", "run_dir": tmp_path / "run", "workers": 1}
+    result = compress(own, own_data(), "flexible", "row_stationary", SMALL, **arguments)
+    [front] = result.fronts
+    assert [layer.name for layer in result.workload.layers] == ["conv", "linear", "last"]
+    assert set(front.members[0].weight_bits) == {"conv", "linear", "last"}, "every weight is in the plan"
+    assert result.trained == "weights as given"
+    assert all(member.test_accuracy is not None for member in front.members)
+    assert all(torch.equal(value, before[name]) for name, value in own.state_dict().items()), "the caller's network is left alone"
+    assert compress(own, own_data(), "flexible", "row_stationary", SMALL, resume=True, **arguments).fronts == result.fronts
+    with torch.no_grad():
+        own.last.bias.add_(1)
+    with pytest.raises(DataError, match=r"something that has changed \(trained: "):
+        compress(own, own_data(), "flexible", "row_stationary", SMALL, resume=True, **arguments)
+
+
+def test_a_function_scores_in_place_of_labels(tmp_path: Path) -> None:
+    train, validation, _ = own_data()
+    seen: list[float] = []
+
+    def score(model: Any) -> float:
+        images, labels = validation
+        seen.append(float((model(images).argmax(1) == labels).float().mean()))
+        return seen[-1]
+
+    torch.manual_seed(0)
+    result = compress(
+        Own(), train, "flexible", "row_stationary", SMALL, evaluate=score, library_dir=tmp_path / "library", workers=1
+    )
+    [front] = result.fronts
+    assert front.reference.metrics["accuracy"] in seen
+    assert front.reference.test_accuracy is None
+    assert any("your function's" in note and "no test set" in note for note in result.notes)
+
+
+def test_what_is_no_model_and_no_place_for_a_library_are_named() -> None:
+    with pytest.raises(DataError, match="model: expected a name or a torch module, found int"):
+        compress(3, own_data(), library_dir="nowhere")
+    with pytest.raises(SpecError, match="library_dir: expected a folder for the pruned models"):
+        compress("lenet5", "digits")
+
+
+def test_four_workers_find_the_front_that_one_finds(whole, place: Path) -> None:
+    result = compress("lenet5", "digits", "flexible", FLOWS[0], SETTINGS, library_dir=place / "library", workers=4)
+    assert result.fronts[0].members == whole.fronts[0].members
+
+
+def test_a_budget_of_evaluations_and_of_images_stops_the_search(whole, place: Path) -> None:
+    for change, most in (({"evaluations": 5}, 5), ({"images": 7 * 60}, 7)):
+        settings = replace(SETTINGS, **change)
+        result = compress("lenet5", "digits", "flexible", FLOWS[0], settings, library_dir=place / "library", workers=1)
+        assert len(result.fronts[0].cloud) == most
+        assert result.fronts[0].images == 60 * most

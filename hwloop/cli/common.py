@@ -14,6 +14,7 @@ from hwloop.files import write_file
 from hwloop.report.progress import Progress, make_progress
 from hwloop.spec.architecture import Architecture
 from hwloop.spec.document import parse_yaml
+from hwloop.spec.pruning import check_pruning
 from hwloop.spec.resources import open_architecture
 
 Subparsers = Any  # argparse has no public name for it
@@ -127,20 +128,19 @@ def read_fractions(text: str, what: str) -> tuple[float, ...]:
     """
 
     def number(part: str) -> float:
-        return float(part.rstrip("%")) / 100 if part.endswith("%") else float(part)
+        return check_pruning(float(part.strip().removesuffix("%")) / (100 if part.strip().endswith("%") else 1), what)
 
     try:
         if ":" in text:
             low, high, step = (number(part) for part in text.split(":"))
-            count = int((high - low) / step + 1e-9) + 1 if step > 0 else 0
-            values = tuple(round(low + i * step, 4) for i in range(count))
-        else:
-            values = tuple(round(number(part.strip()), 4) for part in text.split(","))
-    except ValueError:
-        values = ()
-    if not values or not all(0 <= value < 1 for value in values):
-        raise SpecError("<arguments>", what, "fractions from 0 to below 1, such as 0.3,0.5,0.9 or 0.05:0.95:0.05", text)
-    return values
+            count = int((high - low) / step + 1e-9) + 1
+            if count < 1:
+                raise ValueError(text)
+            return tuple(round(low + i * step, 4) for i in range(count))
+        return tuple(sorted({round(number(part), 4) for part in text.split(",")}))
+    except (ValueError, ZeroDivisionError, OverflowError):
+        expected = "fractions from 0 to below 1, such as 0.3,0.5,0.9 or 0.05:0.95:0.05"
+        raise SpecError("<arguments>", what, expected, text) from None
 
 
 def write_text(path: str | Path, text: str) -> None:

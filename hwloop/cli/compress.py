@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 from hwloop.cli.common import (
     Subparsers,
@@ -18,12 +18,11 @@ from hwloop.cli.common import (
     read_fractions,
     read_range,
 )
-from hwloop.report.tables import front_table, gap_text, verdict
 from hwloop.run import settings
+from hwloop.search.method import METHODS
 from hwloop.search.objectives import OBJECTIVES
-
-if TYPE_CHECKING:
-    from hwloop.run.outputs import CompressResult
+from hwloop.search.options import split_options
+from hwloop.search.space import SPACES
 
 _EXAMPLE = """hwloop compress --model lenet5 --data mnist --data-root data --arch eyeriss_168_gating --out runs/lenet5
   hwloop compress --model resnet20 --weights resnet20.th --normalisation imagenet --data cifar10 --data-root data \\
@@ -49,14 +48,30 @@ def add_parser(commands: Subparsers) -> None:
     search = parser.add_argument_group("search")
     search.add_argument(
         "--objectives", default=",".join(default.objectives), metavar="A,B,...",
-        help=f"among {', '.join(OBJECTIVES)} (default: %(default)s)",
+        help=f"what is traded off, among {', '.join(OBJECTIVES)} (default: %(default)s)",
     )  # fmt: skip
     search.add_argument(
-        "--budget", action="append", default=[], metavar="TEXT", help="'energy<=2uJ', 'accuracy>=97%%', ...; repeat for more"
+        "--budget", action="append", default=[], metavar="TEXT",
+        help="what must hold: 'energy<=2uJ', 'accuracy>=97%%', ...; repeat for more",
+    )  # fmt: skip
+    search.add_argument(
+        "--method", default=default.method, metavar="NAME",
+        help=f"{', '.join(METHODS)}, or package.module:Class of your own (default: %(default)s)",
+    )  # fmt: skip
+    search.add_argument(
+        "--method-option", action="append", default=[], metavar="NAME=VALUE", help="a setting of the method, e.g. eta=10; repeat"
     )
-    search.add_argument("--population", type=int, default=default.population, help="(default: %(default)s)")
-    search.add_argument("--generations", type=int, default=default.generations, help="(default: %(default)s)")
-    search.add_argument("--method", default=default.method, help="search method (default: %(default)s)")
+    search.add_argument("--population", type=int, metavar="N", help="short for --method-option population=N")
+    search.add_argument("--generations", type=int, metavar="N", help="short for --method-option generations=N")
+    search.add_argument("--evaluations", type=int, metavar="N", help="stop a search after this many candidates")
+    search.add_argument("--images", type=int, metavar="N", help="stop a search after networks ran on this many images")
+    search.add_argument(
+        "--space", default=default.space, metavar="NAME",
+        help=f"what may be changed: {', '.join(SPACES)}, or package.module:Class (default: %(default)s)",
+    )  # fmt: skip
+    search.add_argument(
+        "--space-option", action="append", default=[], metavar="NAME=VALUE", help="an option of the space; repeat"
+    )
     search.add_argument("--weight-bits", default="2-16", metavar="LOW-HIGH", help="bits per weight (default: %(default)s)")
     search.add_argument(
         "--activation-bits", default="8", metavar="N|LOW-HIGH|none", help="fixed, searched, or left alone (default: %(default)s)"
@@ -68,7 +83,9 @@ def add_parser(commands: Subparsers) -> None:
     search.add_argument("--train-images", type=int, metavar="N", help="use this many training images, validation included")
     search.add_argument("--seed", type=int, default=0, help="(default: %(default)s)")
     library = parser.add_argument_group("library of pruned models")
-    library.add_argument("--library", metavar="DIR", help="where it lies, or will (default: OUT/library); shared between runs")
+    library.add_argument(
+        "--library", metavar="DIR", help="its folder, made when missing; runs can share it (default: OUT/library)"
+    )
     library.add_argument("--pruning", metavar="P,P,...", help="pruning amounts, e.g. 0.3,0.5,0.9 or 0.05:0.95:0.05")
     library.add_argument(
         "--library-mode", default=default.library_mode, choices=("trajectory", "gradual"), help="(default: %(default)s)"
@@ -83,7 +100,9 @@ def add_parser(commands: Subparsers) -> None:
         "--epochs", type=int, default=default.epochs, help="of training without --weights (default: %(default)s)"
     )
     parser.add_argument("--out", required=True, metavar="DIR", help="folder of the run")
-    parser.add_argument("--resume", action="store_true", help="go on with the run in OUT; it ends as if it had never stopped")
+    parser.add_argument(
+        "--resume", action="store_true", help="continue the run in OUT; its result is that of a run that was never stopped"
+    )
     add_memo(parser)
     add_output(parser)
 
@@ -91,7 +110,7 @@ def add_parser(commands: Subparsers) -> None:
 def run(args: argparse.Namespace) -> int:
     """Runs the search and prints the fronts."""
     from hwloop.run.compression import compress  # loads torch, which help does not need
-    from hwloop.run.outputs import document
+    from hwloop.run.outputs import document, result_text
 
     result = compress(
         args.model,
@@ -99,7 +118,7 @@ def run(args: argparse.Namespace) -> int:
         args.arch or ["eyeriss_168"],
         args.dataflow,
         _settings(args),
-        library_dir=args.library or Path(args.out) / "library",
+        library_dir=args.library,
         data_root=args.data_root,
         weights=args.weights,
         normalisation=args.normalisation,
@@ -113,7 +132,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print_json(document(result))
     else:
-        print_result(result)
+        print(result_text(result))
     return 0
 
 
@@ -121,31 +140,8 @@ def interrupted(args: argparse.Namespace) -> str:
     """What Ctrl-C leaves."""
     return (
         f"trained and pruned models, mapper results and every evaluation so far are kept in {args.out}; "
-        "the same command with --resume goes on and ends with the same front"
+        "the same command with --resume continues it, to the same front"
     )
-
-
-def print_result(result: CompressResult, most: int | None = 14) -> None:
-    """Prints each front, what it means, and where the files are."""
-    for front in result.fronts:
-        print(f"\n{result.workload.name} on {front.target}: {len(front.members)} on the front of {len(front.cloud)} candidates\n")
-        print(front_table(front, most))
-    print("\n  * knee   + least energy within 0.3 points of validation accuracy   size factor against 32-bit floats\n")
-    for line in [verdict(front) for front in result.fronts] + [gap_text(front) for front in result.fronts]:
-        print(line)
-    print()
-    for note in result.notes:
-        print(f"- {note}")
-    stages = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in result.seconds.items())
-    print(f"\ntime: {stages}")
-    if result.memo is not None:
-        memo = result.memo
-        print(
-            f"memo table: {memo.hits} mapper results read from it, which saved {memo.seconds_saved:.1f} s of mapping; "
-            f"{memo.misses} new ones took {memo.seconds_spent:.1f} s"
-        )
-    for what, path in result.files.items():
-        print(f"{what}: {path}")
 
 
 def _settings(args: argparse.Namespace) -> settings.Settings:
@@ -157,13 +153,16 @@ def _settings(args: argparse.Namespace) -> settings.Settings:
     return settings.Settings(
         objectives=tuple(part.strip() for part in args.objectives.split(",") if part.strip()),
         budgets=tuple(args.budget),
-        population=args.population,
-        generations=args.generations,
         method=args.method,
+        method_options=_method_options(args),
+        space=args.space,
+        space_options=split_options(args.space_option, "space option"),
+        evaluations=args.evaluations,
+        images=args.images,
         weight_bits=read_range(args.weight_bits, "weight_bits"),
         activation_bits=activations,
         coding=args.coding,
-        fractions=read_fractions(args.pruning, "pruning") if args.pruning else default.fractions,
+        pruning=read_fractions(args.pruning, "pruning") if args.pruning else default.pruning,
         library_mode=args.library_mode,
         library_epochs=args.library_epochs,
         library_learning_rate=args.library_rate,
@@ -175,3 +174,8 @@ def _settings(args: argparse.Namespace) -> settings.Settings:
         simulator=args.simulator,
         seed=args.seed,
     )
+
+
+def _method_options(args: argparse.Namespace) -> dict[str, Any]:
+    short = [f"{name}={getattr(args, name)}" for name in ("population", "generations") if getattr(args, name) is not None]
+    return split_options([*args.method_option, *short], "method option")

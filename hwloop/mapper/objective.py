@@ -57,7 +57,7 @@ def objective_values(objective: Objective, costs: Costs) -> tuple[Array, Array]:
 class One:
     """The costs of one mapping as arrays of one."""
 
-    def __init__(self, energy_pj: float, cycles: int, utilization: float) -> None:
+    def __init__(self, energy_pj: float, cycles: float, utilization: float) -> None:
         self.energy_pj = np.array([energy_pj])
         self.cycles = np.array([cycles])
         self.utilization = np.array([utilization])

@@ -3,34 +3,27 @@
 from __future__ import annotations
 
 import copy
-import hashlib
-import json
 import math
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from torch import nn
 
 from hwloop.errors import DataError, SpecError
-from hwloop.network.data import DataSplits
-from hwloop.network.finetune import EpochEvent, TrainConfig, train
-from hwloop.network.library import (
-    DIGITS,
-    INDEX,
-    Library,
-    Member,
-    MemberInfo,
-    open_library,
-    read_state,
-    versions,
-    weights_digest,
-    write_index,
-    write_state,
-)
-from hwloop.network.prune import BlockPattern, Masks, densities, magnitude_masks, schedule
-from hwloop.network.scoring import accuracy
+from hwloop.network.finetune import EpochEvent, TrainConfig, check_trainable, train
+from hwloop.network.identity import code_digest, digest_of, workload_digest
+from hwloop.network.library import DIGITS, Library, Member, MemberInfo, add_member, read_index, versions
+from hwloop.network.locks import locked
+from hwloop.network.prepare import registry_of
+from hwloop.network.prune import Masks, densities, magnitude_masks, schedule
+from hwloop.network.registry import Registry
+from hwloop.network.scoring import validation_score
+from hwloop.network.splits import DataSplits
+from hwloop.network.weights_file import check_finite, read_state, weights_digest, write_state
+from hwloop.spec.pruning import BlockPattern, check_pruning
 
 MODES = ("gradual", "trajectory")
 RETRAINING = TrainConfig(epochs=1, learning_rate=0.02)
@@ -50,7 +43,7 @@ class LibraryConfig:
         mode: `trajectory` or `gradual`, see `Library`.
         steps: for `gradual`: a member at p is pruned in `ceil(steps * p)` steps; 34 makes the paper's 32 or 33 to 95%.
         schedule: for `gradual`: `cubic` or `linear`, see `prune.schedule`.
-        exclude: layers (patterns of module paths) never pruned; the paper prunes all.
+        exclude: layers (names or patterns such as `features.*`) never pruned; the paper prunes all.
         block: None for free choice, M for N:M structure, where only multiples of 1/M can be fractions.
         training: the retraining after each step; its seed is the library's.
     """
@@ -67,8 +60,7 @@ class LibraryConfig:
         if self.mode not in MODES:
             raise SpecError("<arguments>", "library.mode", " or ".join(MODES), self.mode)
         for p in self.fractions:
-            if not 0 <= p < 1:
-                raise SpecError("<arguments>", "library.fractions", "numbers from 0 to below 1", p)
+            check_pruning(p, "library.fractions")
             if self.block is not None and abs(p * self.block - round(p * self.block)) > 1e-6:
                 raise SpecError("<arguments>", "library.fractions", f"multiples of 1/{self.block} (the block)", p)
         schedule(max(self.fractions, default=0.0), self.steps, self.schedule)
@@ -98,10 +90,15 @@ def build_library(
     config: LibraryConfig | None = None,
     *,
     name: str = "",
+    registry: Registry | None = None,
     on_member: Callable[[MemberEvent], None] | None = None,
     on_epoch: Callable[[EpochEvent], None] | None = None,
+    on_wait: Callable[[str], None] | None = None,
 ) -> Library:
     """Builds the library in `folder`, or finishes the one there: what is there and fits is reused, not computed.
+
+    Libraries of other models or settings in the same folder are left alone. Of two builders of the same library one works and
+    the other waits; should the first die, the other finishes what it left.
 
     Args:
         model: the trained model; not changed. Its device is where retraining runs.
@@ -109,11 +106,14 @@ def build_library(
         folder: of the library; made when missing.
         config: `LibraryConfig()` when None.
         name: of the model, kept in the index.
+        registry: of the model; made here when None.
         on_member: called when a member is there.
         on_epoch: called after each epoch of retraining.
+        on_wait: called with who else builds this library (`process 12 on host`), before waiting for it.
 
     Raises:
-        DataError: the folder holds a library of another model or made another way, or cannot be written to.
+        DataError: the folder cannot be written to or its index is damaged, weights of the model are not finite numbers, or it
+            cannot be retrained on `splits`.
         SpecError: a layer to exclude is not there.
 
     Example:
@@ -122,8 +122,50 @@ def build_library(
         0.8
     """
     config = config or LibraryConfig()
-    folder = Path(folder)
+    check_trainable(splits, config.training)
+    check_finite(model.state_dict(), name or type(model).__name__)
+    registry = registry or registry_of(model, splits, name or None)
+    registry.select(config.exclude)
     fractions = sorted({0.0, *(round(p, DIGITS) for p in config.fractions)})
+    library = _there(model, registry, splits, Path(folder), config, name, fractions)
+    previous, before = model, None  # the network made last, and the member made or found last
+    locks = ExitStack()
+    alone = False
+    with locks:
+        for done, p in enumerate(fractions, 1):
+            recipe = _recipe(library, fractions[:done] if config.mode == "trajectory" else [p])
+            info = _reusable(library.folder, recipe)
+            if info is None and not alone:
+                locks.enter_context(locked(library.folder / f".build-{library.key[:16]}.lock", on_wait))
+                alone = True
+                info = _reusable(library.folder, recipe)  # the one before may have made it meanwhile
+            reused = info is not None
+            if info is None:
+                began = time.perf_counter()
+                if config.mode == "gradual":
+                    previous = model
+                elif before is not None:
+                    previous = _loaded(model, library.folder, before)
+                previous = _prune_and_retrain(previous, registry, p, splits, config, on_epoch)
+                info = _save(library, previous, registry, p, recipe, config.training.seed, splits, began)
+            before = info if reused else None
+            if info not in library.infos:
+                library = add_member(library, info)
+            if on_member is not None:
+                on_member(MemberEvent(done, len(fractions), info, reused))
+    return library
+
+
+def _there(
+    model: nn.Module,
+    registry: Registry,
+    splits: DataSplits,
+    folder: Path,
+    config: LibraryConfig,
+    name: str,
+    fractions: Sequence[float],
+) -> Library:
+    """The library of this model and these settings in the folder; an empty one if there is none."""
     settings = {
         "schedule": config.schedule if config.mode == "gradual" else None,
         "steps": config.steps if config.mode == "gradual" else None,
@@ -132,65 +174,45 @@ def build_library(
         "training": asdict(config.training),
         "data": splits.name,
         "data_sha256": splits.fingerprint,
+        "network_sha256": workload_digest(registry.workload),
+        "code_sha256": code_digest(model),
     }
-    library = _open_or_start(Library(folder, name, config.mode, weights_digest(model), settings, versions(), ()))
-    previous = model
-    for done, p in enumerate(fractions, 1):
-        recipe = _recipe(library, fractions[:done] if config.mode == "trajectory" else [p])
-        info = _reusable(library, p, recipe)
-        reused = info is not None
-        if info is None:
-            began = time.perf_counter()
-            previous = _prune_and_retrain(previous if config.mode == "trajectory" else model, p, splits, config, on_epoch)
-            info = _save(library, previous, p, recipe, config.training.seed, splits, began)
-            library = replace(library, infos=tuple(sorted([*(i for i in library.infos if i.p != p), info], key=lambda i: i.p)))
-            write_index(library)
-        elif config.mode == "trajectory" and p:
-            previous = copy.deepcopy(model)
-            Member(info, read_state(folder / info.file, info.sha256)).load_into(previous)
-        if on_member is not None:
-            on_member(MemberEvent(done, len(fractions), info, reused))
-    return library
-
-
-def _open_or_start(wanted: Library) -> Library:
-    """The library already in the folder, if it is the one wanted; the empty one if there is none."""
-    if not (wanted.folder / INDEX).exists():
-        write_index(wanted)
-        return wanted
-    there = open_library(wanted.folder)
-    wanted_settings = json.loads(json.dumps(wanted.settings))
-    differ = [key for key in sorted({*wanted_settings, *there.settings}) if wanted_settings.get(key) != there.settings.get(key)]
-    differ += ["mode"] if there.mode != wanted.mode else []
-    differ += ["trained weights"] if there.start_sha256 != wanted.start_sha256 else []
-    if differ:
-        raise DataError(
-            f"{wanted.folder} holds a library of {there.model or 'a model'} that was made another way "
-            f"(different: {', '.join(differ)}); choose another folder, or delete this one"
-        )
-    return there
+    start = weights_digest(model.state_dict())
+    path = list(fractions) if config.mode == "trajectory" else None  # members of a trajectory depend on those before
+    library = Library(folder, digest_of([start, config.mode, settings, path]), name, config.mode, start, settings, versions(), ())
+    return read_index(folder)[0].get(library.key, library)
 
 
 def _recipe(library: Library, path: Sequence[float]) -> str:
     """Digest of all that a member's weights depend on; `path` are the pruning amounts it went through."""
-    parts = [library.start_sha256, library.mode, library.settings, list(path)]
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+    return digest_of([library.start_sha256, library.mode, library.settings, list(path)])
 
 
-def _reusable(library: Library, p: float, recipe: str) -> MemberInfo | None:
-    """The member at p when it was made by this recipe and its file is whole."""
-    for info in library.infos:
-        if info.p == p and info.recipe == recipe:
-            try:
-                read_state(library.folder / info.file, info.sha256)
-            except DataError:
-                return None
-            return info
-    return None
+def _reusable(folder: Path, recipe: str) -> MemberInfo | None:
+    """The member made by this recipe, in whichever library of the folder, when its file is whole."""
+    info = read_index(folder)[1].get(recipe)
+    if info is not None:
+        try:
+            read_state(folder / info.file, info.sha256)
+        except DataError:
+            return None
+    return info
+
+
+def _loaded(model: nn.Module, folder: Path, info: MemberInfo) -> nn.Module:
+    """A copy of `model` with a member's weights."""
+    copied = copy.deepcopy(model)
+    Member(info, read_state(folder / info.file, info.sha256)).load_into(copied)
+    return copied
 
 
 def _prune_and_retrain(
-    start: nn.Module, p: float, splits: DataSplits, config: LibraryConfig, on_epoch: Callable[[EpochEvent], None] | None
+    start: nn.Module,
+    registry: Registry,
+    p: float,
+    splits: DataSplits,
+    config: LibraryConfig,
+    on_epoch: Callable[[EpochEvent], None] | None,
 ) -> nn.Module:
     """A copy of `start`, pruned to p and retrained: at once (trajectory) or in steps (gradual)."""
     model = copy.deepcopy(start)
@@ -199,7 +221,8 @@ def _prune_and_retrain(
     steps = math.ceil(config.steps * p) if config.mode == "gradual" else 1
     amounts = sorted({_on_grid(amount, config.block) for amount in schedule(p, steps, config.schedule)})
     for step, amount in enumerate(amounts):
-        train(model, splits, replace(config.training, seed=_seed(config, p, step)), _masks(model, amount, config), on_epoch)
+        training = replace(config.training, seed=_seed(config, p, step))
+        train(model, splits, training, _masks(model, registry, amount, config), on_epoch)
     return model
 
 
@@ -208,11 +231,15 @@ def _on_grid(amount: float, block: int | None) -> float:
     return amount if block is None else math.ceil(amount * block - 1e-6) / block
 
 
-def _masks(model: nn.Module, amount: float, config: LibraryConfig) -> Masks:
+def _masks(model: nn.Module, registry: Registry, amount: float, config: LibraryConfig) -> Masks:
     if config.block is None:
-        return magnitude_masks(model, amount, config.exclude)
-    pattern = BlockPattern(config.block - round(amount * config.block), config.block)
-    return magnitude_masks(model, 0.0, config.exclude, pattern)
+        return magnitude_masks(model, registry, amount, config.exclude)
+    return magnitude_masks(model, registry, 0.0, config.exclude, block_pattern(amount, config.block))
+
+
+def block_pattern(amount: float, block: int) -> BlockPattern:
+    """N:M structure that removes the fraction `amount`, a multiple of 1/`block`."""
+    return BlockPattern(block - round(amount * block), block)
 
 
 def _seed(config: LibraryConfig, p: float, step: int) -> int:
@@ -220,9 +247,18 @@ def _seed(config: LibraryConfig, p: float, step: int) -> int:
     return (config.training.seed * 1_000_003 + round(p * 1e4) * 1009 + step) % (1 << 31)
 
 
-def _save(library: Library, model: nn.Module, p: float, recipe: str, seed: int, splits: DataSplits, began: float) -> MemberInfo:
-    file = f"p{100 * p:05.2f}.pt"
-    kept = densities(model)
-    score = accuracy(model, splits.validation)
+def _save(
+    library: Library,
+    model: nn.Module,
+    registry: Registry,
+    p: float,
+    recipe: str,
+    seed: int,
+    splits: DataSplits,
+    began: float,
+) -> MemberInfo:
+    file = f"p{100 * p:05.2f}-{recipe[:16]}.pt"
+    score = validation_score(model, splits)
     digest = write_state(library.folder / file, model.state_dict())
+    kept = densities(model, registry)
     return MemberInfo(p, file, digest, kept, score, seed, recipe, time.perf_counter() - began)

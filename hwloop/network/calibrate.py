@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -10,8 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from hwloop.errors import SpecError
-from hwloop.network.data import Split
-from hwloop.network.layers import device_of, weight_layers
+from hwloop.network.batches import run_model, to_device
+from hwloop.network.layers import device_of
+from hwloop.network.operands import INPUTS, SECOND, See, attached
+from hwloop.network.registry import Registry
+from hwloop.network.samples import Split
 
 METHODS = ("minmax", "percentile", "mse")
 BINS = 2048
@@ -50,31 +53,33 @@ class LayerInputs:
 
 @dataclass(frozen=True, eq=False)
 class Calibration:
-    """Ranges of the inputs of layers.
+    """Ranges of the activations that layers multiply.
 
     Attributes:
-        layers: what was seen, by module path; layers that did not run are missing.
+        layers: what was seen, by layer name.
         method: `minmax`: everything seen; `percentile`: `percentile` percent of the values are inside, the rest is shared by
             both ends; `mse`: the clipping that makes the squared error least at the number of bits asked for.
         symmetric: make the range reach equally far on both sides of zero when there are values on both.
         percentile: for `percentile`.
+        second: what was seen of the second operands of products of two activations, by layer name.
     """
 
     layers: Mapping[str, LayerInputs]
     method: str = "mse"
     symmetric: bool = False
     percentile: float = 99.9
-    _ranges: dict[tuple[str, int], ActivationRange] = field(default_factory=dict, init=False, repr=False)
+    second: Mapping[str, LayerInputs] = field(default_factory=dict)
+    _ranges: dict[tuple[str, str, int], ActivationRange] = field(default_factory=dict, init=False, repr=False)
 
-    def range(self, layer: str, bits: int) -> ActivationRange:
-        """The range of `layer` for `bits` bits; only `mse` depends on the bits. Kept for the next time."""
-        key = (layer, bits if self.method == "mse" else 0)
+    def range(self, layer: str, bits: int, operand: str = INPUTS) -> ActivationRange:
+        """The range of an operand of `layer` for `bits` bits; only `mse` depends on the bits. Kept for the next time."""
+        key = (layer, operand, bits if self.method == "mse" else 0)
         if key not in self._ranges:
-            self._ranges[key] = self._find(self.layers[layer], bits)
+            self._ranges[key] = self._find((self.layers if operand == INPUTS else self.second)[layer], bits)
         return self._ranges[key]
 
     def densities(self) -> dict[str, float]:
-        """Fraction of inputs that are not zero, by module path."""
+        """Fraction of inputs that are not zero, by layer name."""
         return {name: seen.density for name, seen in self.layers.items()}
 
     def _find(self, seen: LayerInputs, bits: int) -> ActivationRange:
@@ -114,49 +119,41 @@ def _least_error(centres: Tensor, counts: Tensor, whole: ActivationRange, bits: 
 
 
 @contextmanager
-def _watched(model: nn.Module, see: Callable[[str, Tensor], None]) -> Iterator[None]:
-    """Calls `see(layer, input)` whenever a layer of `model` is about to run; the model is in evaluation mode meanwhile."""
-
-    def watch(name: str) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
-        return lambda _, inputs: see(name, inputs[0])
-
-    hooks = [layer.register_forward_pre_hook(watch(name)) for name, layer in weight_layers(model).items()]
+def _watched(model: nn.Module, registry: Registry, see: See) -> Iterator[None]:
+    """Calls `see` whenever a layer of `model` is about to run; the model is in evaluation mode meanwhile."""
     modes = {module: module.training for module in model.modules()}
     model.eval()
     try:
-        with torch.inference_mode():
+        with attached(model, registry, see, [layer.name for layer in registry.workload.layers]), torch.inference_mode():
             yield
     finally:
-        for hook in hooks:
-            hook.remove()
         for module, mode in modes.items():
             module.training = mode
 
 
-def input_densities(model: nn.Module, split: Split, batch_size: int = 256) -> dict[str, float]:
-    """Fraction of each layer's inputs that are not zero, over the images of `split`.
+def input_densities(model: nn.Module, registry: Registry, split: Split, batch_size: int = 256) -> dict[str, float]:
+    """Fraction of each layer's inputs that are not zero, over the images of `split`, by layer name.
 
     The first layer sees normalised pixels, where black is not zero: its density is 1 for most normalisations.
-
-    Returns:
-        By module path; layers that did not run are missing, one that ran twice counts both.
     """
     nonzeros: dict[str, int] = {}
     values: dict[str, int] = {}
 
-    def see(name: str, inputs: Tensor) -> None:
-        nonzeros[name] = nonzeros.get(name, 0) + int(inputs.count_nonzero())
-        values[name] = values.get(name, 0) + inputs.numel()
+    def see(layer: str, operand: str, activations: Tensor) -> None:
+        if operand == INPUTS:
+            nonzeros[layer] = nonzeros.get(layer, 0) + int(activations.count_nonzero())
+            values[layer] = values.get(layer, 0) + activations.numel()
 
     device = device_of(model)
-    with _watched(model, see):
-        for images, _ in split.batches(batch_size):
-            model(images.to(device))
+    with _watched(model, registry, see):
+        for inputs, _ in split.batches(batch_size):
+            run_model(model, to_device(inputs, device))
     return {name: nonzeros[name] / values[name] for name in values}
 
 
 def calibrate(
     model: nn.Module,
+    registry: Registry,
     split: Split,
     method: str = "mse",
     symmetric: bool = False,
@@ -167,6 +164,7 @@ def calibrate(
 
     Args:
         model: not changed.
+        registry: of the model.
         split: calibration images; training images, a few hundred are enough.
         method: `minmax`, `percentile` or `mse`; see `Calibration`.
         symmetric: see `Calibration`.
@@ -180,24 +178,27 @@ def calibrate(
         raise SpecError("<arguments>", "calibration", " or ".join(METHODS), method)
     if not 50 < percentile <= 100:
         raise SpecError("<arguments>", "percentile", "a number above 50, up to 100", percentile)
-    low: dict[str, float] = {}
-    high: dict[str, float] = {}
-    nonzeros: dict[str, int] = {}
-    counts: dict[str, Tensor] = {}
+    ends: dict[tuple[str, str], tuple[float, float]] = {}
+    nonzeros: dict[tuple[str, str], int] = {}
+    counts: dict[tuple[str, str], Tensor] = {}
 
-    def see_range(name: str, inputs: Tensor) -> None:
-        least, most = (float(value) for value in inputs.aminmax())
-        low[name], high[name] = min(least, low.get(name, least)), max(most, high.get(name, most))
+    def see_range(layer: str, operand: str, values: Tensor) -> None:
+        least, most = (float(value) for value in values.aminmax())
+        low, high = ends.get((layer, operand), (least, most))
+        ends[layer, operand] = min(least, low), max(most, high)
 
-    def see_values(name: str, inputs: Tensor) -> None:
-        nonzeros[name] = nonzeros.get(name, 0) + int(inputs.count_nonzero())
-        part = torch.histc(inputs.float(), BINS, low[name], high[name]).double().cpu()
-        counts[name] = counts[name] + part if name in counts else part
+    def see_values(layer: str, operand: str, values: Tensor) -> None:
+        key = layer, operand
+        nonzeros[key] = nonzeros.get(key, 0) + int(values.count_nonzero())
+        part = torch.histc(values.float(), BINS, *ends[key]).double().cpu()
+        counts[key] = counts[key] + part if key in counts else part
 
     device = device_of(model)
     for see in (see_range, see_values):
-        with _watched(model, see):
-            for images, _ in split.batches(batch_size):
-                model(images.to(device))
-    seen = {name: LayerInputs(low[name], high[name], nonzeros[name] / float(counts[name].sum()), counts[name]) for name in counts}
-    return Calibration(seen, method, symmetric, percentile)
+        with _watched(model, registry, see):
+            for inputs, _ in split.batches(batch_size):
+                run_model(model, to_device(inputs, device))
+    seen = {key: LayerInputs(*ends[key], nonzeros[key] / float(counts[key].sum()), counts[key]) for key in counts}
+    layers = {layer: inputs for (layer, operand), inputs in seen.items() if operand == INPUTS}
+    second = {layer: inputs for (layer, operand), inputs in seen.items() if operand == SECOND}
+    return Calibration(layers, method, symmetric, percentile, second)

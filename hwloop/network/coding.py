@@ -16,12 +16,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import prod
 
-from torch import Tensor, nn
+from torch import nn
 
 from hwloop.errors import SpecError
-from hwloop.network.layers import per_layer, weight_layers, weight_of
+from hwloop.network.layers import per_layer
 from hwloop.network.prune import Masks
+from hwloop.network.registry import Registry
 
 CODINGS = ("normal", "csr", "coo")
 FLOAT_BITS = 32
@@ -46,7 +48,7 @@ class ModelCount:
     """What the size of a model depends on beside the bits: count once, then `model_size` is arithmetic.
 
     Attributes:
-        layers: weights by module path.
+        layers: weights by name of the registry's entry.
         other_values: how many numbers the model holds beside these (biases, BatchNorm, ...).
     """
 
@@ -102,31 +104,21 @@ def index_width(count: int) -> int:
     return max(count - 1, 0).bit_length()
 
 
-def count_model(model: nn.Module, masks: Masks | None = None) -> ModelCount:
-    """Counts weights and everything else of `model`.
+def count_model(model: nn.Module, registry: Registry, masks: Masks | None = None) -> ModelCount:
+    """Counts weights and everything else of `model`; what layers share is counted once.
 
     Args:
         model: any torch model.
-        masks: what is kept; where a layer has none (or all when None), weights that are not zero count as kept.
-
-    Raises:
-        SpecError: a mask of another shape than its layer.
+        registry: of the model.
+        masks: what is kept; where an entry has none (or all when None), weights that are not zero count as kept.
     """
     layers: dict[str, WeightCount] = {}
-    coded: set[int] = set()
-    for name, layer in weight_layers(model).items():
-        weight = weight_of(layer)
-        if id(weight) in coded:  # two layers that share a tensor store it once
-            continue
-        coded.add(id(weight))
-        mask = masks.kept.get(name) if masks is not None else None
-        if mask is not None and mask.shape != weight.shape:
-            raise SpecError("<arguments>", f"masks.{name}", f"a mask of shape {tuple(weight.shape)}", tuple(mask.shape))
-        nonzeros = int((weight.detach() if mask is None else mask).count_nonzero())
-        layers[name] = WeightCount(weight.shape[0], weight[0].numel(), nonzeros)
-    others: list[Tensor] = [p for p in model.parameters() if id(p) not in coded]
-    others += [b for b in model.buffers() if b.is_floating_point()]
-    return ModelCount(layers, sum(tensor.numel() for tensor in others))
+    for entry in registry.entries:
+        mask = masks.kept.get(entry.name) if masks is not None else None
+        nonzeros = int((entry.read(model) if mask is None else mask).count_nonzero())
+        layers[entry.name] = WeightCount(entry.shape[0], prod(entry.shape[1:]), nonzeros)
+    every = sum(p.numel() for p in model.parameters()) + sum(b.numel() for b in model.buffers() if b.is_floating_point())
+    return ModelCount(layers, every - sum(layer.values for layer in layers.values()))
 
 
 def layer_size(name: str, count: WeightCount, bits: int, coding: str, index_bits: int | None = None) -> LayerSize:
@@ -167,7 +159,7 @@ def model_size(
 
     Args:
         count: from `count_model`.
-        weight_bits: for all layers, or by module path; layers not named keep 32.
+        weight_bits: for all layers, or by name; layers not named keep 32.
         coding: `normal`, `csr` or `coo`.
         index_bits: width of every index and pointer; the smallest that will do when None.
         other_bits: precision of biases, BatchNorm and the rest.

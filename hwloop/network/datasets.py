@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from PIL.Image import DecompressionBombError
 
 from hwloop.errors import DataError
 
@@ -25,6 +26,7 @@ IMAGE_SIZE = 224
 IMAGE_MEMORY_BYTES = 4 * 2**30
 _MNIST_FILES = {half: (f"{half}-images-idx3-ubyte", f"{half}-labels-idx1-ubyte") for half in ("train", "t10k")}
 _MNIST_COUNT = {"train": 60_000, "t10k": 10_000}
+_IDX_LIMIT_BYTES = 60_000 * 28 * 28 + 16  # the largest of MNIST's files
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,9 +130,12 @@ def _read_idx(folder: Path, name: str) -> UInt8:
     if path is None:
         raise DataError(f"mnist: {folder / name}[.gz] is not there")
     try:
-        data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            data = file.read(_IDX_LIMIT_BYTES + 1)  # a small file can unpack to more than the memory holds
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"mnist: {path} cannot be read ({error}); fetch it again") from error
+    if len(data) > _IDX_LIMIT_BYTES:
+        raise DataError(f"mnist: {path} holds more than the {_IDX_LIMIT_BYTES} bytes of MNIST's largest file; fetch it again")
     rank = data[3] if len(data) > 3 else 0
     shape = tuple(int(size) for size in np.frombuffer(data[4 : 4 + 4 * rank], dtype=">u4")) if len(data) >= 4 + 4 * rank else ()
     if data[:3] != b"\0\0\x08" or rank == 0 or len(data) != 4 + 4 * rank + int(np.prod(shape)):
@@ -206,7 +211,7 @@ def read_image_folder(root: Path | None, train: bool, image_size: int | None = N
     for at, (path, _) in enumerate(listing.samples):
         try:
             images[at] = _square(listing.loader(path), size)  # an RGB image of Pillow
-        except (OSError, SyntaxError, ValueError) as error:  # what Pillow raises on files that are no images, or broken ones
+        except (OSError, SyntaxError, ValueError, DecompressionBombError) as error:  # what Pillow raises on what is no image
             raise DataError(f"imagefolder: {path} is not a readable image ({error}); remove or replace it") from error
     return RawImages(images, np.asarray(listing.targets, dtype=np.int64), tuple(listing.classes))
 

@@ -15,10 +15,11 @@ from torch import nn
 from torch.nn import functional
 
 from hwloop.errors import DataError, SpecError
-from hwloop.network.data import DataSplits
+from hwloop.network.batches import class_scores, to_device
 from hwloop.network.layers import device_of
 from hwloop.network.prune import Masks
-from hwloop.network.scoring import accuracy
+from hwloop.network.scoring import validation_score
+from hwloop.network.splits import DataSplits
 
 OPTIMIZERS = ("sgd", "adam")
 SCHEDULES = ("cosine", "constant")
@@ -105,7 +106,7 @@ def train(
     """Trains `model` in place on the device it is on, and leaves it in evaluation mode.
 
     Args:
-        model: gives class scores `(n, classes)` for images `(n, C, H, W)`.
+        model: gives class scores `(n, classes)` for a batch of what `splits` holds.
         splits: `train` is learned from, `validation` is scored after each epoch; `test` is not touched.
         config: how.
         masks: pruned weights, held at zero after every step.
@@ -115,15 +116,16 @@ def train(
         The events.
 
     Raises:
-        DataError: the loss is not finite, or the model's scores do not fit the classes.
+        DataError: there are no labels, the loss is not finite, or the model's scores do not fit the classes.
     """
+    check_trainable(splits, config)
     device = device_of(model)
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # 1.4 to 1.7 times as fast for ResNet, MobileNet
     masks = masks.to(device) if masks is not None else None
     if masks is not None:
         masks.apply_(model)
     optimizer = _optimizer(model, config)
-    steps = config.epochs * math.ceil(len(splits.train) / config.batch_size)
+    steps = config.epochs * splits.train.steps(config.batch_size) if config.epochs else 0
     generator = torch.Generator().manual_seed(config.seed)
     augmentation = splits.augmentation if config.augment else None
     events: list[EpochEvent] = []
@@ -134,13 +136,13 @@ def train(
             began = time.perf_counter()
             model.train()
             loss_sum, right = torch.zeros((), device=device), torch.zeros((), dtype=torch.int64, device=device)
-            for images, labels in splits.train.batches(config.batch_size, generator, augmentation):
-                images, labels = images.to(device), labels.to(device)
+            for inputs, labels in splits.train.batches(config.batch_size, generator, augmentation):
+                inputs, labels = to_device(inputs, device), labels.to(device)
                 for group in optimizer.param_groups:
                     group["lr"] = learning_rate(config, step / steps)
                 optimizer.zero_grad(set_to_none=True)
                 with torch.autocast(device.type, torch.bfloat16, enabled=config.bfloat16):
-                    scores = model(images).float()
+                    scores = class_scores(model, inputs).float()
                 if epoch == 1 and step == 0:
                     _check_scores(tuple(scores.shape), len(labels), len(splits.classes))
                 loss = functional.cross_entropy(scores, labels, label_smoothing=config.label_smoothing)
@@ -159,13 +161,23 @@ def train(
                     f"training diverged in epoch {epoch} (the loss is {mean_loss}); "
                     f"lower the learning rate, now {config.learning_rate}"
                 )
-            score = accuracy(model, splits.validation)
+            score = validation_score(model, splits)
             share = int(right) / len(splits.train)
             events.append(EpochEvent(epoch, config.epochs, mean_loss, share, score, time.perf_counter() - began))
             if on_event is not None:
                 on_event(events[-1])
     model.eval().to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     return tuple(events)
+
+
+def check_trainable(splits: DataSplits, config: TrainConfig) -> None:
+    """Refuses to train without labels.
+
+    Raises:
+        DataError: there are none, and epochs are asked for.
+    """
+    if config.epochs and splits.train.labels is None:
+        raise DataError(f"{splits.name}: training needs labels; without them ask for 0 epochs of training and retraining")
 
 
 def learning_rate(config: TrainConfig, done: float) -> float:

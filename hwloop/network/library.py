@@ -1,21 +1,18 @@
 """The library of pruned models on disk: made once per trained model, read by every search.
 
-A folder with one state dict a pruning amount p (`p10.00.pt`, in percent) and an index, `library.json`. Files are written
-beside their place and renamed into it, the index after the member, so that a kill, Ctrl-C or a full disk leaves every member
-that was finished; the next build reuses those. A state dict holds plain weights with zeros where they are pruned.
+A folder holds a state dict a member (`p50.00-RECIPE.pt`: the pruning amount in percent, and a digest of all that its weights
+depend on) and one index, `library.json`, of every library in it. Since a file is named by its recipe, libraries made in other
+ways lie side by side, and members that two of them share are there once. Files are written beside their place and renamed into
+it, the index after the member and under a lock, so that a kill, Ctrl-C, a full disk or another builder leaves every member that
+was finished; the next build reuses those.
 """
 
 from __future__ import annotations
 
-import hashlib
-import io
 import json
-import os
-import pickle
 import platform
-from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +20,15 @@ import torch
 from torch import Tensor, nn
 
 from hwloop.errors import DataError
-from hwloop.network.prune import Masks
+from hwloop.files import write_file
+from hwloop.network.cache import ByteCache
+from hwloop.network.locks import locked
+from hwloop.network.weights_file import ADVICE, read_state
 
-INDEX = "library.json"
-FORMAT = 1
+INDEX, INDEX_LOCK = "library.json", ".library.lock"
+FORMAT = 2
 DIGITS = 4  # pruning amounts are told apart to 0.01%
-_CACHE_BYTES = 2**30
+CACHE_BYTES = 2**30
 
 
 @dataclass(frozen=True)
@@ -39,8 +39,8 @@ class MemberInfo:
         p: pruning amount: fraction of weights removed in each layer.
         file: name of the state dict in the library's folder.
         sha256: of that file.
-        densities: fraction of weights kept, by module path, by exact count.
-        validation_accuracy: in floating point, 0 to 1.
+        densities: fraction of weights kept, by name of the weight tensor (`WeightEntry.name`), by exact count.
+        validation_accuracy: in floating point, 0 to 1; what the caller's function said where there is one.
         seed: of its retraining.
         recipe: SHA-256 over all that its weights depend on; a build reuses the member when it is the same.
         seconds: wall clock it took to make.
@@ -74,10 +74,6 @@ class Member:
         except RuntimeError as error:
             raise DataError(f"{self.info.file} does not fit the model: {' '.join(str(error).split())}") from error
 
-    def masks(self) -> Masks:
-        """The weights that are not zero, for the layers that the library prunes."""
-        return Masks({name: self.state[f"{name}.weight"] != 0 for name in self.info.densities})
-
 
 @dataclass(frozen=True, eq=False)
 class Library:
@@ -85,6 +81,7 @@ class Library:
 
     Attributes:
         folder: where it lies.
+        key: SHA-256 over everything below but `versions` and `infos`: which library of the folder it is.
         model: name of the model, as its builder gave it.
         mode: `gradual`: each member pruned in steps from the trained model; `trajectory`: the members are points on one such
             run, retrained at each (cheap).
@@ -95,13 +92,14 @@ class Library:
     """
 
     folder: Path
+    key: str
     model: str
     mode: str
     start_sha256: str
     settings: Mapping[str, Any]
     versions: Mapping[str, str]
     infos: tuple[MemberInfo, ...]
-    _cache: OrderedDict[float, Member] = field(default_factory=OrderedDict, init=False, repr=False)
+    _cache: ByteCache[float, Member] = field(default_factory=lambda: ByteCache(CACHE_BYTES, _bytes), init=False, repr=False)
 
     @property
     def fractions(self) -> tuple[float, ...]:
@@ -138,116 +136,95 @@ class Library:
             DataError: there is none, or its file is missing or not what was written.
         """
         info = self.info(p)
-        if info.p in self._cache:
-            self._cache.move_to_end(info.p)
-            return self._cache[info.p]
-        member = Member(info, read_state(self.folder / info.file, info.sha256))
-        self._cache[info.p] = member
-        while len(self._cache) > 1 and sum(_bytes(kept.state) for kept in self._cache.values()) > _CACHE_BYTES:
-            self._cache.popitem(last=False)
-        return member
+        return self._cache.get(info.p, lambda: Member(info, read_state(self.folder / info.file, info.sha256)))
 
 
-def open_library(folder: str | Path) -> Library:
+def open_library(folder: str | Path, key: str = "") -> Library:
     """Opens a library; members are read when asked for.
 
+    Args:
+        folder: where it lies.
+        key: of the library, or its first characters; may be empty where the folder holds only one.
+
     Raises:
-        DataError: no index there, or it is damaged or of another version.
+        DataError: no index there, it is damaged or of another version, or no single library is meant.
     """
     path = Path(folder) / INDEX
+    libraries, _ = read_index(path.parent)
+    if not path.exists():
+        raise DataError(f"no library in {folder} ({path} is not there); build one first")
+    found = [library for name, library in libraries.items() if name.startswith(key)]
+    if len(found) != 1:
+        kinds = [f"{each.key[:12]} ({each.model or 'a model'}, {each.mode}, {len(each.infos)} members)" for each in found]
+        raise DataError(f"{folder} holds {len(found)} libraries of key {key!r}, not one: {', '.join(kinds)}; say which with key=")
+    return found[0]
+
+
+def read_index(folder: Path) -> tuple[dict[str, Library], dict[str, MemberInfo]]:
+    """The libraries of a folder by key and their members by recipe; empty where there is no index yet.
+
+    Raises:
+        DataError: the index is damaged or of another version.
+    """
+    path = folder / INDEX
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
         if data["format"] != FORMAT:
-            raise DataError(f"{path}: written in format {data['format']}, this version reads format {FORMAT}; build it anew")
-        infos = tuple(MemberInfo(**entry) for entry in data["members"])
-        return Library(Path(folder), data["model"], data["mode"], data["start_sha256"], data["settings"], data["versions"], infos)
+            raise DataError(
+                f"{path}: written in format {data['format']}, this version reads format {FORMAT}; choose another folder, "
+                "or delete this one and build it anew"
+            )
+        members = {recipe: MemberInfo(**entry) for recipe, entry in data["members"].items()}
+        libraries = {
+            key: Library(
+                folder, key, entry["model"], entry["mode"], entry["start_sha256"], entry["settings"], entry["versions"],
+                tuple(sorted((members[recipe] for recipe in entry["members"]), key=lambda info: info.p)),
+            )
+            for key, entry in data["libraries"].items()
+        }  # fmt: skip
     except FileNotFoundError:
-        raise DataError(f"no library in {folder} ({path} is not there); build one first") from None
+        return {}, {}
     except OSError as error:
         raise DataError(f"{path} cannot be read ({error})") from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(f"{path} is not a library's index ({error}); delete the folder {folder} and build it anew") from error
+    return libraries, members
 
 
-def write_index(library: Library) -> None:
-    """Writes the index of `library` in one go.
+def add_member(library: Library, info: MemberInfo) -> Library:
+    """Writes a member into the index, beside whatever other builders have written there meanwhile.
+
+    Returns:
+        `library` with every member that the index has of it.
 
     Raises:
-        DataError: the disk refuses.
+        DataError: the disk refuses, or the index is damaged.
     """
-    data = {
-        "format": FORMAT,
+    with locked(library.folder / INDEX_LOCK):
+        libraries, members = read_index(library.folder)
+        there = libraries.get(library.key, replace(library, infos=()))
+        infos = (info, *(other for other in there.infos if other.p != info.p))
+        there = replace(there, infos=tuple(sorted(infos, key=lambda each: each.p)))
+        libraries[library.key] = there
+        members[info.recipe] = info
+        data = {
+            "format": FORMAT,
+            "libraries": {key: _describe(each) for key, each in libraries.items()},
+            "members": {recipe: asdict(each) for recipe, each in members.items()},
+        }
+        write_file(library.folder / INDEX, json.dumps(data, indent=1), ADVICE)
+    return there
+
+
+def _describe(library: Library) -> dict[str, Any]:
+    return {
         "model": library.model,
         "mode": library.mode,
         "start_sha256": library.start_sha256,
         "settings": library.settings,
         "versions": library.versions,
-        "members": [asdict(info) for info in sorted(library.infos, key=lambda info: info.p)],
+        "members": [info.recipe for info in library.infos],
     }
-    write_file(library.folder / INDEX, json.dumps(data, indent=1).encode())
-
-
-def write_state(path: Path, state: Mapping[str, Tensor]) -> str:
-    """Writes a state dict in one go and returns the SHA-256 of the file.
-
-    Raises:
-        DataError: the disk refuses.
-    """
-    buffer = io.BytesIO()
-    torch.save({name: tensor.detach().cpu() for name, tensor in state.items()}, buffer)
-    write_file(path, buffer.getvalue())
-    return hashlib.sha256(buffer.getvalue()).hexdigest()
-
-
-def read_state(path: Path, sha256: str) -> dict[str, Tensor]:
-    """Reads a state dict that `write_state` wrote.
-
-    Raises:
-        DataError: missing, or not the file with that digest.
-    """
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise DataError(f"{path} cannot be read ({error}); build the library again to make it anew") from error
-    if hashlib.sha256(content).hexdigest() != sha256:
-        raise DataError(f"{path} is damaged (its SHA-256 is not the index's); build the library again to make it anew")
-    try:
-        state: dict[str, Tensor] = torch.load(io.BytesIO(content), weights_only=True, map_location="cpu")
-    except (RuntimeError, pickle.UnpicklingError) as error:
-        raise DataError(f"{path} is not a file of weights ({error})") from error
-    return state
-
-
-def write_file(path: Path, content: bytes) -> None:
-    """Writes a file so that under its name there is the old content or the new, never a part.
-
-    Raises:
-        DataError: the disk is full or refuses; nothing is left behind.
-    """
-    aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with aside.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        aside.replace(path)
-    except OSError as error:
-        raise DataError(
-            f"cannot write {path} ({error.strerror or error}); what was computed before it is kept: make room and run again"
-        ) from error
-    finally:
-        aside.unlink(missing_ok=True)
-
-
-def weights_digest(model: nn.Module) -> str:
-    """SHA-256 over names, shapes, types and values of the state dict."""
-    digest = hashlib.sha256()
-    for name, tensor in model.state_dict().items():
-        values = tensor.detach().cpu().contiguous()
-        digest.update(f"{name} {values.dtype} {tuple(values.shape)}\n".encode())
-        digest.update(values.reshape(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()
 
 
 def versions() -> dict[str, str]:
@@ -255,5 +232,5 @@ def versions() -> dict[str, str]:
     return {"torch": str(torch.__version__), "python": platform.python_version()}
 
 
-def _bytes(state: Mapping[str, Tensor]) -> int:
-    return sum(tensor.nbytes for tensor in state.values())
+def _bytes(member: Member) -> int:
+    return sum(tensor.nbytes for tensor in member.state.values())

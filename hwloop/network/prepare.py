@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Callable
@@ -14,11 +13,17 @@ import torch
 from torch import nn
 
 from hwloop.errors import DataError
-from hwloop.network.data import DataSplits
+from hwloop.files import write_file
+from hwloop.network.batches import to_device
 from hwloop.network.finetune import EpochEvent, TrainConfig, train
-from hwloop.network.library import read_state, versions, write_file, write_state
-from hwloop.network.scoring import accuracy
+from hwloop.network.identity import digest_of, model_identity
+from hwloop.network.layers import device_of
+from hwloop.network.library import versions
+from hwloop.network.registry import Registry, register
+from hwloop.network.scoring import validation_score
+from hwloop.network.splits import DataSplits
 from hwloop.network.trace import trace
+from hwloop.network.weights_file import read_state, write_state
 from hwloop.network.zoo import load_weights, make_model
 from hwloop.spec.workload import Workload
 
@@ -58,10 +63,24 @@ def use_threads(workload: Workload) -> int:
     return torch.get_num_threads()
 
 
+def registry_of(model: nn.Module, splits: DataSplits, name: str | None = None, allow_unmapped: bool = False) -> Registry:
+    """The layers of `model` for one example of the data set, and the parameters that hold their weights.
+
+    Args:
+        model: on whichever device.
+        splits: the data.
+        name: of the workload; the model's class name when None.
+        allow_unmapped: see `hwloop.trace`.
+
+    Raises:
+        DataError: the model cannot run on the data, or holds operations that cannot be mapped.
+    """
+    return register(model, to_device(splits.example_input, device_of(model)), name, allow_unmapped)
+
+
 def workload_of(model: nn.Module, splits: DataSplits, name: str) -> Workload:
-    """The workload of `model` for one image of the data set."""
-    images, _ = next(splits.train.batches(1))
-    return trace(model, images, name)
+    """The workload of `model` for one example of the data set."""
+    return registry_of(model, splits, name).workload
 
 
 def seeded_model(name: str, splits: DataSplits, seed: int) -> nn.Module:
@@ -110,9 +129,10 @@ def trained_model(
     model = seeded_model(name, splits, training.seed)
     if weights is not None:
         load_weights(model, weights)
-        return Trained(model, f"weights of {Path(weights).name}", accuracy(model, splits.validation))
-    recipe = [name, splits.image_shape, len(splits.classes), asdict(training), splits.fingerprint, versions()]
-    digest = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()[:16]
+        return Trained(model, f"weights of {Path(weights).name}", validation_score(model, splits))
+    identity = model_identity(model, workload_of(model, splits, name))  # a user's own model file may have changed
+    recipe = [name, identity, splits.image_shape, len(splits.classes), asdict(training), splits.fingerprint, versions()]
+    digest = digest_of(recipe)[:16]
     place = None if folder is None else Path(folder) / f"trained-{digest}.json"
     if place is not None and place.exists():
         with suppress(DataError, ValueError, KeyError, OSError):  # damaged: trained again
@@ -121,9 +141,9 @@ def trained_model(
             return Trained(model.eval(), f"trained before, {place.with_suffix('.pt')}", index["validation_accuracy"])
     train(model, splits, training, on_event=on_epoch)
     model.eval()
-    score = accuracy(model, splits.validation)
+    score = validation_score(model, splits)
     if place is not None:
         sha256 = write_state(place.with_suffix(".pt"), model.state_dict())
         index = {"recipe": recipe, "sha256": sha256, "validation_accuracy": score}
-        write_file(place, json.dumps(index, indent=1).encode())
+        write_file(place, json.dumps(index, indent=1))
     return Trained(model, "trained now", score)

@@ -15,68 +15,67 @@ import torch
 from torch import Tensor, nn
 
 from hwloop.errors import SpecError
-from hwloop.network.layers import weight_layers, weight_of
-
-
-@dataclass(frozen=True)
-class BlockPattern:
-    """N:M structured sparsity: of every `block` consecutive input channels (at one filter position), `keep` weights stay.
-
-    It is what hardware with `fixed_structured` density exploits. A last, shorter block keeps at most `keep`.
-    """
-
-    keep: int
-    block: int
-
-    def __post_init__(self) -> None:
-        if not 0 < self.keep <= self.block:
-            raise SpecError("<arguments>", "pattern", "keep:block with 0 < keep <= block", f"{self.keep}:{self.block}")
+from hwloop.network.registry import Registry
+from hwloop.spec.pruning import BlockPattern, check_pruning
 
 
 @dataclass(frozen=True, eq=False)
 class Masks:
-    """Which weights stay, per layer.
+    """Which weights stay, per weight tensor.
 
     Attributes:
-        kept: per module path a bool tensor of the weight's shape, True where the weight stays.
+        registry: of the network.
+        kept: by name of a registry's entry, a bool tensor `(M, C / groups, kH, kW)`, True where the weight stays.
+
+    Raises:
+        SpecError: an unknown name, or a mask of another shape.
     """
 
+    registry: Registry
     kept: Mapping[str, Tensor]
 
+    def __post_init__(self) -> None:
+        for name, mask in self.kept.items():
+            entry = self.registry.by_name.get(name)
+            if entry is None:
+                known = ", ".join(self.registry.by_name)
+                raise SpecError("<arguments>", f"masks.{name}", f"a layer of the model ({known})", name)
+            if tuple(mask.shape) != entry.shape:
+                raise SpecError("<arguments>", f"masks.{name}", f"a mask of shape {entry.shape}", tuple(mask.shape))
+
     def densities(self) -> dict[str, float]:
-        """Fraction kept per layer, by exact count."""
+        """Fraction kept per entry, by exact count."""
         return {name: int(mask.count_nonzero()) / mask.numel() for name, mask in self.kept.items()}
 
     def apply_(self, model: nn.Module) -> None:
         """Sets the pruned weights of `model` to zero, in place."""
-        layers = weight_layers(model)
         with torch.no_grad():
             for name, mask in self.kept.items():
-                weight = weight_of(_layer(layers, name))
-                if weight.shape != mask.shape:
-                    raise SpecError("<arguments>", f"masks.{name}", f"a mask of shape {tuple(weight.shape)}", tuple(mask.shape))
-                weight.mul_(mask.to(weight.device))
+                entry = self.registry.by_name[name]
+                weight = entry.read(model)
+                entry.write_(model, weight * mask.to(weight.device))
 
     def mask_gradients_(self, model: nn.Module) -> None:
         """Sets the gradients of pruned weights to zero, so that momentum and clipping do not see them."""
-        layers = weight_layers(model)
-        for name, mask in self.kept.items():
-            gradient = weight_of(_layer(layers, name)).grad
-            if gradient is not None:
-                gradient.mul_(mask.to(gradient.device))
+        with torch.no_grad():
+            for name, mask in self.kept.items():
+                entry = self.registry.by_name[name]
+                gradient = entry.read_gradient(model)
+                if gradient is not None:
+                    entry.write_gradient_(model, gradient * mask.to(gradient.device))
 
     def to(self, device: torch.device | str) -> Masks:
         """The same masks on another device."""
-        return Masks({name: mask.to(device) for name, mask in self.kept.items()})
+        return Masks(self.registry, {name: mask.to(device) for name, mask in self.kept.items()})
 
 
-def _layer(layers: Mapping[str, nn.Module], name: str) -> nn.Module:
-    if name not in layers:
-        raise SpecError("<arguments>", f"masks.{name}", f"a layer of the model ({', '.join(layers)})", name)
-    return layers[name]
-
-
-def magnitude_masks(model: nn.Module, fraction: float, exclude: Iterable[str] = (), pattern: BlockPattern | None = None) -> Masks:
+def magnitude_masks(
+    model: nn.Module,
+    registry: Registry,
+    fraction: float,
+    exclude: Iterable[str] = (),
+    pattern: BlockPattern | None = None,
+) -> Masks:
     """Marks the weights of smallest magnitude in each layer for removal.
 
     `round(fraction * weights)` go in every layer, exactly: equal magnitudes go in index order, and weights that are zero
@@ -84,20 +83,21 @@ def magnitude_masks(model: nn.Module, fraction: float, exclude: Iterable[str] = 
 
     Args:
         model: not changed.
+        registry: of the model.
         fraction: part of each layer's weights to remove, 0 to 1. Not used with a `pattern`.
-        exclude: layers (patterns of module paths) that stay dense; the paper prunes all.
+        exclude: layers (names or patterns such as `features.*`) that stay dense; the paper prunes all.
         pattern: N:M structure in place of a free choice.
 
     Raises:
         SpecError: the fraction is out of range or `exclude` names no layer.
     """
-    if not 0 <= fraction < 1:
-        raise SpecError("<arguments>", "fraction", "a number from 0 to below 1", fraction)
-    layers = weight_layers(model, exclude)
-    return Masks({name: _mask(weight_of(layer).detach(), fraction, pattern) for name, layer in layers.items()})
+    check_pruning(fraction, "fraction")
+    entries = registry.select(exclude)
+    return Masks(registry, {entry.name: magnitude_mask(entry.read(model), fraction, pattern) for entry in entries})
 
 
-def _mask(weight: Tensor, fraction: float, pattern: BlockPattern | None) -> Tensor:
+def magnitude_mask(weight: Tensor, fraction: float, pattern: BlockPattern | None = None) -> Tensor:
+    """True where one weight tensor `(M, C / groups, kH, kW)` keeps its weights; see `magnitude_masks`."""
     magnitude = weight.abs()
     if pattern is None:
         order = magnitude.flatten().argsort(stable=True)
@@ -137,11 +137,11 @@ def schedule(target: float, steps: int, kind: str = "cubic", start: float = 0.0)
     return (*parts, target)
 
 
-def nonzero_masks(model: nn.Module, exclude: Iterable[str] = ()) -> Masks:
+def nonzero_masks(model: nn.Module, registry: Registry, exclude: Iterable[str] = ()) -> Masks:
     """The masks that keep exactly the weights of `model` that are not zero."""
-    return Masks({name: weight_of(layer).detach() != 0 for name, layer in weight_layers(model, exclude).items()})
+    return Masks(registry, {entry.name: entry.read(model) != 0 for entry in registry.select(exclude)})
 
 
-def densities(model: nn.Module) -> dict[str, float]:
-    """Fraction of weights that are not zero per layer, by exact count."""
-    return nonzero_masks(model).densities()
+def densities(model: nn.Module, registry: Registry) -> dict[str, float]:
+    """Fraction of weights that are not zero per entry, by exact count."""
+    return nonzero_masks(model, registry).densities()

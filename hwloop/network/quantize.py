@@ -1,4 +1,4 @@
-"""Linear quantisation, simulated in floating point ("fake quantisation"), of weights and of the inputs of layers.
+"""Linear quantisation, simulated in floating point ("fake quantisation"), of weights and of the activations layers multiply.
 
 Weights: symmetric, `q = clamp(round(w / s), -(2**(b-1) - 1), 2**(b-1) - 1)` with one step `s` a tensor or an output
 channel; zero is a level, so pruned weights stay pruned. Inputs ("activations"): one step a tensor, over a range found by
@@ -10,15 +10,19 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from hwloop.errors import SpecError
+from hwloop.network.batches import Batch, run_model
 from hwloop.network.calibrate import ActivationRange, Calibration
-from hwloop.network.layers import per_layer, weight_layers, weight_of
+from hwloop.network.layers import per_layer
+from hwloop.network.operands import INPUTS, SECOND, attached
+from hwloop.network.registry import Registry
+from hwloop.spec.bits import MAX_QUANTISED, MIN_QUANTISED, check_bits
 
-MIN_BITS, MAX_BITS = 2, 23  # 1 bit has no symmetric level beside zero; a float32 holds no more than 24 bits
 GRANULARITIES = ("channel", "tensor")
 CLIPPINGS = ("max", "mse")
 _MSE_TRIALS = 40
@@ -81,55 +85,75 @@ def quantize_activation(values: Tensor, bits: int, span: ActivationRange) -> Ten
     return values.mul(1 / step).round_().clamp_(-zero_point, 2**bits - 1 - zero_point).mul_(step)
 
 
+Spans = Mapping[tuple[str, str], tuple[int, ActivationRange]]  # (bits, range) by (layer, data space)
+
+
+@dataclass(frozen=True)
 class ActivationQuantizer:
-    """A forward pre-hook that quantises a layer's first input; `bits` may be changed, None switches it off."""
+    """Quantises the activations of the layers in `spans`, for `hwloop.network.operands.attach`."""
 
-    def __init__(self, span: ActivationRange | None = None, bits: int | None = None) -> None:
-        self.span, self.bits = span, bits
+    spans: Spans
 
-    def __call__(self, module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...] | None:
-        """Called by torch before the layer runs."""
-        if self.bits is None or self.span is None:
-            return None
-        return (quantize_activation(inputs[0], self.bits, self.span), *inputs[1:])
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """The layers it changes."""
+        return tuple(dict.fromkeys(layer for layer, _ in self.spans))
+
+    def __call__(self, layer: str, operand: str, values: Tensor) -> Tensor | None:
+        """The values at their levels; None where they stay."""
+        found = self.spans.get((layer, operand))
+        return None if found is None else quantize_activation(values, *found)
 
 
-def activation_spans(
-    layers: Iterable[str], activation_bits: int | Mapping[str, int] | None, calibration: Calibration | None
-) -> dict[str, tuple[int, ActivationRange]]:
-    """Bits and range of each layer whose inputs are to be quantised.
+def activation_quantizer(
+    registry: Registry, activation_bits: int | Mapping[str, int] | None, calibration: Calibration | None
+) -> ActivationQuantizer:
+    """Quantises the inputs of layers to these bits, and both operands of products of two activations.
+
+    Args:
+        registry: of the network.
+        activation_bits: 2 to 23, for all layers or by layer name; layers not named, or all when None, stay as they are.
+        calibration: ranges of the activations; needed unless no bits are given.
 
     Raises:
         SpecError: bits out of range, no calibration, or a layer named that it did not see.
     """
-    bits = per_layer(activation_bits, layers, "activation_bits", MIN_BITS, MAX_BITS)
+    layers = registry.workload.layers
+    bits = per_layer(activation_bits, [layer.name for layer in layers], "activation_bits", MIN_QUANTISED, MAX_QUANTISED)
     if not bits:
-        return {}
+        return ActivationQuantizer({})
     if calibration is None:
         raise SpecError("<arguments>", "calibration", "a Calibration (see calibrate), since activation_bits are given", None)
     unseen = [name for name in bits if name not in calibration.layers]
-    if unseen and isinstance(activation_bits, Mapping):
-        raise SpecError(
-            "<arguments>", f"activation_bits.{unseen[0]}", "a layer that ran during calibration", unseen[0], "leave it out"
-        )
-    return {name: (number, calibration.range(name, number)) for name, number in bits.items() if name in calibration.layers}
+    if unseen:
+        where = f"activation_bits.{unseen[0]}"
+        raise SpecError("<arguments>", where, "a layer that ran during calibration", unseen[0], "leave it out")
+    spans: dict[tuple[str, str], tuple[int, ActivationRange]] = {}
+    for layer in layers:
+        if layer.name in bits:
+            number = bits[layer.name]
+            for operand in (INPUTS, SECOND) if layer.kind == "matmul" else (INPUTS,):
+                spans[layer.name, operand] = number, calibration.range(layer.name, number, operand)
+    return ActivationQuantizer(spans)
 
 
 @contextmanager
 def quantized(
     model: nn.Module,
+    registry: Registry,
     weight_bits: int | Mapping[str, int] | None = None,
     activation_bits: int | Mapping[str, int] | None = None,
     calibration: Calibration | None = None,
     granularity: str = "channel",
     clipping: str = "max",
 ) -> Iterator[nn.Module]:
-    """Lends `model` with its weights and the inputs of its layers quantised; it is as it was afterwards.
+    """Lends `model` with its weights and the activations its layers multiply quantised; it is as it was afterwards.
 
     Args:
         model: changed inside the `with` block only. BatchNorm is left as it is (see `recalibrate_batchnorm_`).
-        weight_bits: 2 to 23, for all layers or by module path; layers not named, or all when None, stay as they are.
-        activation_bits: the same for the inputs of layers.
+        registry: of the model.
+        weight_bits: 2 to 23, for all layers or by name of a registry's entry; those not named, or all when None, stay.
+        activation_bits: the same for the activations, by layer name; both operands of a product of two activations.
         calibration: ranges of the inputs, needed for `activation_bits`.
         granularity: of the weights' steps, `channel` or `tensor`.
         clipping: of the weights, `max` or `mse`.
@@ -138,27 +162,25 @@ def quantized(
         SpecError: an unknown layer or option, bits out of range, or no calibration where one is needed.
 
     Example:
-        >>> with quantized(model, weight_bits={"conv1": 4, "fc": 8}) as smaller:
+        >>> with quantized(model, registry, weight_bits={"conv1": 4, "fc": 8}) as smaller:
         ...     accuracy(smaller, splits.validation)
     """
-    layers = weight_layers(model)
-    bits = per_layer(weight_bits, layers, "weight_bits", MIN_BITS, MAX_BITS)
-    spans = activation_spans(layers, activation_bits, calibration)
-    new = {name: quantize_weight(weight_of(layers[name]), number, granularity, clipping) for name, number in bits.items()}
-    old = {name: weight_of(layers[name]).data for name in new}
-    hooks = [layers[name].register_forward_pre_hook(ActivationQuantizer(span, number)) for name, (number, span) in spans.items()]
+    bits = per_layer(weight_bits, registry.by_name, "weight_bits", MIN_QUANTISED, MAX_QUANTISED)
+    quantizer = activation_quantizer(registry, activation_bits, calibration)
+    entries = [registry.by_name[name] for name in bits]
+    new = [quantize_weight(entry.read(model), bits[entry.name], granularity, clipping) for entry in entries]
+    old = [entry.read(model).clone() for entry in entries]
     try:
-        for name, tensor in new.items():
-            weight_of(layers[name]).data = tensor
-        yield model
+        for entry, tensor in zip(entries, new, strict=True):
+            entry.write_(model, tensor)
+        with attached(model, registry, quantizer, quantizer.layers):
+            yield model
     finally:
-        for name, tensor in old.items():
-            weight_of(layers[name]).data = tensor
-        for hook in hooks:
-            hook.remove()
+        for entry, tensor in zip(entries, old, strict=True):
+            entry.write_(model, tensor)
 
 
-def recalibrate_batchnorm_(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]) -> None:
+def recalibrate_batchnorm_(model: nn.Module, batches: Iterable[Batch]) -> None:
     """Measures BatchNorm's running mean and variance anew, in place, as the plain average over `batches`.
 
     Pruning and quantising shift what BatchNorm sees; retraining mends that by itself, inference alone does not. Nothing
@@ -180,8 +202,8 @@ def recalibrate_batchnorm_(model: nn.Module, batches: Iterable[tuple[Tensor, Ten
             norm.momentum = None  # cumulative average
             norm.train()
         with torch.no_grad():
-            for images, _ in batches:
-                model(images)
+            for inputs, _ in batches:
+                run_model(model, inputs)
     finally:
         for norm, momentum in zip(norms, momenta, strict=True):
             norm.momentum = momentum
@@ -190,8 +212,7 @@ def recalibrate_batchnorm_(model: nn.Module, batches: Iterable[tuple[Tensor, Ten
 
 
 def _check(bits: int, granularity: str, clipping: str) -> None:
-    if isinstance(bits, bool) or not isinstance(bits, int) or not MIN_BITS <= bits <= MAX_BITS:
-        raise SpecError("<arguments>", "bits", f"a whole number from {MIN_BITS} to {MAX_BITS}", bits)
+    check_bits(bits, "bits", MIN_QUANTISED, MAX_QUANTISED)
     if granularity not in GRANULARITIES:
         raise SpecError("<arguments>", "granularity", " or ".join(GRANULARITIES), granularity)
     if clipping not in CLIPPINGS:

@@ -1,7 +1,9 @@
-"""Checkpoint files: the tensors in one by name. Nothing in the file is executed."""
+"""Files of weights: checkpoints that a caller brings, and those written here. Nothing in a file is executed."""
 
 from __future__ import annotations
 
+import hashlib
+import io
 import pickle
 import zipfile
 from collections.abc import Mapping
@@ -12,7 +14,9 @@ import torch
 from torch import Tensor
 
 from hwloop.errors import DataError
+from hwloop.files import write_file
 
+ADVICE = "what was computed before it is kept: make room and run again"
 _WRAPPERS = ("state_dict", "model_state_dict", "model", "net")  # keys under which training scripts put the weights
 _PREFIXES = ("module.", "_orig_mod.")  # what DataParallel and torch.compile put in front
 
@@ -21,7 +25,8 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
     """The tensors of a checkpoint by name, without the prefixes that wrappers add.
 
     Raises:
-        DataError: no such file, or not a checkpoint that can be read without executing what is in it.
+        DataError: no such file, not a checkpoint that can be read without executing what is in it, or values that are not finite
+            numbers.
     """
     if not Path(path).is_file():
         raise DataError(f"{path}: no such checkpoint file; check the path")
@@ -41,7 +46,66 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
     if not isinstance(content, Mapping) or not content or not all(isinstance(value, Tensor) for value in content.values()):
         expected = f"a state dict (name -> tensor), alone or under one of {_WRAPPERS}"
         raise DataError(f"{path}: expected {expected}; found {_kind(content)}")
-    return {_bare(str(key)): value for key, value in content.items()}
+    weights = {_bare(str(key)): value for key, value in content.items()}
+    check_finite(weights, str(path))
+    return weights
+
+
+def check_finite(weights: Mapping[str, Tensor], source: str) -> None:
+    """Refuses weights that no training can mend.
+
+    Raises:
+        DataError: names the first tensor that holds values that are NaN or infinite, or what is no tensor.
+    """
+    for name, tensor in weights.items():
+        if not isinstance(tensor, Tensor):
+            raise DataError(f"{source}: {name} is a {type(tensor).__name__}; a file of weights holds tensors alone")
+        if not tensor.is_floating_point() or tensor.is_meta:
+            continue
+        bad = tensor.numel() - int(torch.isfinite(tensor).sum())
+        if bad:
+            raise DataError(f"{source}: {name} holds {bad} of {tensor.numel()} values that are NaN or infinite")
+
+
+def write_state(path: Path, state: Mapping[str, Tensor]) -> str:
+    """Writes a state dict in one go and returns the SHA-256 of the file.
+
+    Raises:
+        DataError: the disk refuses.
+    """
+    buffer = io.BytesIO()
+    torch.save({name: tensor.detach().cpu() for name, tensor in state.items()}, buffer)
+    write_file(path, buffer.getvalue(), ADVICE)
+    return hashlib.sha256(buffer.getvalue()).hexdigest()
+
+
+def read_state(path: Path, sha256: str) -> dict[str, Tensor]:
+    """Reads a state dict that `write_state` wrote.
+
+    Raises:
+        DataError: missing, or not the file with that digest.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({error}); build the library again to make it anew") from error
+    if hashlib.sha256(content).hexdigest() != sha256:
+        raise DataError(f"{path} is damaged (its SHA-256 is not the index's); build the library again to make it anew")
+    try:
+        state: dict[str, Tensor] = torch.load(io.BytesIO(content), weights_only=True, map_location="cpu")
+    except (RuntimeError, pickle.UnpicklingError) as error:
+        raise DataError(f"{path} is not a file of weights ({error})") from error
+    return state
+
+
+def weights_digest(state: Mapping[str, Tensor]) -> str:
+    """SHA-256 over names, shapes, types and values of a state dict."""
+    digest = hashlib.sha256()
+    for name, tensor in state.items():
+        values = tensor.detach().cpu().contiguous()
+        digest.update(f"{name} {values.dtype} {tuple(values.shape)}\n".encode())
+        digest.update(values.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def _kind(content: Any) -> str:

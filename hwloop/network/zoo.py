@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
-import sys
 from collections.abc import Callable
 from difflib import get_close_matches
 from functools import partial
@@ -18,6 +16,7 @@ from torch import Tensor, nn
 from hwloop.errors import DataError
 from hwloop.network.networks import LENET_MIN_PIXELS, VGG_MIN_PIXELS, CifarResNet, LeNet5, SmallMobileNet, SmallVGG16
 from hwloop.network.weights_file import read_weights
+from hwloop.user_objects import import_object
 
 _OWN: dict[str, Callable[[int, int, int], nn.Module]] = {
     "lenet5": LeNet5,
@@ -93,8 +92,7 @@ def _make_torchvision(name: str, in_channels: int, image_size: int, classes: int
 
 
 def _make_imported(name: str, arguments: dict[str, int]) -> nn.Module:
-    module_name, _, function_name = name.partition(":")
-    function = _import(name, module_name, function_name)
+    function, function_name = import_object(name, "model"), name.partition(":")[2]
     try:
         parameters = inspect.signature(function).parameters
         model = function(**{key: value for key, value in arguments.items() if key in parameters})
@@ -103,26 +101,6 @@ def _make_imported(name: str, arguments: dict[str, int]) -> nn.Module:
     if not isinstance(model, nn.Module):
         raise DataError(f"model {name!r}: {function_name}() returned {type(model).__name__}, not a torch.nn.Module")
     return model
-
-
-def _import(name: str, module_name: str, function_name: str) -> Callable[..., Any]:
-    here = str(Path.cwd())
-    added = here not in sys.path
-    if added:
-        sys.path.append(here)
-    try:
-        module = importlib.import_module(module_name)
-    except Exception as error:  # the user's module may raise anything
-        raise DataError(f"model {name!r}: cannot import {module_name!r}: {type(error).__name__}: {error}") from error
-    finally:
-        if added:
-            sys.path.remove(here)
-    function = getattr(module, function_name, None)
-    if not callable(function):
-        near = get_close_matches(function_name, dir(module), n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise DataError(f"model {name!r}: {module_name} has no function {function_name!r}{hint}")
-    return function  # type: ignore[no-any-return]
 
 
 def load_weights(model: nn.Module, path: str | Path) -> None:

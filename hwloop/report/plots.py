@@ -123,7 +123,7 @@ def _knee_text(front: Front) -> str:
     if bend is None:
         return ": no member"
     return (
-        f": knee at {percent(bend.metrics['accuracy'], 1)}, p {percent(bend.p, 0)}, {bend.mean_bits:.1f} bits, "
+        f": knee at {percent(bend.metrics['accuracy'], 1)}, {percent(bend.pruned, 0)} pruned, {bend.mean_bits:.1f} bits, "
         f"{energy_text(bend.metrics['energy_pj'])} ({front.factor(bend):.1f}x less), {size_text(bend.metrics['size_bits'])}"
     )
 

@@ -28,7 +28,7 @@ class Progress(Protocol):
         ...
 
     def task(self, title: str, total: int) -> Any:
-        """A context manager around one piece of work of `total` steps; gives its `Task`."""
+        """A context manager around one piece of work of `total` steps (0: nobody knows how many); gives its `Task`."""
         ...
 
 
@@ -71,7 +71,7 @@ class Lines:
         task = _LineTask(self, title, total)
         yield task
         if task.done:  # else there was nothing to do
-            self.say(f"{title}: {task.done}/{total} done in {time.monotonic() - task.began:.1f} s{_tail(task.note)}")
+            self.say(f"{title}: {_of(task.done, total)} done in {time.monotonic() - task.began:.1f} s{_tail(task.note)}")
 
 
 class _LineTask:
@@ -86,9 +86,9 @@ class _LineTask:
         self.note = note or self.note
         now = time.monotonic()
         due = max(self.lines.every_s, _QUIETER * (now - self.began))
-        if now - self.shown >= due and self.done < self.total:
+        if now - self.shown >= due and (self.done < self.total or not self.total):
             self.shown = now
-            self.lines.say(f"{self.title}: {self.done}/{self.total}{_tail(self.note)}")
+            self.lines.say(f"{self.title}: {_of(self.done, self.total)}{_tail(self.note)}")
 
 
 class Bars:
@@ -115,10 +115,10 @@ class Bars:
         )  # fmt: skip
         began = time.monotonic()
         with RichProgress(*columns, console=self.console, transient=True) as display:
-            task = _BarTask(display, display.add_task(title, total=total, note=""))
+            task = _BarTask(display, display.add_task(title, total=total or None, note=""))
             yield task
         if task.done:  # else there was nothing to do
-            self.say(f"{title}: {task.done}/{total} done in {time.monotonic() - began:.1f} s{_tail(task.note)}")
+            self.say(f"{title}: {_of(task.done, total)} done in {time.monotonic() - began:.1f} s{_tail(task.note)}")
 
 
 class _BarTask:
@@ -138,6 +138,10 @@ def make_progress(quiet: bool = False) -> Progress:
     if quiet:
         return Silent()
     return Bars() if sys.stderr.isatty() else Lines()
+
+
+def _of(done: int, total: int) -> str:
+    return f"{done}/{total}" if total else str(done)
 
 
 def _tail(note: str) -> str:

@@ -8,7 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from hwloop.errors import DataError, SpecError
 from hwloop.pareto import hypervolume, knee
+from hwloop.spec.plan import Plan, load_plan
+from hwloop.spec.plan_row import plan_row
 
 ACCURACY_LOSS = 0.003  # the paper's 0.3 points
 _SEEN = 0.03
@@ -19,25 +22,31 @@ class Member:
     """One compressed network.
 
     Attributes:
-        p: pruning amount: fraction of weights removed in each layer.
-        weight_bits: bits per weight by layer.
-        activation_bits: bits per input activation by layer; empty where activations are not quantised.
-        metrics: `accuracy` (validation), `energy_pj`, `cycles`, `edp`, `size_bits`, `macs`, with every layer mapped in full.
-        searched: the same as the search saw them, from its short list of mappings.
+        plan: what is done to each layer, with the densities its weights and inputs really have.
+        pruned: fraction of the network's weights that are gone.
+        metrics: `accuracy` (validation), `energy_pj`, `cycles`, `edp`, `size_bits`, `macs`; costs after the final mapping.
+        searched: the same as the search estimated them, from its short list of mappings.
+        how: where its weights come from; empty where the plan alone makes them.
         test_accuracy: 0 to 1; None until the test set is read.
     """
 
-    p: float
-    weight_bits: Mapping[str, int]
-    activation_bits: Mapping[str, int]
+    plan: Plan
+    pruned: float
     metrics: Mapping[str, float]
     searched: Mapping[str, float]
+    how: str = ""
     test_accuracy: float | None = None
+
+    @property
+    def weight_bits(self) -> dict[str, int]:
+        """Bits per weight by layer, without the later calls of the same module."""
+        shares = ((name, share.weight_bits) for name, share in self.plan.layers if "#" not in name)
+        return {name: bits for name, bits in shares if bits is not None}
 
     @property
     def mean_bits(self) -> float:
         """Mean of the layers' weight bits, each layer counted once."""
-        return float(np.mean(list(self.weight_bits.values())))
+        return float(np.mean(list(self.weight_bits.values()) or [0]))
 
     @property
     def gap(self) -> float:
@@ -56,7 +65,8 @@ class Front:
         reference: the trained network, not compressed, on the same accelerator under the same dataflow.
         members: the Pareto front, by falling accuracy where that is an objective.
         cloud: metrics of everything that was evaluated.
-        hypervolumes: after each generation, relative to the last.
+        hypervolumes: after each step of the method, as a part of the box that all steps span.
+        images: images that networks were run on, in evaluation and in training.
     """
 
     target: str
@@ -66,6 +76,7 @@ class Front:
     members: tuple[Member, ...]
     cloud: tuple[Mapping[str, float], ...] = ()
     hypervolumes: tuple[float, ...] = ()
+    images: int = 0
 
     def knee(self) -> Member | None:
         """The member where giving up a little of one objective no longer buys much of another; None without members."""
@@ -114,42 +125,65 @@ class Front:
 
 
 def member_row(front: Front, member: Member) -> dict[str, Any]:
-    """One line of `front.csv`."""
-    row: dict[str, Any] = {"target": front.target, "p": member.p}
-    row |= {f"q:{layer}": bits for layer, bits in member.weight_bits.items()}
-    row |= {f"a:{layer}": bits for layer, bits in member.activation_bits.items()}
+    """One line of `front.csv`; `read_plan_row` reads its plan back."""
+    row: dict[str, Any] = {"target": front.target, "pruned": member.pruned}
     row |= {"accuracy": member.metrics["accuracy"], "test_accuracy": member.test_accuracy}
     row |= {name: member.metrics[name] for name in ("energy_pj", "cycles", "edp", "size_bits", "macs")}
     row |= {"energy_factor": front.factor(member), "latency_factor": front.factor(member, "cycles")}
     row |= {"size_factor": front.factor(member, "size_bits"), "searched_energy_pj": member.searched["energy_pj"]}
-    return row | {"searched_cycles": member.searched["cycles"]}
+    return row | {"searched_cycles": member.searched["cycles"], "how": member.how} | plan_row(member.plan)
 
 
 def front_document(front: Front) -> dict[str, Any]:
-    """One entry of `front.json`."""
-
-    def document(member: Member) -> dict[str, Any]:
-        return {
-            "p": member.p,
-            "weight_bits": dict(member.weight_bits),
-            "activation_bits": dict(member.activation_bits),
-            "metrics": dict(member.metrics),
-            "searched": dict(member.searched),
-            "test_accuracy": member.test_accuracy,
-        }
-
+    """One entry of `front.json`; `read_front` reads it back, without the cloud."""
     best, by_test, bend = front.best_within(), front.best_by_test(), front.knee()
     return {
         "target": front.target,
         "objectives": list(front.objectives),
         "maximised": list(front.maximised),
-        "reference": document(front.reference),
-        "members": [document(member) for member in front.members],
+        "reference": _member_document(front.reference),
+        "members": [_member_document(member) for member in front.members],
         "knee": None if bend is None else front.members.index(bend),
         "best_within_0.3_points": None if best is None else front.members.index(best),
         "energy_factor_within_0.3_points": None if best is None else front.factor(best),
         "energy_factor_within_0.3_points_of_test": None if by_test is None else front.factor(by_test),
         "reference_has_seen_validation": front.seen_validation,
         "evaluated": len(front.cloud),
+        "images": front.images,
         "hypervolumes": list(front.hypervolumes),
     }
+
+
+def read_front(document: Mapping[str, Any]) -> Front:
+    """The front in an entry of `front.json`.
+
+    Raises:
+        DataError: something is missing or of another kind.
+    """
+    try:
+        return Front(
+            str(document["target"]),
+            tuple(document["objectives"]),
+            tuple(document["maximised"]),
+            _read_member(document["reference"]),
+            tuple(_read_member(member) for member in document["members"]),
+            hypervolumes=tuple(document["hypervolumes"]),
+            images=int(document["images"]),
+        )
+    except (KeyError, TypeError, SpecError) as error:
+        raise DataError(f"not an entry of a front.json: {error}") from error
+
+
+def _member_document(member: Member) -> dict[str, Any]:
+    return {
+        "plan": member.plan.to_dict(),
+        "pruned": member.pruned,
+        "metrics": dict(member.metrics),
+        "searched": dict(member.searched),
+        "how": member.how,
+        "test_accuracy": member.test_accuracy,
+    }
+
+
+def _read_member(document: Mapping[str, Any]) -> Member:
+    return Member(**{**document, "plan": load_plan(document["plan"])})

@@ -45,6 +45,13 @@ def percent(fraction: float | None, digits: int = 2) -> str:
     return "-" if fraction is None else f"{100 * fraction:.{digits}f}%"
 
 
+def metric_text(metric: str, value: float) -> str:
+    """A metric's value with its unit: `2.31 uJ`, `12.3 kB`, `97.50%`, `1.23 M cycles`."""
+    if metric in ("energy_pj", "size_bits", "accuracy"):
+        return {"energy_pj": energy_text, "size_bits": size_text, "accuracy": percent}[metric](value)
+    return count_text(value) + {"cycles": " cycles", "edp": " pJ cycles"}.get(metric, "")
+
+
 def bits_text(bits: Mapping[str, int]) -> str:
     """`5 4 4 3 6`; `4` alone where all are the same."""
     values = list(bits.values())
@@ -80,7 +87,7 @@ def front_table(front: Front, most: int | None = None) -> str:
     chosen = _spread(front.members, most, [m for m in (bend, best) if m is not None])
     rows = [_row(front, front.reference, "dense")]
     rows += [_row(front, member, ("*" if member is bend else "") + ("+" if member is best else "")) for member in chosen]
-    header = ("", "accuracy", "test", "energy", "factor", "cycles", "size", "factor", "p", "bits per weight")
+    header = ("", "accuracy", "test", "energy", "factor", "cycles", "size", "factor", "pruned", "bits per weight")
     return table(rows, header, left=(0, 9))
 
 
@@ -95,7 +102,7 @@ def _row(front: Front, member: Member, mark: str) -> tuple[str, ...]:
         count_text(metrics["cycles"]),
         size_text(metrics["size_bits"]),
         f"{front.factor(member, 'size_bits'):.1f}x",
-        percent(member.p, 0),
+        percent(member.pruned, 0),
         bits_text(member.weight_bits),
     )
 
@@ -121,7 +128,7 @@ def verdict(front: Front, loss: float = ACCURACY_LOSS) -> str:
 
 def _gain(front: Front, member: Member) -> str:
     gains = ", ".join(_times(front.factor(member, metric), better, worse) for metric, better, worse in _GAINS)
-    gains += f" at p {percent(member.p, 0)} and {member.mean_bits:.1f} bits"
+    gains += f" with {percent(member.pruned, 0)} of the weights pruned and {member.mean_bits:.1f} bits"
     if member.test_accuracy is None or front.reference.test_accuracy is None:
         return gains
     return f"{gains}, test accuracy {percent(front.reference.test_accuracy)} -> {percent(member.test_accuracy)}"
@@ -132,13 +139,14 @@ def _times(factor: float, better: str, worse: str) -> str:
 
 
 def gap_text(front: Front) -> str:
-    """One sentence: what mapping the front in full changed."""
+    """One sentence: what the final mapping of the front changed."""
     gaps = [member.gap for member in front.members]
     if not gaps:
         return ""
     mean, most = sum(gaps) / len(gaps), max(gaps, key=abs)
     return (
-        f"{front.target}: mapped in full the front needs {percent(mean)} less energy than in the search (at most {percent(most)})"
+        f"{front.target}: the final mapping of the front needs {percent(mean)} less energy than the search estimated "
+        f"(at most {percent(most)})"
     )
 
 

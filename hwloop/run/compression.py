@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import platform
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,23 +14,32 @@ from typing import Any
 import hwloop
 from hwloop.backend.find import find_backend
 from hwloop.backend.target import ArchitectureLike, DataflowLike, Target, make_targets
+from hwloop.errors import DataError, SpecError
 from hwloop.memo import Memo
-from hwloop.memo.key import digest_of_architecture, digest_of_energy_table
 from hwloop.network.build import LibraryConfig, MemberEvent, build_library
-from hwloop.network.data import DataSplits, load_data
+from hwloop.network.candidates import CompressedNetwork
+from hwloop.network.data import as_splits
 from hwloop.network.finetune import EpochEvent, TrainConfig
+from hwloop.network.identity import model_identity
 from hwloop.network.library import Library
 from hwloop.network.library import versions as torch_versions
-from hwloop.network.prepare import Trained, seeded_model, trained_model, use_threads, workload_of
+from hwloop.network.prepare import Trained, registry_of, seeded_model, trained_model, use_threads
+from hwloop.network.registry import Registry
+from hwloop.network.scoring import validation_score
+from hwloop.network.splits import DataSplits
+from hwloop.network.zoo import load_weights
 from hwloop.report.progress import Progress, Silent
-from hwloop.report.result import Front
-from hwloop.run.model import LibraryModel
+from hwloop.report.result import Front, Member
+from hwloop.run.identity import target_identity
 from hwloop.run.outputs import CompressResult, write_outputs
 from hwloop.run.settings import Settings
-from hwloop.run.tuning import search_target
-from hwloop.search.checkpoint import EvaluationLog, RunFolder
-from hwloop.search.genotype import Candidate
-from hwloop.search.methods import find_method
+from hwloop.run.tuning import Searched, search_target
+from hwloop.search.log import EvaluationLog
+from hwloop.search.method import Method, find_method, method_identity
+from hwloop.search.run_folder import RunFolder
+from hwloop.search.seams import Scorer
+from hwloop.search.space import Choices, Space, check_space, find_space, space_identity
+from hwloop.spec.plan import Plan
 
 
 @dataclass
@@ -49,13 +59,14 @@ class Timings:
 
 
 def compress(
-    model: str = "lenet5",
-    data: str = "digits",
+    model: Any = "lenet5",
+    data: Any = "digits",
     arch: ArchitectureLike | Sequence[ArchitectureLike] = "eyeriss_168",
     dataflows: DataflowLike | Sequence[DataflowLike] = None,
     settings: Settings | None = None,
     *,
-    library_dir: str | Path,
+    library_dir: str | Path | None = None,
+    evaluate: Callable[[Any], float] | Sequence[Callable[[Any], float]] | None = None,
     data_root: str | Path | None = None,
     weights: str | Path | None = None,
     normalisation: str | None = None,
@@ -69,19 +80,25 @@ def compress(
     """Compresses a network for accelerators: prune and quantise, layer by layer, with the accelerator in the loop.
 
     Args:
-        model: a name of the zoo, of torchvision, or `package.module:function`.
-        data: `digits`, `mnist`, `cifar10` or `imagefolder`.
+        model: a trained torch module, which is left as it is; or a name of the zoo, of torchvision, or
+            `package.module:function`, which is trained here unless `weights` are given.
+        data: `digits`, `mnist`, `cifar10` or `imagefolder`; `(train, validation, test)` of torch Datasets, DataLoaders or
+            `(inputs, labels)` tensors, of which the last two may be None; `DataSplits`; or a dict of the arguments of
+            `hwloop.network.own_data.make_splits`.
         arch: an accelerator, or several: a name, a file, an `Architecture`.
         dataflows: constraints to compare on it: names, files, `Constraints`; None is what the accelerator itself allows.
         settings: everything else; `Settings()` when None.
-        library_dir: where the trained model and the pruned models lie, or will; shared by any number of runs.
-        data_root: folder of the data.
+        library_dir: folder of the trained and pruned models, made when missing; any number of runs can share it.
+            `library` in `run_dir` when None.
+        evaluate: `function(model) -> score`, best from 0 to 1, in place of accuracy on labels; or a pair of them, of which the
+            second is asked once, for the report.
+        data_root: folder of the data, by name.
         weights: a checkpoint; trained here when None.
         normalisation: `imagenet` for checkpoints trained so; the data set's own when None.
         image_size: images are resized to it.
         run_dir: folder of this run: config, versions, every evaluation, the fronts, the plot; nothing is written when None.
         memo: the memo table's file; no table when None.
-        resume: go on with the run in `run_dir`.
+        resume: continue the run in `run_dir`.
         workers: processes of the mapper, one a core when None.
         progress: where to show how far it is; nowhere when None.
 
@@ -95,55 +112,72 @@ def compress(
         >>> result = hwloop.compress("lenet5", "digits", "eyeriss_168", library_dir="library", run_dir="runs/first")
         >>> best = result.fronts[0].best_within(0.003)
         >>> result.fronts[0].factor(best)    # times less energy than the dense network
+        >>> result = hwloop.compress(my_network, (train_set, validation_set, test_set), library_dir="library")
     """
     settings, progress = settings or Settings(), progress or Silent()
-    find_method(settings.method)
+    method = find_method(settings.method, settings.method_options)
+    check_space(settings.space, settings.space_options)
     targets = make_targets(arch, dataflows, settings.energy)
+    backend = find_backend(settings.simulator, workers)
+    if library_dir is None and run_dir is None:
+        raise SpecError("<arguments>", "library_dir", "a folder for the pruned models, where there is no run_dir", None)
+    library_folder = Path(library_dir) if library_dir is not None else Path(run_dir or ".") / "library"
+    name = model if isinstance(model, str) else type(model).__name__
     config = {
-        "model": model, "data": data, "data_root": None if data_root is None else str(data_root),
-        "weights": None if weights is None else str(weights), "normalisation": normalisation, "image_size": image_size,
-        "targets": [target.name for target in targets], "settings": settings.to_dict(),
+        "model": name, "data": data if isinstance(data, str) else "own data",
+        "data_root": None if data_root is None else str(data_root), "weights": None if weights is None else str(weights),
+        "normalisation": normalisation, "image_size": image_size, "targets": [target.name for target in targets],
+        "settings": settings.to_dict(), "method": method_identity(method),
     }  # fmt: skip
+    versions = {"hwloop": hwloop.__version__, "backend": backend.identity, "machine": platform.platform(), **torch_versions()}
     timings = Timings()
-    folder = None if run_dir is None else RunFolder(run_dir, config, _versions(settings), resume)
+    folder = None if run_dir is None else RunFolder(run_dir, config, versions, resume)
     table = None if memo is None else Memo(memo)
     try:
         with timings.of("data and training"):
-            splits = load_data(
-                data,
-                data_root,
-                seed=settings.seed,
-                image_size=image_size,
-                normalisation=normalisation,
+            splits = as_splits(
+                data, evaluate=evaluate, root=data_root, seed=settings.seed, image_size=image_size, normalisation=normalisation,
                 limit=settings.train_images,
-            )
-            use_threads(workload_of(seeded_model(model, splits, settings.seed), splits, model))
-            trained = _train(model, splits, Path(library_dir), settings, weights, progress)
-            workload = workload_of(trained.model, splits, model)
+            )  # fmt: skip
+            trained, registry = _trained(model, name, splits, library_folder, settings, weights, progress)
+            workload = registry.workload
         with timings.of("library"):
-            library = _library(model, trained, splits, Path(library_dir), settings, progress)
-        if folder is not None:
-            folder.pin("identity.json", _identity(library, splits, targets, settings))
-        scored = LibraryModel(
-            trained.model, library, splits, workload,
+            library = _library(name, trained, registry, splits, library_folder, settings, progress)
+        scorer = CompressedNetwork(
+            trained.model, library, splits, registry,
             reference_bits=settings.reference_bits, coding=settings.coding, images=settings.validation_images,
             granularity=settings.granularity, seed=settings.seed,
         )  # fmt: skip
+        choices = Choices(workload, scorer.layers, library.fractions, settings.weight_bits, settings.activation_bits)
+        space = find_space(settings.space, choices, settings.space_options)
+        if folder is not None:
+            plans = [scorer.complete(plan) for plan in (Plan(), *space.corners())]
+            folder.pin(
+                {
+                    "data": splits.fingerprint, "trained": library.start_sha256,
+                    "library": {str(info.p): info.sha256 for info in library.infos},
+                    "model": model_identity(trained.model, workload), "space": space_identity(space), "backend": backend.identity,
+                    "targets": {target.name: target_identity(target, workload, plans) for target in targets},
+                }
+            )  # fmt: skip
         fronts = []
         for target in targets:
             log = EvaluationLog() if folder is None else folder.log(target.file_name)
+            kept = None if folder is None else folder.method_folder(target.file_name)
             try:
-                fronts.append(search_target(target, scored, settings, log, table, workers, progress, timings.of))
+                searched = search_target(target, scorer, space, method, settings, log, kept, table, workers, progress, timings.of)
             finally:
                 log.close()
-        with timings.of("test set"):
-            fronts = [_with_test_accuracy(front, scored, progress) for front in fronts]
-        seconds = {name: round(value, 3) for name, value in timings.seconds.items()}
+            with timings.of("test set"):
+                fronts.append(_with_test_accuracy(searched, scorer, progress))
+        seconds = {stage: round(value, 3) for stage, value in timings.seconds.items()}
+        notes = _notes(settings, splits, registry, library, space, method, targets)
         result = CompressResult(
-            tuple(fronts), workload, trained.how, library, None if folder is None else folder.path, {},
-            None if table is None else table.statistics, seconds, _notes(settings, library, targets),
+            tuple(fronts), workload, trained.how, library, method.name, space.name, None if folder is None else folder.path, {},
+            None if table is None else table.statistics, seconds, notes,
         )  # fmt: skip
-        return result if folder is None else replace(result, files=write_outputs(folder, result, _title(model, data, targets)))
+        title = f"{name} on {splits.name}, {', '.join(dict.fromkeys(target.arch.name for target in targets))}"
+        return result if folder is None else replace(result, files=write_outputs(folder, result, title))
     finally:
         if table is not None:
             table.close()
@@ -151,18 +185,27 @@ def compress(
             folder.close()
 
 
-def _title(model: str, data: str, targets: Sequence[Target]) -> str:
-    accelerators = dict.fromkeys(target.arch.name for target in targets)
-    return f"{model} on {data}, {', '.join(accelerators)}"
-
-
-def _train(
-    model: str, splits: DataSplits, folder: Path, settings: Settings, weights: str | Path | None, progress: Progress
-) -> Trained:
+def _trained(
+    model: Any, name: str, splits: DataSplits, folder: Path, settings: Settings, weights: str | Path | None, progress: Progress
+) -> tuple[Trained, Registry]:
+    """The trained network, and where its weights stand; those that cannot be compressed are named before anything is trained."""
+    named = isinstance(model, str)
+    if not named and not (hasattr(model, "state_dict") and hasattr(model, "modules")):
+        raise DataError(f"model: expected a name or a torch module, found {type(model).__name__}")
+    start = seeded_model(model, splits, settings.seed) if named else copy.deepcopy(model).eval()
+    registry = registry_of(start, splits, name)
+    for parameter, reason in registry.left_out:
+        progress.say(f"{name}: {parameter} is not compressed: {reason}")
+    use_threads(registry.workload)
     training = TrainConfig(
         epochs=settings.epochs, batch_size=settings.batch_size, learning_rate=settings.learning_rate, seed=settings.seed
     )
-    if weights is not None:
+    if not named:
+        if weights is not None:
+            load_weights(start, weights)
+        how = "weights as given" if weights is None else f"weights of {Path(weights).name}"
+        trained = Trained(start, how, validation_score(start, splits))
+    elif weights is not None:
         trained = trained_model(model, splits, folder, training, weights)
     else:
         with progress.task(f"train {model} on {splits.name}", settings.epochs) as task:
@@ -171,77 +214,77 @@ def _train(
                 task.advance(f"loss {event.loss:.3f}, validation accuracy {100 * event.validation_accuracy:.2f}%")
 
             trained = trained_model(model, splits, folder, training, None, on_epoch)
-    progress.say(f"{model}: {trained.how}, validation accuracy {100 * trained.validation_accuracy:.2f}%")
-    return trained
+    progress.say(f"{name}: {trained.how}, validation accuracy {100 * trained.validation_accuracy:.2f}%")
+    return trained, registry
 
 
-def _library(model: str, trained: Trained, splits: DataSplits, folder: Path, settings: Settings, progress: Progress) -> Library:
+def _library(
+    name: str, trained: Trained, registry: Registry, splits: DataSplits, folder: Path, settings: Settings, progress: Progress
+) -> Library:
     training = TrainConfig(
         epochs=settings.library_epochs,
         batch_size=settings.batch_size,
         learning_rate=settings.library_learning_rate,
         seed=settings.seed,
     )
-    config = LibraryConfig(fractions=settings.fractions, mode=settings.library_mode, training=training)
-    wanted = len({0.0, *settings.fractions})
+    config = LibraryConfig(fractions=settings.pruning, mode=settings.library_mode, training=training)
+    wanted = len({0.0, *settings.pruning})
     with progress.task("library of pruned models", wanted) as task:
 
         def on_member(event: MemberEvent) -> None:
             there = ", was there" if event.reused else ""
             task.advance(f"p {100 * event.info.p:g}%: validation accuracy {100 * event.info.validation_accuracy:.2f}%{there}")
 
-        library = build_library(trained.model, splits, folder, config, name=model, on_member=on_member)
-    asked = {0.0, *(round(p, 4) for p in settings.fractions)}
+        def on_wait(owner: str) -> None:
+            progress.say(f"the same library is being built by {owner}: waiting for it")
+
+        library = build_library(
+            trained.model, splits, folder, config, name=name, registry=registry, on_member=on_member, on_wait=on_wait
+        )
+    asked = {0.0, *(round(p, 4) for p in settings.pruning)}
     return replace(library, infos=tuple(info for info in library.infos if info.p in asked))
 
 
-def _with_test_accuracy(front: Front, scored: LibraryModel, progress: Progress) -> Front:
-    members = []
+def _with_test_accuracy(searched: Searched, scorer: Scorer, progress: Progress) -> Front:
+    front = searched.front
+    if not scorer.has_test:
+        return front
+    members: list[Member] = []
     with progress.task(f"test set, {front.target}", len(front.members) + 1) as task:
-        reference = replace(front.reference, test_accuracy=scored.test_accuracy(None))
+        reference = replace(front.reference, test_accuracy=scorer.test_accuracy(Plan()))
         task.advance()
-        for member in front.members:
-            score = scored.test_accuracy(Candidate(member.p, member.weight_bits, member.activation_bits))
-            members.append(replace(member, test_accuracy=score))
+        for member, record, network in zip(front.members, searched.records, searched.networks, strict=True):
+            members.append(replace(member, test_accuracy=scorer.test_accuracy(record.plan, network())))
             task.advance()
     return replace(front, reference=reference, members=tuple(members))
 
 
-def _identity(library: Library, splits: DataSplits, targets: Sequence[Target], settings: Settings) -> dict[str, Any]:
-    """What the evaluations of a run stand on: when it differs, they cannot be gone on with."""
-    return {
-        "data": splits.fingerprint,
-        "trained": library.start_sha256,
-        "library": {str(info.p): info.sha256 for info in library.infos},
-        "simulator": find_backend(settings.simulator).identity,
-        "accelerators": {target.name: digest_of_architecture(target.arch) for target in targets},
-        "energies": {target.name: digest_of_energy_table(target.table()) for target in targets},
-        "dataflows": {t.name: None if t.constraints is None else t.constraints.to_dict()["targets"] for t in targets},
-    }
-
-
-def _versions(settings: Settings) -> dict[str, str]:
-    simulator = find_backend(settings.simulator).identity
-    return {"hwloop": hwloop.__version__, "simulator": simulator, "machine": platform.platform(), **torch_versions()}
-
-
-def _notes(settings: Settings, library: Library, targets: Sequence[Target]) -> tuple[str, ...]:
+def _notes(
+    settings: Settings,
+    splits: DataSplits,
+    registry: Registry,
+    library: Library,
+    space: Space,
+    method: Method,
+    targets: Sequence[Target],
+) -> tuple[str, ...]:
     fixed = settings.activation_bits
     activations = (
         f"activations at {settings.reference_bits} bits" if fixed is None
         else f"activations at {fixed} bits" if isinstance(fixed, int) else "activation bits searched"
     )  # fmt: skip
+    score = "accuracy" if splits.evaluate is None else "the score (your function's, shown as accuracy)"
+    test = "the test set was read once, for the front" if splits.has_test else "there is no test set to check it on"
     return (
         f"reference: nothing pruned, {settings.reference_bits}-bit weights and activations, on the same accelerator under the "
         "same dataflow; its size is that of 32-bit floats",
-        f"candidates: {library.mode} library of {len(library.infos)} models, {settings.weight_bits[0]} to "
-        f"{settings.weight_bits[1]} bits per weight, {activations}, {settings.coding} coding, no fine-tuning after quantisation",
-        "accuracy is on the validation split, which the search saw; the test set was read once, for the front",
+        f"candidates: {space.name} on a {library.mode} library of {len(library.infos)} models, {settings.weight_bits[0]} to "
+        f"{settings.weight_bits[1]} bits per weight, {activations}, {settings.coding} coding, searched by {method.name}",
+        f"{score} is on the validation split, which the search saw; {test}",
+        *(f"{parameter} is not compressed: {reason}" for parameter, reason in registry.left_out),
         *(
             f"{name} has no sparse optimisations, so pruning saves it neither energy nor cycles; there are "
             "accelerators with gating, skipping or compressed formats"
-            for name in dict.fromkeys(
-                target.arch.name for target in targets if not any(level.sparse for level in target.arch.levels)
-            )
+            for name in dict.fromkeys(target.arch.name for target in targets if not target.sees_zeros)
         ),
     )

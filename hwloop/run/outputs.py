@@ -10,7 +10,8 @@ from hwloop.memo import MemoStatistics
 from hwloop.network.library import Library
 from hwloop.report.plots import plot_fronts
 from hwloop.report.result import Front, front_document, member_row
-from hwloop.search.checkpoint import RunFolder
+from hwloop.report.tables import front_table, gap_text, verdict
+from hwloop.search.run_folder import RunFolder
 from hwloop.spec.workload import Workload
 
 
@@ -23,6 +24,8 @@ class CompressResult:
         workload: the network as the accelerator sees it.
         trained: how the trained model came about.
         library: the pruned models.
+        method: the search method.
+        space: what was searched.
         folder: of the run; None when nothing was to be written.
         files: what was written there, by what it is.
         memo: what the memo table did; None without one.
@@ -34,6 +37,8 @@ class CompressResult:
     workload: Workload
     trained: str
     library: Library
+    method: str
+    space: str
     folder: Path | None
     files: dict[str, Path]
     memo: MemoStatistics | None
@@ -47,6 +52,8 @@ def document(result: CompressResult) -> dict[str, Any]:
         "network": result.workload.name,
         "macs": result.workload.computes,
         "trained": result.trained,
+        "method": result.method,
+        "space": result.space,
         "library": {"mode": result.library.mode, "fractions": list(result.library.fractions)},
         "notes": list(result.notes),
         "fronts": [front_document(front) for front in result.fronts],
@@ -68,3 +75,27 @@ def write_outputs(folder: RunFolder, result: CompressResult, title: str) -> dict
         "front.json": folder.write_json("front.json", document(result)),
         "plot": plot_fronts(result.fronts, folder.path / "front.png", title),
     }
+
+
+def result_text(result: CompressResult, most: int | None = 14) -> str:
+    """Each front, what it means, and where the files are.
+
+    Args:
+        result: of a run.
+        most: show at most this many members of a front; all when None.
+    """
+    lines = []
+    for front in result.fronts:
+        title = f"{result.workload.name} on {front.target}: {len(front.members)} on the front of {len(front.cloud)} candidates"
+        lines += ["", title, "", front_table(front, most)]
+    lines += ["", "  * knee   + least energy within 0.3 points of validation accuracy   size factor against 32-bit floats", ""]
+    lines += [verdict(front) for front in result.fronts] + [gap_text(front) for front in result.fronts]
+    lines += ["", *(f"- {note}" for note in result.notes)]
+    lines += ["", "time: " + ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in result.seconds.items())]
+    if result.memo is not None:
+        memo = result.memo
+        lines.append(
+            f"memo table: {memo.hits} mapper results read from it, which saved {memo.seconds_saved:.1f} s of mapping; "
+            f"{memo.misses} new ones took {memo.seconds_spent:.1f} s"
+        )
+    return "\n".join(lines + [f"{what}: {path}" for what, path in result.files.items()])

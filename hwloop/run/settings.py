@@ -2,33 +2,45 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from math import isfinite
 from typing import Any
 
 from hwloop.backend.embedded import EMBEDDED
 from hwloop.backend.find import SIMULATORS
 from hwloop.errors import SpecError
-from hwloop.search.genotype import MAX_BITS
 from hwloop.search.objectives import find_objectives, read_budget
+from hwloop.search.seams import SearchBudget
+from hwloop.search.space import check_activation_bits
+from hwloop.spec.bits import MAX_QUANTISED, MIN_QUANTISED, check_bit_range, check_bits
+from hwloop.spec.pruning import check_pruning
 
 CODINGS = ("normal", "csr", "coo")
+EFFORTS = ("quick", "normal", "thorough")
+LIBRARY_MODES = ("trajectory", "gradual")
+GRANULARITIES = ("channel", "tensor")
+MAPPER_OBJECTIVES = ("edp", "energy", "cycles")
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Everything a run's result depends on beside the model, the data and the targets.
+    """Everything a run's result depends on besides the model, the data and the targets.
 
     Attributes:
         objectives: what is traded off: accuracy, energy, latency, edp, size, flops.
         budgets: what must hold, e.g. `energy<=2uJ`, `accuracy>=97%`.
-        population: candidates held at a time.
-        generations: of the evolution.
-        method: the search method.
+        method: the search method: `nsga2`, `random`, or `package.module:Class`.
+        method_options: its settings by name, e.g. `{"population": 40}`.
+        space: what may be changed: `global-pruning`, or `package.module:Class`.
+        space_options: its options by name.
+        evaluations: candidates that may be evaluated on each target; the method's own number when None.
+        images: images that networks may be run on for each target, in evaluation and in training.
         weight_bits: (least, most) bits per weight.
         activation_bits: (least, most) when searched, a number when fixed, None to leave activations at `reference_bits`.
         reference_bits: bits per weight and activation of the network that is not compressed, the baseline of all factors.
         coding: how the stored model is coded: `normal`, `csr` or `coo`.
-        fractions: pruning amounts of the library.
+        pruning: pruning amounts of the library: fractions of weights removed.
         library_mode: `trajectory` or `gradual`.
         library_epochs: of retraining, each step.
         library_learning_rate: of retraining, at its highest.
@@ -38,8 +50,8 @@ class Settings:
         train_images: training images used, validation included, in the classes' proportions; all when None.
         validation_images: of the validation split that the search scores on; all when None.
         granularity: of the weights' steps: `channel` or `tensor`.
-        mapper_objective: what the mapper minimises; follows the objectives when empty.
-        mapper_effort: how long it looks.
+        mapper_objective: what the mapper minimises: `edp`, `energy` or `cycles`; follows the objectives when empty.
+        mapper_effort: how long it looks: `quick`, `normal` or `thorough`.
         energy: the energy source.
         simulator: who costs the mappings: `embedded`, `timeloop` or `timeloop-mapper`.
         seed: of everything that is drawn.
@@ -50,14 +62,17 @@ class Settings:
 
     objectives: tuple[str, ...] = ("accuracy", "energy")
     budgets: tuple[str, ...] = ()
-    population: int = 40
-    generations: int = 25
     method: str = "nsga2"
+    method_options: Mapping[str, Any] = field(default_factory=dict)
+    space: str = "global-pruning"
+    space_options: Mapping[str, Any] = field(default_factory=dict)
+    evaluations: int | None = None
+    images: int | None = None
     weight_bits: tuple[int, int] = (2, 16)
     activation_bits: tuple[int, int] | int | None = 8
     reference_bits: int = 16
     coding: str = "normal"
-    fractions: tuple[float, ...] = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
+    pruning: tuple[float, ...] = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
     library_mode: str = "trajectory"
     library_epochs: int = 1
     library_learning_rate: float = 0.02
@@ -76,36 +91,31 @@ class Settings:
     def __post_init__(self) -> None:
         find_objectives(self.objectives)
         for text in self.budgets:
-            budget = read_budget(text)
-            if budget.objective.maximise and budget.bound > 1:
-                raise SpecError("<arguments>", "budgets", "an accuracy of at most 1 or 100%", text, "e.g. accuracy>=97%")
-        bits = (1, 1) if self.activation_bits is None else self.activation_bits
-        bits = (bits, bits) if isinstance(bits, int) else bits
-        checks = (
-            ("population", self.population >= 4, "4 or more", self.population),
-            ("generations", self.generations >= 1, "1 or more", self.generations),
-            ("reference_bits", 1 <= self.reference_bits <= 64, "from 1 to 64", self.reference_bits),
-            ("simulator", self.simulator in SIMULATORS, " or ".join(SIMULATORS), self.simulator),
-            ("coding", self.coding in CODINGS, " or ".join(CODINGS), self.coding),
-            (
-                "validation_images",
-                self.validation_images is None or self.validation_images >= 1,
-                "1 or more",
-                self.validation_images,
-            ),
-            (
-                "weight_bits",
-                2 <= self.weight_bits[0] <= self.weight_bits[1] <= MAX_BITS,
-                f"a rising range within 2-{MAX_BITS}",
-                self.weight_bits,
-            ),
-            ("activation_bits", 1 <= bits[0] <= bits[1] <= MAX_BITS, f"within 1-{MAX_BITS}, rising", self.activation_bits),
-            ("library_epochs", self.library_epochs >= 0, "0 or more", self.library_epochs),
-            ("epochs", self.epochs >= 0, "0 or more", self.epochs),
-        )
-        for name, good, expected, found in checks:
-            if not good:
-                raise SpecError("<arguments>", name, expected, found)
+            read_budget(text)
+        SearchBudget(self.evaluations, self.images)
+        check_bit_range(self.weight_bits, "weight_bits", MIN_QUANTISED, MAX_QUANTISED)
+        check_activation_bits(self.activation_bits)
+        check_bits(self.reference_bits, "reference_bits")
+        if not self.pruning:
+            raise SpecError("<arguments>", "pruning", "at least one pruning amount", self.pruning)
+        for amount in self.pruning:
+            check_pruning(amount, "pruning")
+        for name, least in (("library_epochs", 0), ("epochs", 0), ("batch_size", 1), ("seed", 0)):
+            _check_count(name, getattr(self, name), least)
+        for name in ("train_images", "validation_images"):
+            if getattr(self, name) is not None:
+                _check_count(name, getattr(self, name), 1)
+        for name in ("library_learning_rate", "learning_rate"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not isfinite(value) or value <= 0:
+                raise SpecError("<arguments>", name, "a number above 0", value)
+        for name, known in (
+            ("coding", CODINGS), ("library_mode", LIBRARY_MODES), ("granularity", GRANULARITIES), ("mapper_effort", EFFORTS),
+            ("mapper_objective", ("", *MAPPER_OBJECTIVES)), ("simulator", tuple(SIMULATORS)),
+        ):  # fmt: skip
+            if getattr(self, name) not in known:
+                expected = " or ".join(word for word in known if word)
+                raise SpecError("<arguments>", name, expected, getattr(self, name))
 
     @property
     def mapping_objective(self) -> str:
@@ -121,3 +131,8 @@ class Settings:
     def to_dict(self) -> dict[str, Any]:
         """Plain data for `config.json`."""
         return asdict(self)
+
+
+def _check_count(name: str, value: Any, least: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise SpecError("<arguments>", name, f"a whole number of {least} or more", value)

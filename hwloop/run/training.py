@@ -12,11 +12,12 @@ from hwloop.errors import DataError
 from hwloop.network.data import load_data
 from hwloop.network.finetune import EpochEvent, TrainConfig
 from hwloop.network.finetune import train as train_model
-from hwloop.network.library import write_state
 from hwloop.network.prepare import seeded_model, use_threads, workload_of
 from hwloop.network.scoring import accuracy
+from hwloop.network.weights_file import write_state
 from hwloop.network.zoo import load_weights
 from hwloop.report.progress import Progress, Silent
+from hwloop.run.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -68,8 +69,10 @@ def train_network(
 
     Raises:
         DataError: the data, the model or the disk.
+        SpecError: a number out of range.
     """
     progress = progress or Silent()
+    Settings(epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, seed=seed)  # checks them before any work
     _check_writable(Path(out))
     splits = load_data(data, data_root, seed=seed, image_size=image_size, normalisation=normalisation)
     config = TrainConfig(epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, seed=seed)

@@ -1,131 +1,151 @@
-"""One target's search, from its reference to its front mapped in full."""
+"""One target's search, from its reference to the final mapping of its front."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from hwloop.backend.candidates import CandidateCosts
 from hwloop.backend.network_cost import NetworkCost
-from hwloop.backend.request import MapperSettings, MapRequest, Outcome
+from hwloop.backend.request import MapperSettings, OnOutcome
 from hwloop.backend.target import Target
 from hwloop.errors import InfeasibleMappingError
 from hwloop.memo import Memo
 from hwloop.pareto import hypervolume, non_dominated
-from hwloop.report.progress import Progress, Task
+from hwloop.report.progress import Progress
 from hwloop.report.result import Front, Member
-from hwloop.report.tables import count_text, energy_text, percent, size_text
-from hwloop.run.model import LibraryModel
+from hwloop.report.tables import metric_text
 from hwloop.run.networks import open_backend
 from hwloop.run.settings import Settings
-from hwloop.search.archive import Evaluation, front, nearest_to_feasible
-from hwloop.search.checkpoint import EvaluationLog
-from hwloop.search.genotype import Genotype
-from hwloop.search.method import SearchBudget, Step
-from hwloop.search.methods import find_method
+from hwloop.search.log import EvaluationLog
+from hwloop.search.method import Method, run_method
 from hwloop.search.objectives import Budget, Objective, find_objectives, read_budget, to_f, to_g
-from hwloop.search.stages import corners, evolve, score
+from hwloop.search.records import Record, front, nearest_to_feasible
+from hwloop.search.seams import Scorer, SearchBudget, Step
+from hwloop.search.space import Space
+from hwloop.search.study import Study, hardware_metrics
+from hwloop.spec.plan import Plan
 
 Timer = Callable[[str], AbstractContextManager[None]]
-_HARDWARE = ("energy_pj", "cycles", "edp")
+
+
+@dataclass(frozen=True)
+class Searched:
+    """A finished search.
+
+    Attributes:
+        front: its numbers, without the test set's.
+        records: of each member of the front.
+        networks: of each member of the front: gives its network, or None where the plan alone makes it.
+    """
+
+    front: Front
+    records: tuple[Record, ...]
+    networks: tuple[Callable[[], Any], ...]
 
 
 def search_target(
     target: Target,
-    scored: LibraryModel,
+    scorer: Scorer,
+    space: Space,
+    method: Method,
     settings: Settings,
     log: EvaluationLog,
+    folder: Path | None,
     memo: Memo | None,
     workers: int | None,
     progress: Progress,
     timer: Timer,
-) -> Front:
-    """Maps the reference and the corners, evolves, and maps the front in full.
+) -> Searched:
+    """Maps the reference and the corners, searches, and maps every layer of the front again.
+
+    Args:
+        target: the accelerator under its dataflow.
+        scorer: the network.
+        space: what may be changed.
+        method: how it is searched.
+        settings: everything else.
+        log: every evaluation.
+        folder: for what the method keeps; None keeps nothing.
+        memo: the memo table, None without one.
+        workers: processes of the mapper.
+        progress: where to show how far it is.
+        timer: adds the time of a stage.
 
     Raises:
         InfeasibleMappingError: a layer fits no mapping, or no candidate meets the budgets.
     """
-    genotype = Genotype(scored.library.fractions, scored.layers, settings.weight_bits, settings.activation_bits)
     objectives = find_objectives(settings.objectives)
     budgets = [read_budget(text) for text in settings.budgets]
-    counter = _Counter()
     mapper = MapperSettings(settings.mapping_objective, settings.mapper_effort, settings.seed)
-    hardware = CandidateCosts(scored.workload, target, mapper, open_backend(settings.simulator, workers, memo))
+    hardware = CandidateCosts(scorer.workload, target, mapper, open_backend(settings.simulator, workers, memo))
     with timer("mapping"):
-        plans = [scored.plan(candidate) for candidate in corners(genotype)]
-        layers = len(scored.workload.layers)
-        with counter.shown(progress, f"{target.name}: map the reference and {len(plans)} corners", layers * (len(plans) + 1)):
-            reference_cost = hardware.prepare(scored.reference_plan(), plans, counter)
+        corners = [scorer.complete(plan) for plan in space.corners()]
+        reference = scorer.complete(Plan())
+        title = f"{target.name}: map the reference and {len(corners)} corners"
+        with _answers(progress, title, scorer, [reference, *corners]) as count:
+            reference_cost = hardware.prepare(reference, corners, count)
+    study = Study(
+        scorer, hardware, reference_cost, objectives, budgets, SearchBudget(settings.evaluations, settings.images),
+        settings.seed, log, folder,
+    )  # fmt: skip
     with timer("search"):
-        evaluations, hypervolumes = _evolve(target, genotype, scored, hardware, objectives, budgets, settings, log, progress)
-    found = front(evaluations, objectives, budgets)
+        _search(study, space, method, target.name, log, progress)
+    found = front(study.records, objectives, budgets)
     if not found:
-        raise _out_of_reach(target, evaluations, budgets)
-    reference = _reference(scored, genotype, reference_cost, settings)
-    with timer("mapping"):
-        candidates = [genotype.decode(entry.x) for entry in found]
-        with counter.shown(progress, f"{target.name}: map the front of {len(found)} in full", layers * len(found)):
-            costs = hardware.remap([scored.plan(candidate) for candidate in candidates], counter)
-    members = [
-        Member(candidate.p, candidate.weight_bits, candidate.activation_bits, _metrics(entry, cost), entry.metrics)
-        for candidate, entry, cost in zip(candidates, found, costs, strict=True)
-    ]
-    return Front(
+        raise _out_of_reach(target, study.records, budgets)
+    plans = [scorer.complete(record.plan) for record in found]
+    title = f"{target.name}: map all layers of the {len(found)} on the front"
+    with timer("mapping"), _answers(progress, title, scorer, plans) as count:
+        costs = hardware.remap(plans, count)
+    members = [(_member(scorer, plan, record, cost), record) for plan, record, cost in zip(plans, found, costs, strict=True)]
+    best = _still_best(members, objectives, budgets)
+    result = Front(
         target=target.name,
         objectives=tuple(o.metric for o in objectives),
         maximised=tuple(o.maximise for o in objectives),
-        reference=reference,
-        members=_still_best(members, objectives, budgets),
-        cloud=tuple(entry.metrics for entry in evaluations),
-        hypervolumes=hypervolumes,
+        reference=_reference(scorer, reference_cost),
+        members=tuple(member for member, _ in best),
+        cloud=tuple(record.metrics for record in study.records),
+        hypervolumes=hypervolumes(study.steps),
+        images=study.images_used,
     )
+    records = tuple(record for _, record in best)
+    return Searched(result, records, tuple(partial(study.network, record) for record in records))
 
 
-def _evolve(
-    target: Target,
-    genotype: Genotype,
-    scored: LibraryModel,
-    hardware: CandidateCosts,
-    objectives: Sequence[Objective],
-    budgets: Sequence[Budget],
-    settings: Settings,
-    log: EvaluationLog,
-    progress: Progress,
-) -> tuple[list[Evaluation], tuple[float, ...]]:
-    steps: list[Step] = []
+@contextmanager
+def _answers(progress: Progress, title: str, scorer: Scorer, plans: Sequence[Plan]) -> Iterator[OnOutcome]:
+    """A task that moves as the mapper answers for the layers of `plans`."""
+    with progress.task(title, sum(len(plan.apply(scorer.workload)) for plan in plans)) as task:
+        yield lambda _at, request, _outcome: task.advance(request.layer)
+
+
+def _search(study: Study, space: Space, method: Method, target: str, log: EvaluationLog, progress: Progress) -> None:
     if log.resumed:
-        progress.say(f"{target.name}: {log.resumed} evaluations of an earlier run are taken from its log")
-    with progress.task(f"{target.name}: evolve", settings.population * settings.generations) as task:
-        state: dict[str, Any] = {"note": ""}
+        progress.say(f"{target}: {log.resumed} evaluations of an earlier run are taken from its log")
+    bounds = [n for n in (method.expected(), study.limit.evaluations) if n]
+    with progress.task(f"{target}: search with {method.name}", min(bounds, default=0)) as task:
 
         def on_step(step: Step) -> None:
-            steps.append(step)
-            state["note"] = f"generation {step.generation}/{step.generations}"
-            task.advance(state["note"], 0)
+            of = f"/{step.steps}" if step.steps else ""
+            task.advance(f"step {step.number}{of}", 0)
 
-        evaluations = evolve(
-            genotype,
-            lambda candidate: score(candidate, scored, hardware),
-            objectives,
-            budgets,
-            find_method(settings.method),
-            SearchBudget(settings.population, settings.generations),
-            settings.seed,
-            log,
-            on_step,
-            lambda _evaluation, _known: task.advance(),
-        )
-    return evaluations, _hypervolumes(steps)
+        study.watch(lambda _record, _known: task.advance(), on_step)
+        run_method(method, study, space)
 
 
-def _hypervolumes(steps: Sequence[Step]) -> tuple[float, ...]:
-    """Of each generation's feasible candidates, as a part of the box that all of them span."""
+def hypervolumes(steps: Sequence[Step]) -> tuple[float, ...]:
+    """Of each step's feasible candidates, as a part of the box that all of them span; empty beyond four objectives."""
     fronts = [step.F[(step.G <= 0).all(axis=1)] for step in steps]
     every = np.concatenate(fronts) if fronts else np.zeros((0, 1))
-    if not len(every) or every.shape[1] > 3:
+    if not len(every) or every.shape[1] > 4:
         return ()
     low, high = every.min(axis=0), every.max(axis=0)
     span = np.where(high > low, high - low, 1.0)
@@ -133,85 +153,42 @@ def _hypervolumes(steps: Sequence[Step]) -> tuple[float, ...]:
     return tuple(round(hypervolume((F - low) / span, ref), 6) if len(F) else 0.0 for F in fronts)
 
 
-def _reference(scored: LibraryModel, genotype: Genotype, cost: NetworkCost, settings: Settings) -> Member:
+def _reference(scorer: Scorer, cost: NetworkCost) -> Member:
     metrics = {
-        "accuracy": scored.reference_accuracy(),
-        "size_bits": float(scored.reference_size_bits()),
-        "macs": float(scored.workload.computes),
-        **_hardware_metrics(cost),
+        "accuracy": float(scorer.accuracy(Plan())),
+        "size_bits": float(scorer.size_bits(Plan())),
+        "macs": float(scorer.workload.computes),
+        **hardware_metrics(cost),
     }
-    bits = dict.fromkeys(genotype.layers, settings.reference_bits)
-    return Member(0.0, bits, bits, metrics, metrics)
+    return Member(scorer.complete(Plan()), 0.0, metrics, metrics)
 
 
-def _hardware_metrics(cost: NetworkCost) -> dict[str, float]:
-    return {"energy_pj": float(cost.energy_pj), "cycles": float(cost.cycles), "edp": float(cost.edp)}
+def _member(scorer: Scorer, plan: Plan, record: Record, cost: NetworkCost | None) -> Member:
+    metrics = dict(record.metrics) | (hardware_metrics(cost) if cost is not None else {})
+    return Member(plan, 1 - plan.weights_kept(scorer.workload), metrics, record.metrics, record.how)
 
 
-def _metrics(entry: Evaluation, cost: NetworkCost | None) -> dict[str, float]:
-    return dict(entry.metrics) | (_hardware_metrics(cost) if cost is not None else {})
-
-
-def _still_best(members: Sequence[Member], objectives: Sequence[Objective], budgets: Sequence[Budget]) -> tuple[Member, ...]:
+def _still_best(
+    members: Sequence[tuple[Member, Record]], objectives: Sequence[Objective], budgets: Sequence[Budget]
+) -> list[tuple[Member, Record]]:
     """Those that the full mapping leaves feasible and not dominated, by falling accuracy, then rising energy."""
-    metrics = [member.metrics for member in members]
-    feasible = (to_g(metrics, budgets) <= 0).all(axis=1)
+    feasible = (to_g([member.metrics for member, _ in members], budgets) <= 0).all(axis=1)
     kept = [members[i] for i in np.flatnonzero(feasible).tolist()] or list(members)
-    mask = non_dominated(to_f([member.metrics for member in kept], objectives))
+    mask = non_dominated(to_f([member.metrics for member, _ in kept], objectives))
     best = [kept[i] for i in np.flatnonzero(mask).tolist()]
-    return tuple(sorted(best, key=lambda m: (-m.metrics["accuracy"], m.metrics["energy_pj"])))
+    return sorted(best, key=lambda pair: (-pair[0].metrics["accuracy"], pair[0].metrics["energy_pj"]))
 
 
-def _out_of_reach(target: Target, evaluations: Sequence[Evaluation], budgets: Sequence[Budget]) -> InfeasibleMappingError:
-    nearest = nearest_to_feasible(evaluations, budgets)
+def _out_of_reach(target: Target, records: Sequence[Record], budgets: Sequence[Budget]) -> InfeasibleMappingError:
+    nearest = nearest_to_feasible(records, budgets)
     if nearest is None or "energy_pj" not in nearest.metrics or not budgets:
         return InfeasibleMappingError(f"{target.name}: no mapping fits for any candidate; give the accelerator more room")
     reached = ", ".join(
-        f"{b.objective.name} {_value_text(b.objective.metric, nearest.metrics[b.objective.metric])}" for b in budgets
+        f"{b.objective.name} {metric_text(b.objective.metric, nearest.metrics[b.objective.metric])}" for b in budgets
     )
-    wanted = " and ".join(f"{b.objective.name} {b.relation} {_value_text(b.objective.metric, b.bound)}" for b in budgets)
+    wanted = " and ".join(f"{b.objective.name} {b.relation} {metric_text(b.objective.metric, b.bound)}" for b in budgets)
     return InfeasibleMappingError(
-        f"{target.name}: none of {len(evaluations)} candidates meets {wanted}; "
+        f"{target.name}: none of {len(records)} candidates meets {wanted}; "
         f"the nearest reaches {reached}; loosen the budget, allow fewer bits or more pruning, or search longer "
         "(the evaluations are kept)"
     )
-
-
-def _value_text(metric: str, value: float) -> str:
-    """A metric's value with its unit: `2.31 uJ`, `12.3 kB`, `97.50%`, `1.23 M cycles`."""
-    if metric in ("energy_pj", "size_bits", "accuracy"):
-        return {"energy_pj": energy_text, "size_bits": size_text, "accuracy": percent}[metric](value)
-    return count_text(value) + {"cycles": " cycles", "edp": " pJ cycles"}.get(metric, "")
-
-
-class _Counter:
-    """Moves the bar under way as mapper answers arrive."""
-
-    def __init__(self) -> None:
-        self._task: Task | None = None
-        self._total = self._seen = 0
-
-    def __call__(self, _at: int, request: MapRequest, _outcome: Outcome) -> None:
-        if self._task is not None:
-            self._seen += 1
-            self._task.advance(request.layer)
-
-    def shown(self, progress: Progress, title: str, total: int) -> _Shown:
-        """A context in which answers are counted."""
-        return _Shown(self, progress, title, total)
-
-
-class _Shown:
-    def __init__(self, counter: _Counter, progress: Progress, title: str, total: int) -> None:
-        self.counter, self.total = counter, total
-        self.context = progress.task(title, total)
-
-    def __enter__(self) -> None:
-        self.counter._task = self.context.__enter__()
-        self.counter._seen = 0
-
-    def __exit__(self, *error: Any) -> None:
-        if error[0] is None and self.counter._task is not None and self.counter._seen < self.total:
-            self.counter._task.advance(f"{self.counter._seen} distinct", self.total - self.counter._seen)
-        self.counter._task = None
-        self.context.__exit__(*error)

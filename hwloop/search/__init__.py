@@ -1,1 +1,1 @@
-"""The search: genotype, operators, methods, the run folder. pymoo is loaded with `hwloop.search.methods` alone."""
+"""The search: spaces, methods, the study, the log, the run folder. pymoo is loaded with the method that needs it."""

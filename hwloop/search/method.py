@@ -1,98 +1,67 @@
-"""The seam for search methods: a problem on integer arrays, and what a method must do. A method is one module.
+"""The seam for methods: a method gets a study and a space, and evaluates candidates until it is done or the budget is spent.
 
-To add a method (reinforcement learning, GeneCAI, ...): write a module with a class that has `name` and `run`, and name it in
-`hwloop.search.methods`.
+A method is a frozen dataclass whose fields are its settings; they reach the command line, `config.json` and the identity of the
+run by themselves. To add one: write a module with such a class, and either name it in `METHODS` or give it as
+`--method package.module:Class`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, Protocol
+from collections.abc import Mapping
+from typing import Any, ClassVar, Protocol
 
-import numpy as np
-from numpy.typing import NDArray
+from hwloop.search.options import describe_options, find_class, plain_options, read_options
+from hwloop.search.seams import BudgetSpent
+from hwloop.search.space import Space
+from hwloop.search.study import Study
 
-Genes = NDArray[np.int64]
-Floats = NDArray[np.float64]
+METHODS = {"nsga2": "hwloop.search.methods.nsga2:Nsga2", "random": "hwloop.search.methods.random:Random"}
 
 
-@dataclass(frozen=True)
-class SearchProblem:
-    """A problem on whole numbers.
+class Method(Protocol):
+    """A way to search. It keeps nothing: the study holds what was evaluated.
 
-    Attributes:
-        lower, upper: `(n_var,)` ends of each variable, inclusive.
-        n_obj: objectives, all minimised.
-        n_constr: constraints, feasible where `G <= 0`.
-        evaluate: `(n, n_var)` int to `F (n, n_obj)` and `G (n, n_constr)`; the same row always gives the same numbers.
-        anchors: `(k, n_var)` starting points.
-        groups: (from, to) columns of the same kind.
+    What it asks for depends on its settings, the study's seed and the numbers alone, so that a run that is started again, and
+    answered from its log, ends the same. One whose steps are costly (an agent that learns) gives its state to `study.keep` and
+    takes it from `study.kept`. `study.evaluate` raises `BudgetSpent` when the budget is used up; a method need not catch it.
     """
 
-    lower: Genes
-    upper: Genes
-    n_obj: int
-    n_constr: int
-    evaluate: Callable[[Genes], tuple[Floats, Floats]]
-    anchors: Genes
-    groups: tuple[tuple[int, int], ...]
+    name: ClassVar[str]
 
-    @property
-    def n_var(self) -> int:
-        """Number of variables."""
-        return len(self.lower)
-
-
-@dataclass(frozen=True)
-class SearchBudget:
-    """How long a method may look.
-
-    Attributes:
-        population: candidates held at a time.
-        generations: how often the population is renewed, the first included; `population * generations` bounds the evaluations.
-    """
-
-    population: int = 40
-    generations: int = 25
-
-
-@dataclass(frozen=True)
-class Step:
-    """Where a method stands.
-
-    Attributes:
-        generation: from 1.
-        generations: how many there will be.
-        F: `(n, n_obj)` of the candidates it holds.
-        G: `(n, n_constr)`.
-    """
-
-    generation: int
-    generations: int
-    F: Floats
-    G: Floats
-
-
-OnStep = Callable[[Step], None]
-
-
-class SearchMethod(Protocol):
-    """A search method. It asks `problem.evaluate` for everything it needs; the caller keeps what was evaluated.
-
-    The result depends on the problem and the seed alone, so that a run that is started again and answered from its log ends
-    the same.
-    """
-
-    @property
-    def name(self) -> str:
-        """As a user writes it."""
+    def expected(self) -> int:
+        """About how many candidates it asks for when no budget stops it, for the display; 0 where nobody knows."""
         ...
 
-    def run(self, problem: SearchProblem, budget: SearchBudget, seed: int, on_step: OnStep | None = None) -> None:
-        """Evaluates candidates until the budget is used up."""
+    def run(self, study: Study, space: Space) -> None:
+        """Evaluates candidates of `space`."""
         ...
 
-    def settings(self) -> Mapping[str, Any]:
-        """Plain data: what its choices depend on beside the problem, the budget and the seed."""
-        ...
+
+def find_method(name: str, options: Mapping[str, Any] | None = None) -> Method:
+    """The method called `name`, or the user's own `package.module:Class`, with its settings.
+
+    Raises:
+        SpecError: no such method, or settings that it does not have or that make no sense.
+        DataError: the user's module cannot be imported.
+    """
+    kind = find_class(name, METHODS, "method")
+    method: Method = kind(**read_options(kind, options or {}, "method option"))
+    return method
+
+
+def method_identity(method: Method) -> dict[str, Any]:
+    """Name and settings as plain data."""
+    return {"name": method.name, "options": plain_options(method)}
+
+
+def describe_method(name: str) -> str:
+    """The settings of a method with their defaults, in one line."""
+    return describe_options(find_class(name, METHODS, "method"))
+
+
+def run_method(method: Method, study: Study, space: Space) -> None:
+    """Runs a method until it is done or the budget is spent."""
+    try:
+        method.run(study, space)
+    except BudgetSpent:
+        return

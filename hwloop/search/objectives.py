@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwloop.errors import SpecError
+from hwloop.units import PJ_PER_MJ, PJ_PER_UJ
 
 Floats = NDArray[np.float64]
 WORST = 1e30  # finite, as selection takes differences
@@ -49,11 +50,12 @@ OBJECTIVES = {
     )
 }
 _ALIASES = {"cycles": "latency", "energy_pj": "energy", "size_bits": "size", "macs": "flops"}
-_UNITS = {  # factor to the metric's unit
-    "energy": {"": 1.0, "pj": 1.0, "nj": 1e3, "uj": 1e6, "mj": 1e9},
-    "size": {"": 1.0, "b": 8.0, "bit": 1.0, "bits": 1.0, "kb": 8e3, "kib": 8192.0, "mb": 8e6, "mib": 8.0 * 2**20},
+_UNITS = {  # factor to the metric's unit; where "" is missing a unit must be given
+    "energy": {"pj": 1.0, "nj": 1e3, "uj": PJ_PER_UJ, "mj": PJ_PER_MJ},
+    "size": {"b": 8.0, "bit": 1.0, "bits": 1.0, "kb": 8e3, "kib": 8192.0, "mb": 8e6, "mib": 8.0 * 2**20},
     "accuracy": {"": 1.0, "%": 0.01},
 }
+_EXAMPLES = "e.g. energy<=2.5uJ, latency<=1e6, size<=40kB, accuracy>=97%"
 _BUDGET = re.compile(r"\s*([A-Za-z_]+)\s*(<=|>=)\s*([0-9.]+(?:[eE][+-]?\d+)?)\s*([A-Za-z%]*)\s*")
 
 
@@ -107,22 +109,30 @@ def find_objectives(names: Sequence[str]) -> tuple[Objective, ...]:
 
 
 def read_budget(text: str | Budget) -> Budget:
-    """Reads `energy<=2.5uJ`, `latency<=1e6`, `size<=40kB`, `accuracy>=97%`; without a unit: pJ, cycles, bits, fraction.
+    """Reads `energy<=2.5uJ`, `latency<=1e6` (cycles), `size<=40kB`, `accuracy>=97%` (or 0.97).
 
     Raises:
-        SpecError: anything else.
+        SpecError: anything else, an energy or a size without its unit, an accuracy above 1.
     """
     if isinstance(text, Budget):
         return text
     match = _BUDGET.fullmatch(text)
-    hint = "e.g. energy<=2.5uJ, latency<=1e6, size<=40kB, accuracy>=97%"
     if match is None:
-        raise SpecError("<arguments>", "budgets", "an objective, <= or >=, and a number", text, hint)
-    objective = find_objective(match[1])
+        raise SpecError("<arguments>", "budgets", "an objective, <= or >=, and a number", text, _EXAMPLES)
+    objective, unit = find_objective(match[1]), match[4].lower()
     units = _UNITS.get(objective.name, {"": 1.0})
-    if match[4].lower() not in units:
-        raise SpecError("<arguments>", "budgets", f"a unit of {objective.name} among {sorted(units)}", match[4], hint)
-    return Budget(objective, match[2], float(match[3]) * units[match[4].lower()])
+    if unit not in units:
+        known = ", ".join(u for u in units if u) or "no unit"
+        raise SpecError(
+            "<arguments>", "budgets", f"a unit of {objective.name} ({known})", text if not unit else match[4], _EXAMPLES
+        )
+    try:
+        bound = float(match[3]) * units[unit]
+    except ValueError:
+        raise SpecError("<arguments>", "budgets", "a number", match[3], _EXAMPLES) from None
+    if objective.maximise and bound > 1:
+        raise SpecError("<arguments>", "budgets", "an accuracy of at most 1 or 100%", text, _EXAMPLES)
+    return Budget(objective, match[2], bound)
 
 
 def to_f(metrics: Sequence[Mapping[str, float]], objectives: Sequence[Objective]) -> Floats:

@@ -1,15 +1,11 @@
-"""Sampling, crossover and mutation on integer arrays: pure functions first, the thin pymoo classes after."""
+"""Sampling, crossover and mutation on integer arrays: pure functions."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pymoo.core.crossover import Crossover
-from pymoo.core.mutation import Mutation
-from pymoo.core.sampling import Sampling
 
 Genes = NDArray[np.int64]
 Groups = Sequence[tuple[int, int]]
@@ -87,36 +83,3 @@ def mutate(X: Genes, lower: Genes, upper: Genes, groups: Groups, rate: float, sh
             moves = np.where(rng.random((len(X), 1)) < 0.5, 1, -1) * (rng.random((len(X), 1)) < shift)
             out[:, start:end] += moves
     return np.clip(out, lower, upper)
-
-
-class AnchoredSampling(Sampling):  # type: ignore[misc]
-    """`sample` for pymoo."""
-
-    def __init__(self, anchors: Genes, groups: Groups, seed: int) -> None:
-        super().__init__()
-        self.anchors, self.groups, self.rng = anchors, groups, np.random.default_rng(seed)
-
-    def _do(self, problem: Any, n_samples: int, *args: Any, **kwargs: Any) -> Genes:
-        return sample(n_samples, problem.xl, problem.xu, self.groups, self.anchors, self.rng)
-
-
-class IntegerCrossover(Crossover):  # type: ignore[misc]
-    """`integer_sbx` for pymoo."""
-
-    def __init__(self, seed: int, eta: float = 8.0, exchange: float = 0.5) -> None:
-        super().__init__(n_parents=2, n_offsprings=2, prob=0.9)
-        self.eta, self.exchange, self.rng = eta, exchange, np.random.default_rng(seed)
-
-    def _do(self, problem: Any, X: Genes, *args: Any, **kwargs: Any) -> Genes:
-        return integer_sbx(X, problem.xl, problem.xu, self.eta, self.exchange, self.rng)
-
-
-class GroupMutation(Mutation):  # type: ignore[misc]
-    """`mutate` for pymoo."""
-
-    def __init__(self, groups: Groups, seed: int, rate: float = 1.0, shift: float = 0.15) -> None:
-        super().__init__(prob=1.0)
-        self.groups, self.rate, self.shift, self.rng = groups, rate, shift, np.random.default_rng(seed)
-
-    def _do(self, problem: Any, X: Genes, *args: Any, **kwargs: Any) -> Genes:
-        return mutate(X.astype(np.int64), problem.xl, problem.xu, self.groups, self.rate, self.shift, self.rng)

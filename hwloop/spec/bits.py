@@ -7,7 +7,7 @@ from typing import Any
 from hwloop.errors import SpecError
 
 MIN_BITS, MAX_BITS = 1, 64  # of a value in an accelerator
-MIN_QUANTISED, MAX_QUANTISED = 2, 23  # 1 bit has no symmetric level beside zero; a float32 holds no more than 24 bits
+MIN_QUANTISED, MAX_QUANTISED = 2, 23  # 1 bit has no symmetric levels around zero; a float32 holds no more than 24 bits
 
 
 def check_bits(bits: Any, field: str, least: int = MIN_BITS, most: int = MAX_BITS, source: str = "<arguments>") -> int:

@@ -82,6 +82,18 @@ class Plan:
                 raise SpecError("<plan>", field, expected, {name: self.of(name).to_dict() for name in weight.layers})
         return tuple(planned_layers(workload, self.of))
 
+    def weights_kept(self, workload: Workload) -> float:
+        """Fraction of the network's weights that are left: those pruned, with removed channels or layers, or factorised are gone.
+
+        Raises:
+            SpecError: as `apply`.
+        """
+        first = {weight.layers[0] for weight in workload.weights if weight.layers}
+        every = sum(layer.weight_values for layer in workload.layers if layer.name in first)
+        planned = [p for p in self.apply(workload) if p.layer.name in first]
+        left = sum(p.problem.tensor_size("Weights") * p.problem.density("Weights").density for p in planned)
+        return left / every if every else 1.0
+
     def to_dict(self) -> dict[str, Any]:
         """Plain data that `load_plan` reads."""
         out: dict[str, Any] = {"base": self.base} if self.base else {}

@@ -132,9 +132,10 @@ def _with(problem: Problem, densities: Mapping[str, Density | None]) -> Problem:
     given = {name: density for name, density in densities.items() if density is not None}
     if not given:
         return problem
-    every = dict(problem.densities) | given
-    order = (space.name for space in problem.shape.data_spaces)
-    return replace(problem, densities=tuple((name, every[name]) for name in order if name in every))
+    every = {**dict(problem.densities), **given}
+    order = [space.name for space in problem.shape.data_spaces]
+    known = tuple([(name, every[name]) for name in order if name in every])
+    return Problem(problem.shape, problem.bounds, problem.coefficients, known, problem.name)
 
 
 def _check_removable(layer: Layer, shape: Problem) -> None:
@@ -142,7 +143,7 @@ def _check_removable(layer: Layer, shape: Problem) -> None:
     sizes, steps = shape.sizes, shape.coefficient_values
     where = f"layers.{layer.name}.removed"
     if layer.kind == "matmul":
-        raise SpecError("<plan>", where, "a layer with weights", True, "a product of two activations cannot be left out")
+        raise SpecError("<plan>", where, "a layer with weights", True, "a product of two activations cannot be removed")
     if sizes.get("M", sizes["C"]) != sizes["C"]:
         found = f"{layer.input_channels} inputs, {layer.output_channels} outputs"
         raise SpecError("<plan>", where, "a layer with as many output as input channels", found)

@@ -73,5 +73,24 @@ def check_pruning(value: Any, field: str, source: str = "<arguments>") -> float:
     return float(value)
 
 
+def base_name(pruning: float) -> str:
+    """How a plan names the network that was pruned by this much, e.g. `p=0.7`; empty for the trained one."""
+    return f"p={pruning:g}" if pruning else ""
+
+
+def base_pruning(base: str) -> float:
+    """The pruning amount of a base that `base_name` named; 0 for the trained network.
+
+    Raises:
+        SpecError: a base of another kind.
+    """
+    if not base:
+        return 0.0
+    try:
+        return check_pruning(float(base.removeprefix("p=")), "base", "<plan>")
+    except ValueError:
+        raise SpecError("<plan>", "base", "p=FRACTION, or nothing for the trained network", base) from None
+
+
 def _is_number(value: Any) -> bool:
     return not isinstance(value, (bool, str)) and hasattr(value, "__float__") and isfinite(value)

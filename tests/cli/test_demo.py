@@ -6,16 +6,17 @@ from pathlib import Path
 
 import pytest
 
-import hwloop.cli.demo as demo
-from hwloop.backend.embedded import Embedded
+import hwloop.run.demo as demo
+from hwloop.backend.find import find_backend
 from hwloop.cli.main import main
 
 
 @pytest.fixture
 def tiny(monkeypatch) -> None:
     settings = replace(
-        demo.SETTINGS, population=4, generations=2, fractions=(0.8,), epochs=1, library_epochs=1, validation_images=30
-    )
+        demo.SETTINGS, method_options={"population": 4, "generations": 2}, pruning=(0.8,), epochs=1, library_epochs=1,
+        validation_images=30,
+    )  # fmt: skip
     monkeypatch.setattr(demo, "SETTINGS", settings)
     monkeypatch.setattr(demo, "DATAFLOWS", demo.DATAFLOWS[:1])
 
@@ -31,19 +32,19 @@ def test_demo_twice_says_what_the_memo_table_saved(tiny, tmp_path: Path, capsys)
 
 
 def test_demo_goes_on_with_the_run_that_was_stopped_unless_it_was_another_programs(tmp_path: Path) -> None:
-    def stopped(number: int, simulator: str, seed: int = 0) -> None:
+    def stopped(number: int, backend: str, seed: int = 0) -> None:
         folder = tmp_path / f"run-{number}"
         folder.mkdir()
         settings = replace(demo.SETTINGS, seed=seed)
         (folder / "config.json").write_text(json.dumps({"settings": settings.to_dict()}))
-        (folder / "versions.json").write_text(json.dumps({"simulator": simulator}))
+        (folder / "versions.json").write_text(json.dumps({"backend": backend}))
 
-    assert demo._next_run(tmp_path, demo.SETTINGS).name == "run-1"
+    assert demo.next_run(tmp_path, demo.SETTINGS).name == "run-1"
     stopped(1, "hwloop 0.0.0")
-    stopped(2, Embedded.identity, seed=1)
-    assert demo._next_run(tmp_path, demo.SETTINGS).name == "run-3"
-    stopped(3, Embedded.identity)
-    assert demo._next_run(tmp_path, demo.SETTINGS).name == "run-3"
+    stopped(2, find_backend().identity, seed=1)
+    assert demo.next_run(tmp_path, demo.SETTINGS).name == "run-3"
+    stopped(3, find_backend().identity)
+    assert demo.next_run(tmp_path, demo.SETTINGS).name == "run-3"
     for name in ("front.json", "front.png"):
         (tmp_path / "run-3" / name).write_text("done")
-    assert demo._next_run(tmp_path, demo.SETTINGS).name == "run-4"
+    assert demo.next_run(tmp_path, demo.SETTINGS).name == "run-4"

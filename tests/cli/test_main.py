@@ -15,6 +15,7 @@ import hwloop.cli.map
 from hwloop.cli.common import read_fractions, read_range
 from hwloop.cli.main import COMMANDS, main
 from hwloop.errors import SpecError
+from hwloop.search.study import Study
 from hwloop.spec.problem import conv2d_shape, make_problem
 from hwloop.spec.workload import Layer, Workload
 
@@ -24,6 +25,8 @@ TINY = (
     "--effort", "quick",
     "--arch", "flexible", "--dataflow", "row_stationary", "--workers", "1",
 )  # fmt: skip
+
+NET = ("--model", "lenet5", "--out", "x")
 
 
 @pytest.fixture
@@ -70,6 +73,21 @@ def test_help_does_not_load_torch(command: str) -> None:
             ["compress", "--model", "lenet5", "--out", "x", "--weight-bits", "few"],
             "weight_bits: expected a whole number or a range",
         ),
+        (["compress", *NET, "--weight-bits", "8-4"], "weight_bits: expected the least bits first, then the most, found (8, 4)"),
+        (["compress", *NET, "--seed", "-1"], "seed: expected a whole number of 0 or more, found -1"),
+        (["compress", *NET, "--budget", "energy<=20"], "a unit of energy (pj, nj, uj, mj), found 'energy<=20'"),
+        (["compress", *NET, "--pruning", "0:inf:0.1"], "pruning: expected fractions from 0 to below 1"),
+        (["compress", *NET, "--pruning", "0.1:0.9:0"], "pruning: expected fractions from 0 to below 1"),
+        (["compress", *NET, "--method", "annealing"], "method: expected one of nsga2, random, found 'annealing'"),
+        (["compress", *NET, "--method-option", "population"], "method option: expected NAME=VALUE, found 'population'"),
+        (["compress", *NET, "--population", "2"], "method option population: expected 4 or more, found 2"),
+        (["compress", *NET, "--space", "everything"], "space: expected one of global-pruning, found 'everything'"),
+        (["compress", *NET, "--space-option", "a=1"], "space option a: expected an option of GlobalPruning"),
+        (["compress", *NET, "--evaluations", "0"], "evaluations: expected 1 or more, found 0"),
+        (["demo", "--seed", "-1", "--out", "x"], "seed: expected a whole number of 0 or more, found -1"),
+        (["train", *NET[:2], "--out", "x.pt", "--seed", "-1"], "seed: expected a whole number of 0 or more"),
+        (["train", *NET[:2], "--out", "x.pt", "--epochs", "-3"], "epochs: expected a whole number of 0 or more"),
+        (["train", *NET[:2], "--out", "x.pt", "--rate", "0"], "learning_rate: expected a number above 0"),
         (["memo", "x.sqlite", "query"], "query: expected a SELECT"),
     ],
 )
@@ -167,6 +185,50 @@ def test_what_fails_is_1_and_one_message(tmp_path: Path, layer: Path, capsys) ->
     assert "none.yaml" in capsys.readouterr().err
     assert main(["memo", str(tmp_path / "none.sqlite")]) == 1
     assert "there is no memo table here" in capsys.readouterr().err
+
+
+def test_a_method_and_a_space_of_ones_own_run_log_and_resume(tmp_path: Path, monkeypatch, capsys) -> None:
+    """Each is one file, and no other knows of it."""
+    monkeypatch.syspath_prepend(Path(__file__).parents[1] / "search")
+    own = (
+        "--method",
+        "toy_method:Climb",
+        "--method-option",
+        "steps=6",
+        "--space",
+        "toy_space:OneBitWidth",
+        "--space-option",
+        "amount=0.8",
+    )
+    argv = ["compress", "--model", "lenet5", *TINY[4:], *own, "--quiet", "--json"]
+    shared = ["--library", str(tmp_path / "library"), "--memo", str(tmp_path / "memo.sqlite")]
+    assert main([*argv, *shared, "--out", str(tmp_path / "whole")]) == 0
+    whole = json.loads(capsys.readouterr().out)
+    assert (whole["method"], whole["space"]) == ("climb", "one-width")
+    plans = [member["plan"] for member in whole["fronts"][0]["members"]]
+    assert all(plan["base"] == "p=0.8" for plan in plans)
+    assert all(len({share["weight_bits"] for share in plan["layers"].values()}) == 1 for plan in plans)
+    config = json.loads((tmp_path / "whole" / "config.json").read_text())
+    assert config["method"] == {"name": "climb", "options": {"steps": 6, "stride": 1}}
+    identity = json.loads((tmp_path / "whole" / "identity.json").read_text())
+    assert identity["space"] == {"name": "one-width", "options": {"amount": 0.8}}
+
+    def press_ctrl_c(self, state: bytes, _keep=Study.keep) -> None:
+        _keep(self, state)
+        if len(self.steps) == 3:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Study, "keep", press_ctrl_c)
+    assert main([*argv, *shared, "--out", str(tmp_path / "cut")]) == 1
+    monkeypatch.undo()
+    monkeypatch.syspath_prepend(Path(__file__).parents[1] / "search")
+    log = tmp_path / "cut" / "evaluations-flexible-row_stationary.jsonl"
+    log.write_bytes(log.read_bytes() + b'{"plan":')
+    capsys.readouterr()
+    assert main([*argv, *shared, "--out", str(tmp_path / "cut"), "--resume"]) == 0
+    again = json.loads(capsys.readouterr().out)
+    assert again["fronts"] == whole["fronts"]
+    assert log.read_bytes() == (tmp_path / "whole" / log.name).read_bytes()
 
 
 @pytest.mark.parametrize(

@@ -10,11 +10,12 @@ from PIL import Image
 
 from hwloop.errors import DataError
 from hwloop.network import datasets
-from hwloop.network.data import Augmentation, Split, load_data
+from hwloop.network.data import load_data
 from hwloop.network.datasets import stratified
+from hwloop.network.samples import Augmentation, ImageSplit
 
 
-def as_rows(split: Split) -> set[bytes]:
+def as_rows(split: ImageSplit) -> set[bytes]:
     return {image.numpy().tobytes() for image in split.images}
 
 
@@ -67,7 +68,7 @@ def test_stratified_takes_exactly_the_count():
 
 
 def test_normalisation_is_that_of_the_formula():
-    split = Split(torch.tensor([[[[0, 255]], [[51, 102]]]], dtype=torch.uint8), torch.tensor([0]), (0.5, 0.2), (0.25, 0.1))
+    split = ImageSplit(torch.tensor([[[[0, 255]], [[51, 102]]]], dtype=torch.uint8), torch.tensor([0]), (0.5, 0.2), (0.25, 0.1))
     x, _ = split.tensors()
     assert torch.allclose(x, torch.tensor([[[[-2.0, 2.0]], [[0.0, 2.0]]]]), atol=1e-6)
 
@@ -157,6 +158,9 @@ def test_a_broken_mnist_file_is_named(tmp_path: Path):
     labels.write_bytes(gzip.compress(b"\0\0\x08\x01\0\0\0\x09abc"))
     with pytest.raises(DataError, match=r"train-labels-idx1-ubyte.gz is not a whole IDX file"):
         load_data("mnist", tmp_path)
+    labels.write_bytes(gzip.compress(bytes(100_000_000), 1))
+    with pytest.raises(DataError, match=r"train-labels-idx1-ubyte.gz holds more than the 47040016 bytes"):
+        load_data("mnist", tmp_path)
 
 
 def test_a_packed_cifar_says_how_to_unpack_it(tmp_path: Path):
@@ -219,4 +223,10 @@ def test_image_folder_names_what_is_wrong(picture_folder: Path):
 def test_image_folder_too_large_for_memory(picture_folder: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(datasets, "IMAGE_MEMORY_BYTES", 1000)
     with pytest.raises(DataError, match="use a smaller image size or fewer files"):
+        load_data("imagefolder", picture_folder, image_size=16)
+
+
+def test_a_picture_that_unpacks_to_too_much_is_named(picture_folder: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    with pytest.raises(DataError, match=r"0.png is not a readable image \(Image size .* exceeds limit"):
         load_data("imagefolder", picture_folder, image_size=16)

@@ -6,7 +6,6 @@ from torch import Tensor, nn
 
 from hwloop.errors import SpecError
 from hwloop.network.calibrate import ActivationRange, Calibration, LayerInputs, calibrate
-from hwloop.network.data import Split
 from hwloop.network.prune import densities, magnitude_masks
 from hwloop.network.quantize import (
     quantize_activation,
@@ -15,6 +14,8 @@ from hwloop.network.quantize import (
     recalibrate_batchnorm_,
     weight_step,
 )
+from hwloop.network.registry import Registry, register
+from hwloop.network.samples import ImageSplit
 
 
 def weights(seed: int = 0) -> Tensor:
@@ -26,10 +27,14 @@ def small_net(seed: int = 0) -> nn.Sequential:
     return nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 36, 5)).eval()
 
 
-def images(count: int = 64) -> Split:
+def images(count: int = 64) -> ImageSplit:
     generator = torch.Generator().manual_seed(0)
     pixels = torch.randint(0, 256, (count, 1, 8, 8), dtype=torch.uint8, generator=generator)
-    return Split(pixels, torch.randint(0, 5, (count,), generator=generator), (0.5,), (0.25,))
+    return ImageSplit(pixels, torch.randint(0, 5, (count,), generator=generator), (0.5,), (0.25,))
+
+
+def registered(model: nn.Module) -> Registry:
+    return register(model, torch.zeros(1, 1, 8, 8))
 
 
 @settings(max_examples=40, deadline=None)
@@ -110,14 +115,17 @@ def test_activations_err_at_most_half_a_step_inside_the_range_and_keep_zero(bits
 
 def test_inside_the_block_the_model_is_quantised_and_afterwards_as_before():
     model, x = small_net(), images().tensors()[0]
-    magnitude_masks(model, 0.5).apply_(model)
+    magnitude_masks(model, registered(model), 0.5).apply_(model)
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     with torch.no_grad():
         plain = model(x)
-        with quantized(model, {"0": 3}, {"4": 3}, calibrate(model, images())) as smaller:
+        with quantized(model, registered(model), {"0": 3}, {"4": 3}, calibrate(model, registered(model), images())) as smaller:
             assert torch.equal(smaller[0].weight, quantize_weight(before["0.weight"], 3))
             assert torch.equal(smaller[4].weight, before["4.weight"])
-            assert all(kept <= density for kept, density in zip(densities(smaller).values(), (0.5, 0.5), strict=True))
+            assert all(
+                kept <= density
+                for kept, density in zip(densities(smaller, registered(smaller)).values(), (0.5, 0.5), strict=True)
+            )
             seen: list[Tensor] = []
             hook = smaller[4].register_forward_hook(lambda _, inputs, __: seen.append(inputs[0]))
             assert not torch.allclose(smaller(x), plain)
@@ -130,7 +138,7 @@ def test_inside_the_block_the_model_is_quantised_and_afterwards_as_before():
 def test_the_model_comes_back_after_an_error_inside():
     model = small_net()
     before = model[0].weight.clone()
-    with pytest.raises(KeyboardInterrupt, match="now"), quantized(model, 2):
+    with pytest.raises(KeyboardInterrupt, match="now"), quantized(model, registered(model), 2):
         raise KeyboardInterrupt("now")
     assert torch.equal(model[0].weight, before)
 
@@ -140,18 +148,18 @@ def test_many_bits_change_almost_nothing():
     x = split.tensors()[0]
     with torch.no_grad():
         plain = model(x)
-        with quantized(model, 23, 16, calibrate(model, split, "minmax")) as smaller:
+        with quantized(model, registered(model), 23, 16, calibrate(model, registered(model), split, "minmax")) as smaller:
             assert torch.allclose(smaller(x), plain, atol=1e-3)
 
 
 def test_quantising_refuses_what_it_cannot_do():
     model = small_net()
     with pytest.raises(SpecError, match=r"weight_bits.conv1: expected a layer of the model \(0, 4\)"):
-        quantized(model, {"conv1": 4}).__enter__()
+        quantized(model, registered(model), {"conv1": 4}).__enter__()
     with pytest.raises(SpecError, match=r"calibration: expected a Calibration"):
-        quantized(model, 4, 8).__enter__()
+        quantized(model, registered(model), 4, 8).__enter__()
     with pytest.raises(SpecError, match=r"activation_bits.0: expected a layer that ran"):
-        quantized(model, 4, {"0": 8}, Calibration({})).__enter__()
+        quantized(model, registered(model), 4, {"0": 8}, Calibration({})).__enter__()
 
 
 def known(method: str, **options: float) -> Calibration:
@@ -192,7 +200,7 @@ def test_symmetric_calibration_reaches_equally_far():
 
 def test_calibration_measures_ranges_and_densities():
     model, split = small_net(), images()
-    calibration = calibrate(model, split, "minmax", batch_size=10)
+    calibration = calibrate(model, registered(model), split, "minmax", batch_size=10)
     x, _ = split.tensors()
     with torch.no_grad():
         hidden = model[:3](x)
@@ -207,7 +215,7 @@ def test_calibration_measures_ranges_and_densities():
 )
 def test_calibration_options_that_do_not_exist(options: dict, message: str):
     with pytest.raises(SpecError, match=message):
-        calibrate(small_net(), images(), **options)
+        calibrate(small_net(), registered(small_net()), images(), **options)
 
 
 def test_batchnorm_is_measured_anew_exactly_and_nothing_else_moves():
@@ -227,7 +235,7 @@ def test_batchnorm_is_measured_anew_exactly_and_nothing_else_moves():
 def test_calibrating_and_quantising_leave_batchnorm_alone():
     model, split = small_net().train(), images()
     before = model[1].running_mean.clone()
-    calibration = calibrate(model, split)
-    with torch.no_grad(), quantized(model.eval(), 4, 4, calibration) as smaller:
+    calibration = calibrate(model, registered(model), split)
+    with torch.no_grad(), quantized(model.eval(), registered(model), 4, 4, calibration) as smaller:
         smaller(split.tensors()[0])
     assert torch.equal(model[1].running_mean, before)

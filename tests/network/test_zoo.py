@@ -95,7 +95,7 @@ def test_imported_functions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     model: Any = make_model("hw_my_models:build", in_channels=4, classes=6)
     assert (model.in_features, model.out_features) == (4, 6)
     for name, message in (
-        ("hw_my_models:biuld", r"hw_my_models has no function 'biuld'; did you mean 'build'\?"),
+        ("hw_my_models:biuld", r"hw_my_models has no class or function 'biuld'; did you mean 'build'\?"),
         ("hw_my_models:text", r"text\(\) returned str, not a torch\.nn\.Module"),
         ("hw_my_models:broken", r"broken\(\) failed: ZeroDivisionError: no width"),
         ("hw_no_models:build", r"cannot import 'hw_no_models': ModuleNotFoundError"),

@@ -40,3 +40,14 @@ def test_bars_leave_one_line(capsys) -> None:
     with bars.task("map", 2) as task:
         task.advance("a", 2)
     assert "map: 2/2 done in" in capsys.readouterr().err
+
+
+def test_work_of_unknown_length_is_counted() -> None:
+    stream = io.StringIO()
+    with Lines(stream, every_s=0.0).task("search", 0) as task:
+        task.advance("step 1")
+    assert stream.getvalue().splitlines()[0] == "search: 1 (step 1)"
+    assert stream.getvalue().splitlines()[-1].startswith("search: 1 done in ")
+    bars = Bars()
+    with bars.task("search", 0) as task:
+        task.advance()

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,8 +8,10 @@ import pytest
 
 from hwloop.errors import DataError
 from hwloop.report.plots import plot_fronts
-from hwloop.report.result import Front, Member, front_document, member_row
-from hwloop.report.tables import bits_text, energy_text, front_table, gap_text, percent, size_text, table, verdict
+from hwloop.report.result import Front, Member, front_document, member_row, read_front
+from hwloop.report.tables import bits_text, energy_text, front_table, gap_text, metric_text, percent, size_text, table, verdict
+from hwloop.spec.plan import LayerPlan, Plan
+from hwloop.spec.plan_row import read_plan_row
 
 
 def member(accuracy: float, energy_pj: float, p: float = 0.5, bits: tuple[int, ...] = (4, 6)) -> Member:
@@ -16,9 +19,9 @@ def member(accuracy: float, energy_pj: float, p: float = 0.5, bits: tuple[int, .
         "accuracy": accuracy, "energy_pj": energy_pj, "cycles": 100.0, "edp": 100 * energy_pj, "size_bits": 8e3 * energy_pj,
         "macs": 1e6,
     }  # fmt: skip
-    names = ("conv", "fc")
-    searched = metrics | {"energy_pj": energy_pj * 1.25}
-    return Member(p, dict(zip(names, bits, strict=True)), dict.fromkeys(names, 8), metrics, searched, accuracy - 0.01)
+    shares = tuple((name, LayerPlan(1 - p, 0.5, width, 8)) for name, width in zip(("conv", "fc"), bits, strict=True))
+    plan = Plan((*shares, ("fc#2", shares[1][1])), f"p={p:g}" if p else "")
+    return Member(plan, p, metrics, metrics | {"energy_pj": energy_pj * 1.25}, "", accuracy - 0.01)
 
 
 @pytest.fixture
@@ -47,16 +50,36 @@ def test_knee_and_hypervolume(front: Front) -> None:
 
 def test_gap_is_what_full_mapping_saves(front: Front) -> None:
     assert front.members[0].gap == pytest.approx(0.2)
-    assert gap_text(front) == "toy: mapped in full the front needs 20.00% less energy than in the search (at most 20.00%)"
+    assert (
+        gap_text(front)
+        == "toy: the final mapping of the front needs 20.00% less energy than the search estimated (at most 20.00%)"
+    )
 
 
 def test_rows_and_documents_hold_the_numbers(front: Front) -> None:
     row = member_row(front, front.members[1])
-    assert (row["target"], row["q:conv"], row["a:fc"], row["energy_factor"]) == ("toy", 4, 8, pytest.approx(5.0))
+    columns = ("target", "base", "weight_bits:conv", "activation_bits:fc", "energy_factor")
+    assert [row[column] for column in columns] == ["toy", "p=0.5", 4, 8, pytest.approx(5.0)]
+    assert read_plan_row(row) == front.members[1].plan
     document = front_document(front)
     assert document["best_within_0.3_points"] == 1
     assert document["energy_factor_within_0.3_points"] == pytest.approx(5.0)
     assert document["members"][document["knee"]]["metrics"] == front.knee().metrics  # type: ignore[union-attr]
+
+
+def test_a_front_comes_back_from_its_document_without_the_cloud(front: Front) -> None:
+    again = read_front(json.loads(json.dumps(front_document(front))))
+    assert again == replace(front, cloud=())
+    with pytest.raises(DataError, match=r"not an entry of a front\.json: 'hypervolumes'"):
+        read_front({k: v for k, v in front_document(front).items() if k != "hypervolumes"})
+    with pytest.raises(DataError, match=r"weight_bits"):
+        read_front(front_document(front) | {"reference": {"plan": {"layers": {"a": {"weight_bits": 0}}}}})
+
+
+def test_a_layer_called_twice_counts_once_among_the_bits(front: Front) -> None:
+    assert front.members[0].weight_bits == {"conv": 4, "fc": 6}
+    assert front.members[0].mean_bits == 5.0
+    assert replace(front.members[0], plan=Plan()).mean_bits == 0.0
 
 
 @pytest.mark.parametrize(
@@ -70,6 +93,8 @@ def test_texts() -> None:
     assert size_text(8 * 12_345) == "12.3 kB"
     assert size_text(80) == "10 B"
     assert percent(None) == "-"
+    assert metric_text("cycles", 1230) == "1.23 k cycles"
+    assert metric_text("size_bits", 80) == "10 B"
     assert percent(0.975) == "97.50%"
     assert bits_text({"a": 4, "b": 4}) == "4"
     assert bits_text({"a": 4, "b": 5}) == "4 5"

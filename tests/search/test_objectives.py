@@ -11,7 +11,7 @@ from hwloop.search.objectives import WORST, find_objectives, read_budget, to_f, 
     ("text", "metric", "bound"),
     [
         ("energy<=2.5uJ", "energy_pj", 2.5e6),
-        ("energy <= 300", "energy_pj", 300.0),
+        ("energy <= 300 pJ", "energy_pj", 300.0),
         ("latency<=1e6", "cycles", 1e6),
         ("size<=40kB", "size_bits", 320e3),
         ("size<=4KiB", "size_bits", 32768.0),
@@ -25,8 +25,8 @@ def test_budgets_with_units(text: str, metric: str, bound: float) -> None:
 
 
 def test_violation_is_negative_inside_and_relative() -> None:
-    assert read_budget("energy<=100").violation(150) == pytest.approx(0.5)
-    assert read_budget("energy<=100").violation(100) == 0
+    assert read_budget("energy<=100pJ").violation(150) == pytest.approx(0.5)
+    assert read_budget("energy<=100pJ").violation(100) == 0
     assert read_budget("accuracy>=0.9").violation(0.81) == pytest.approx(0.1)
     assert read_budget("accuracy>=0.9").violation(0.99) < 0
 
@@ -35,7 +35,7 @@ def test_accuracy_is_turned_and_the_unmappable_is_infeasible_and_finite() -> Non
     metrics = [{"accuracy": 0.9, "energy_pj": 5.0}, {"accuracy": 0.8}]
     objectives = find_objectives(["accuracy", "energy"])
     assert to_f(metrics, objectives).tolist() == [[-0.9, 5.0], [-0.8, WORST]]
-    G = to_g(metrics, [read_budget("energy<=10")])
+    G = to_g(metrics, [read_budget("energy<=10pJ")])
     assert (G[0] <= 0).all()
     assert (G[1] > 0).all()
     assert np.isfinite(G).all()
@@ -50,3 +50,13 @@ def test_what_cannot_be_read_is_named() -> None:
         read_budget("energy=3")
     with pytest.raises(SpecError, match="a unit of energy"):
         read_budget("energy<=3kWh")
+    with pytest.raises(SpecError, match=r"a unit of energy \(pj, nj, uj, mj\), found 'energy<=20'; e\.g\. energy<=2\.5uJ"):
+        read_budget("energy<=20")
+    with pytest.raises(SpecError, match="a unit of size"):
+        read_budget("size<=40")
+    with pytest.raises(SpecError, match=r"a unit of latency \(no unit\), found 'ms'"):
+        read_budget("latency<=3ms")
+    with pytest.raises(SpecError, match="an accuracy of at most 1 or 100%"):
+        read_budget("accuracy>=97")
+    with pytest.raises(SpecError, match=r"a number, found '1\.2\.3'"):
+        read_budget("latency<=1.2.3")

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from hwloop.errors import SpecError
+from hwloop.spec.channels import ChannelGroup
 from hwloop.spec.problem import conv2d_shape, load_problem, make_problem
 from hwloop.spec.workload import Layer, UnmappedOperation, Workload, load_workload
 
@@ -120,3 +121,44 @@ def test_names_the_field_that_is_wrong(workload: Workload, old: str, new: str, m
     assert old in text
     with pytest.raises(SpecError, match=message):
         load_workload(text.replace(old, new, 1))
+
+
+GROUPS = (
+    ChannelGroup("stem", 8, ("stem",), (("body", 0, 1),)),
+    ChannelGroup("body", 8, ("body", "body#2", "tail"), (("body#2", 0, 1),), fixed="read by an operation that nobody knows"),
+)
+
+
+def test_channel_groups_and_input_sizes_come_back(workload: Workload) -> None:
+    groups = (replace(GROUPS[0], multiple=4), GROUPS[1])
+    layers = tuple(replace(layer, input_size=(8, 6)) if layer.kind == "conv" else layer for layer in workload.layers)
+    grouped = replace(workload, layers=layers, channels=groups)
+    assert load_workload(grouped.to_yaml()) == grouped
+    assert grouped.group_of_outputs["body#2"] is groups[1]
+    assert "qk" not in grouped.group_of_outputs
+
+
+def test_channels_of_all_groups_count() -> None:
+    shapes = (CONV, GROUPED, conv2d_shape(depthwise=True))
+    problems = [make_problem(shape, {"C": 3, "M": 4, "G": 2} if shape is GROUPED else {"C": 3}) for shape in shapes]
+    layers = [Layer("a", problem, "conv") for problem in problems]
+    assert [(layer.input_channels, layer.output_channels) for layer in layers] == [(3, 1), (6, 8), (3, 3)]
+    assert layers[0].activation_operands == ("Inputs",)
+    assert replace(layers[0], kind="matmul").activation_operands == ("Inputs", "Weights")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"name": "body"}, r"channels\[1\]\.name: expected a name no other group has, found 'body'"),
+        ({"size": 7}, r"channels\[0\]\.size: expected the 8 output channels of 'stem', found 7"),
+        ({"multiple": 3}, r"channels\[0\]\.size: expected a multiple of 3"),
+        ({"outputs": ("body",)}, r"channels\[1\]\.outputs: expected layers of no other group \('stem' has it\)"),
+        ({"outputs": ("root",)}, r"channels\[0\]\.outputs: expected names of layers, found 'root'"),
+        ({"inputs": (("root", 0, 1),)}, r"channels\[0\]\.inputs: expected names of layers, found 'root'"),
+        ({"inputs": (("body", 0, 2),)}, r"channels\[0\]\.inputs: expected within the 8 input channels of 'body'"),
+    ],
+)
+def test_groups_that_do_not_fit_the_layers_are_refused(workload: Workload, change: dict[str, object], message: str) -> None:
+    with pytest.raises(SpecError, match=message):
+        replace(workload, channels=(replace(GROUPS[0], **change), GROUPS[1]))

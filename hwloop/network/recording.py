@@ -1,0 +1,117 @@
+"""One run of a model on an example input, under fake tensors, watched by the recorder.
+
+Every model that torch.fx or torch.export captures can be run this way, and so can those whose control flow depends on Python
+values. One that depends on the values in its tensors is run for real.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._pytree import tree_leaves, tree_map
+
+from hwloop.errors import DataError
+from hwloop.network.dispatch import unfused
+from hwloop.network.recorder import Observer, Recorder
+
+
+def unwrapped(model: nn.Module) -> nn.Module:
+    """The model that torch.compile wraps, or the model itself."""
+    inner = getattr(model, "_orig_mod", model)
+    assert isinstance(inner, nn.Module)
+    return inner
+
+
+def arguments(example_input: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Positional and keyword arguments from a tensor, a tuple of the first or a dict of the second."""
+    if isinstance(example_input, Mapping):
+        return (), dict(example_input)
+    return (tuple(example_input) if isinstance(example_input, (tuple, list)) else (example_input,)), {}
+
+
+def record(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], title: str) -> Recorder:
+    """Runs `model` in evaluation mode, without values if it can be, and leaves it as it was.
+
+    Raises:
+        DataError: it cannot run on these arguments.
+    """
+    with _quiet(model):
+        on_meta = _each_tensor(lambda tensor: tensor.to("meta"), args, kwargs)
+        if any(tensor.is_meta for tensor in model.parameters()):
+            recorder = Recorder(model)
+            _run(recorder, *on_meta, title)
+            return recorder
+        with suppress(
+            Exception
+        ):  # whatever a model may raise on tensors without values; the last run says whether it is at fault
+            recorder = Recorder(model, {name: tensor.to("meta") for name, tensor in _tensors(model)})
+            recorder.run(*on_meta)
+            return recorder
+        with suppress(Exception):  # those that make tensors of their own, on the CPU
+            fake = FakeTensorMode(allow_non_fake_inputs=True)
+            recorder = Recorder(model)
+            faked = _each_tensor(fake.from_tensor, args, kwargs)
+            with fake:
+                recorder.run(*faked)
+            return recorder
+        recorder = Recorder(model)
+        _run(recorder, args, kwargs, title)
+        return recorder
+
+
+def _tensors(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    yield from model.named_parameters()
+    yield from model.named_buffers()
+
+
+def observe(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], title: str, observer: Observer) -> Recorder:
+    """Runs `model` in evaluation mode for real, and calls `observer` at each layer.
+
+    Raises:
+        DataError: it cannot run on these arguments.
+    """
+    recorder = Recorder(model, observe=observer)
+    with _quiet(model):
+        _run(recorder, args, kwargs, title)
+    return recorder
+
+
+def _each_tensor(
+    convert: Callable[[Tensor], Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    return tree_map(lambda leaf: convert(leaf) if isinstance(leaf, Tensor) else leaf, (args, kwargs))  # type: ignore[no-any-return]
+
+
+def _run(recorder: Recorder, args: tuple[Any, ...], kwargs: dict[str, Any], title: str) -> None:
+    try:
+        recorder.run(args, kwargs)
+    except Exception as error:  # a model's forward may raise anything
+        text = str(error).strip().splitlines() or [""]
+        where = recorder.path or "(model)"
+        raise DataError(
+            f"{title}: cannot run on an input of {describe(args, kwargs)}: in {where}: {type(error).__name__}: {text[0]}"
+        ) from error
+
+
+def describe(args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
+    """Shapes and types of the tensors among the arguments, in words."""
+    shapes = [f"{tuple(leaf.shape)} {leaf.dtype}" for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
+    return "shape " + ", ".join(shapes) if shapes else f"{args or kwargs}"
+
+
+@contextmanager
+def _quiet(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode with fused kernels off, so that attention and recurrent layers run as the products they are made of."""
+    training = {module: module.training for module in model.modules()}
+    try:
+        for module in training:
+            module.training = False
+        with unfused(model):
+            yield
+    finally:
+        for module, mode in training.items():
+            module.training = mode

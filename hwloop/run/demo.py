@@ -1,0 +1,69 @@
+"""The main job on the handwritten digits inside scikit-learn, from nothing."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+from hwloop.backend.find import find_backend
+from hwloop.report.progress import Progress
+from hwloop.run.outputs import CompressResult
+from hwloop.run.settings import Settings
+from hwloop.search.run_folder import CONFIG, VERSIONS
+
+ARCH = "flexible_skipping"
+DATAFLOWS = ("row_stationary", "weight_stationary", "output_stationary")
+SETTINGS = Settings(
+    objectives=("accuracy", "energy"),
+    method_options={"population": 32, "generations": 25},
+    weight_bits=(2, 12),
+    pruning=(0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95),
+    epochs=30,
+    library_epochs=3,
+    mapper_effort="quick",
+)
+
+
+def demo(out: str | Path = "hwloop-demo", seed: int = 0, progress: Progress | None = None) -> CompressResult:
+    """Compresses a LeNet-5 on handwritten digits under three dataflows of one accelerator.
+
+    Args:
+        out: folder of all runs of the demo, with the models, the memo table and a folder a run. A run there that was stopped is
+            continued.
+        seed: of everything that is drawn.
+        progress: where to show how far it is; nowhere when None.
+
+    Raises:
+        DataError: the disk refuses.
+        SpecError: a negative seed.
+    """
+    from hwloop.run.compression import compress  # loads torch
+
+    settings = replace(SETTINGS, seed=seed)
+    folder = next_run(Path(out), settings)
+    return compress(
+        "lenet5", "digits", ARCH, DATAFLOWS, settings,
+        library_dir=Path(out) / f"library-{seed}", run_dir=folder, memo=Path(out) / "memo.sqlite",
+        resume=(folder / CONFIG).exists(), progress=progress,
+    )  # fmt: skip
+
+
+def next_run(out: Path, settings: Settings) -> Path:
+    """The folder of the run that was stopped, if it can be continued, else of a new one."""
+    number = 1
+    while (folder := out / f"run-{number}").exists() and not _can_go_on(folder, settings):
+        number += 1
+    return folder
+
+
+def _can_go_on(folder: Path, settings: Settings) -> bool:
+    """Whether a run was stopped there that asked for the same, of the same program."""
+    if (folder / "front.json").exists() and (folder / "front.png").exists():
+        return False
+    try:
+        config, versions = (json.loads((folder / name).read_text(encoding="utf-8")) for name in (CONFIG, VERSIONS))
+        same = config["settings"] == json.loads(json.dumps(settings.to_dict()))
+        return bool(same and versions["backend"] == find_backend(settings.simulator).identity)
+    except (OSError, ValueError, KeyError):
+        return False

@@ -1,0 +1,297 @@
+"""The study: everything a method may ask while it searches. It evaluates, remembers, counts, and stops at the budget."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hwloop.backend.network_cost import NetworkCost
+from hwloop.errors import DataError, HwloopError
+from hwloop.files import write_file
+from hwloop.search.log import KEPT, EvaluationLog
+from hwloop.search.objectives import Budget, Objective, to_f, to_g
+from hwloop.search.records import LayerRecord, Record
+from hwloop.search.seams import BudgetSpent, Floats, Hardware, LayerFeatures, Scorer, SearchBudget, Step
+from hwloop.spec.plan import Plan
+
+OnRecord = Callable[[Record, bool], None]
+OnStep = Callable[[Step], None]
+
+
+class Study:
+    """One search: a network, a target, objectives.
+
+    Args:
+        scorer: the network.
+        hardware: the target.
+        reference: cost of the network that is not compressed.
+        objectives: what is minimised or maximised.
+        budgets: what must hold.
+        limit: how much may be asked.
+        seed: of everything that the method draws.
+        log: every evaluation, kept as it happens; what it has is answered from it.
+        folder: where a method may keep files of its own (`keep` is the usual way); None keeps nothing.
+    """
+
+    def __init__(
+        self,
+        scorer: Scorer,
+        hardware: Hardware,
+        reference: NetworkCost,
+        objectives: Sequence[Objective],
+        budgets: Sequence[Budget] = (),
+        limit: SearchBudget | None = None,
+        seed: int = 0,
+        log: EvaluationLog | None = None,
+        folder: Path | None = None,
+    ) -> None:
+        self.workload, self.reference, self.seed, self.folder = scorer.workload, reference, seed, folder
+        self.objectives, self.budgets, self.limit = tuple(objectives), tuple(budgets), limit or SearchBudget()
+        self.images_used = 0
+        self.steps: list[Step] = []
+        self._scorer, self._hardware = scorer, hardware
+        self._log = EvaluationLog() if log is None else log
+        self._asked: dict[tuple[str, str], Record] = {}
+        self._makers: dict[tuple[str, str], Callable[[], Any]] = {}
+        self._on_record: OnRecord | None = None
+        self._on_step: OnStep | None = None
+
+    def watch(self, on_record: OnRecord | None = None, on_step: OnStep | None = None) -> None:
+        """Has `on_record` called for each candidate asked for, with whether it came from the log, `on_step` after each step."""
+        self._on_record, self._on_step = on_record, on_step
+
+    @cached_property
+    def layers(self) -> tuple[LayerFeatures, ...]:
+        """Every layer in execution order, with what it costs when nothing is changed."""
+        costs = {share.name: share for share in self.reference.layers}
+        free = set(self._scorer.layers)
+        return tuple(
+            LayerFeatures(layer, layer.name in free, costs[layer.name].energy_pj, costs[layer.name].cycles)
+            for layer in self.workload.layers
+        )
+
+    @property
+    def records(self) -> list[Record]:
+        """What this search asked for, in the order it asked, each once."""
+        return list(self._asked.values())
+
+    @property
+    def evaluations_left(self) -> int | None:
+        """How many candidates may still be asked for; None without a bound. Candidates asked for before are free."""
+        return None if self.limit.evaluations is None else max(self.limit.evaluations - len(self._asked), 0)
+
+    @property
+    def images_left(self) -> int | None:
+        """How many images networks may still be run on; None without a bound."""
+        return None if self.limit.images is None else max(self.limit.images - self.images_used, 0)
+
+    def evaluate(self, plans: Sequence[Plan], training: Any = None) -> list[Record]:
+        """Accuracy, size and cost of each plan; nothing is evaluated twice.
+
+        Args:
+            plans: candidates; the more at once, the quicker their costs.
+            training: train each network further before its accuracy is taken: a dataclass with `epochs`.
+
+        Raises:
+            BudgetSpent: after those that the budget allowed.
+        """
+        how = "" if training is None else training_name(training)
+        fresh = list({(plan.key, how): plan for plan in plans if (plan.key, how) not in self._asked}.values())
+        price = self._scorer.images + self._training_images(training)
+        allowed = fresh[: self._affordable(price, len(fresh))]
+
+        def network(plan: Plan) -> Any:
+            return None if training is None else self._scorer.materialise(plan, training)
+
+        costs = self._costs([plan for plan in allowed if (plan.key, how) not in self._log])
+        for plan in allowed:
+            if training is not None:
+                self._makers[plan.key, how] = partial(network, plan)
+            self._ask(plan, how, price, costs, network)
+        if len(allowed) < len(fresh):
+            raise BudgetSpent(self._spent_text())
+        return [self._asked[plan.key, how] for plan in plans]
+
+    def score(self, plan: Plan, make: Callable[[], Any], how: str) -> Record:
+        """Accuracy and cost of a network that the method made itself for `plan` (trained by it, distilled, ...).
+
+        Args:
+            plan: the network's shapes, densities and bits.
+            make: gives the network. It is not called when the log knows the answer, and called again for the test set, so it
+                should take it from where the method keeps it.
+            how: what tells it from other networks of the same plan; a resumed run gives the same name again.
+
+        Raises:
+            BudgetSpent: nothing was evaluated.
+        """
+        if not how:
+            raise ValueError("a network that a method made needs a name")
+        key = (plan.key, how)
+        self._makers[key] = make
+        if key not in self._asked:
+            if not self._affordable(self._scorer.images, 1):
+                raise BudgetSpent(self._spent_text())
+            costs = self._costs([] if key in self._log else [plan])
+            self._ask(plan, how, self._scorer.images, costs, lambda _plan: make())
+        return self._asked[key]
+
+    def materialise(self, plan: Plan, training: Any = None) -> Any:
+        """The network of a plan, trained further when `training` is given; its images count.
+
+        Raises:
+            BudgetSpent: the training would go beyond the budget.
+        """
+        self.spend(self._training_images(training))
+        return self._scorer.materialise(plan, training)
+
+    def spend(self, images: int) -> None:
+        """Counts images that the method runs networks on itself.
+
+        Raises:
+            BudgetSpent: they would go beyond the budget; nothing is counted.
+        """
+        if images and self.images_left is not None and images > self.images_left:
+            raise BudgetSpent(self._spent_text())
+        self.images_used += images
+
+    def network(self, record: Record) -> Any:
+        """The network of a record, None where the plan alone makes it.
+
+        Raises:
+            HwloopError: a method made it in an earlier start of this run and not again.
+        """
+        if not record.how:
+            return None
+        if record.key not in self._makers:
+            raise HwloopError(
+                f"the network {record.how!r} was made in an earlier start of this run; its method must make it again"
+            )
+        return self._makers[record.key]()
+
+    def to_f(self, records: Sequence[Record]) -> Floats:
+        """`(n, n_obj)` objectives of records, minimised."""
+        return to_f([record.metrics for record in records], self.objectives)
+
+    def to_g(self, records: Sequence[Record]) -> Floats:
+        """`(n, 1 + n_budgets)` violations of records, feasible where all are at most 0."""
+        return to_g([record.metrics for record in records], self.budgets)
+
+    def step(self, held: Sequence[Record], steps: int = 0) -> None:
+        """Reports that a step (a generation, an episode) is done.
+
+        Args:
+            held: candidates that the method holds now; their hypervolume is kept.
+            steps: how many there will be, 0 where nobody knows.
+        """
+        self.steps.append(Step(len(self.steps) + 1, steps, self.to_f(held), self.to_g(held)))
+        if self._on_step is not None:
+            self._on_step(self.steps[-1])
+
+    def keep(self, state: bytes) -> None:
+        """Keeps what the method needs to go on from here (an agent's weights, its replay), in place of what was kept before.
+
+        Raises:
+            DataError: the disk refuses.
+        """
+        if self.folder is None:
+            return
+        steps = [[s.steps, s.F.tolist(), s.G.tolist()] for s in self.steps]
+        header = {"asked": [list(key) for key in self._asked], "images_used": self.images_used, "steps": steps}
+        write_file(self.folder / "state", json.dumps(header).encode() + b"\n" + state, KEPT)
+
+    def kept(self) -> bytes | None:
+        """What was kept before this run was stopped, None in a new one. What had been asked for until then counts as asked.
+
+        Raises:
+            DataError: the file is damaged, or the log lacks what was asked.
+        """
+        path = None if self.folder is None else self.folder / "state"
+        if path is None or not path.exists():
+            return None
+        head, _, state = path.read_bytes().partition(b"\n")
+        try:
+            header = json.loads(head)
+            asked = [self._log[key, how] for key, how in header["asked"]]
+            self.images_used = int(header["images_used"])
+            self.steps = [
+                Step(
+                    i,
+                    n,
+                    np.array(F, float).reshape(-1, len(self.objectives)),
+                    np.array(G, float).reshape(-1, 1 + len(self.budgets)),
+                )
+                for i, (n, F, G) in enumerate(header["steps"], 1)
+            ]
+        except (ValueError, KeyError, TypeError) as error:
+            raise DataError(
+                f"{path} does not fit the evaluations beside it ({error}); delete it to start the method again"
+            ) from error
+        for record in asked:
+            self._asked[record.key] = record
+            if self._on_record is not None:
+                self._on_record(record, True)
+        return state
+
+    def _costs(self, plans: Sequence[Plan]) -> dict[str, NetworkCost | None]:
+        """By plan, all at once."""
+        found = self._hardware.costs([self._scorer.complete(plan) for plan in plans]) if plans else []
+        return {plan.key: cost for plan, cost in zip(plans, found, strict=True)}
+
+    def _ask(
+        self, plan: Plan, how: str, price: int, costs: dict[str, NetworkCost | None], network: Callable[[Plan], Any]
+    ) -> None:
+        key = (plan.key, how)
+        known = key in self._log
+        if not known:
+            self._log.append(self._record(plan, how, costs[plan.key], network(plan)))
+        self._asked[key] = self._log[key]
+        self.images_used += price
+        if self._on_record is not None:
+            self._on_record(self._log[key], known)
+
+    def _record(self, plan: Plan, how: str, cost: NetworkCost | None, network: Any) -> Record:
+        """Every number a candidate has; without those of the hardware where no mapping fits."""
+        metrics = {
+            "accuracy": float(self._scorer.accuracy(plan, network)),
+            "size_bits": float(self._scorer.size_bits(plan)),
+            "macs": float(self._scorer.macs(plan)),
+        }
+        if cost is None:
+            return Record(plan, metrics, (), how)
+        metrics |= hardware_metrics(cost)
+        layers = tuple(LayerRecord(share.name, float(share.energy_pj), int(share.cycles)) for share in cost.layers)
+        return Record(plan, metrics, layers, how)
+
+    def _training_images(self, training: Any) -> int:
+        return 0 if training is None else int(training.epochs) * self._scorer.train_images
+
+    def _affordable(self, price: int, wanted: int) -> int:
+        """How many of `wanted` candidates at `price` images each the budget allows."""
+        if self.evaluations_left is not None:
+            wanted = min(wanted, self.evaluations_left)
+        if self.images_left is not None and price:
+            wanted = min(wanted, self.images_left // price)
+        return wanted
+
+    def _spent_text(self) -> str:
+        bounds = [f"{self.limit.evaluations} evaluations"] if self.limit.evaluations is not None else []
+        bounds += [f"{self.limit.images} images"] if self.limit.images is not None else []
+        return f"the search's budget of {' and '.join(bounds)} is used up"
+
+
+def hardware_metrics(cost: NetworkCost) -> dict[str, float]:
+    """Energy, cycles and their product."""
+    return {"energy_pj": float(cost.energy_pj), "cycles": float(cost.cycles), "edp": float(cost.edp)}
+
+
+def training_name(training: Any) -> str:
+    """What tells networks of one plan and different training apart."""
+    text = json.dumps({"kind": type(training).__name__, **asdict(training)}, sort_keys=True, default=str)
+    return f"training {hashlib.sha256(text.encode()).hexdigest()[:12]}"
