@@ -8,6 +8,8 @@ import torchvision
 from torch import Tensor, nn
 from torch.nn import functional
 
+import hwloop
+from hwloop import Settings
 from hwloop.network.build import LibraryConfig, build_library
 from hwloop.network.candidates import CompressedNetwork
 from hwloop.network.finetune import TrainConfig
@@ -116,3 +118,21 @@ def test_a_network_goes_from_data_to_scored_plans(case: str, tmp_path: Path):
     assert network.macs(plan) < network.macs(make_plan(network.workload))
     few, more = (network.accuracy(make_plan(network.workload, weight_bits=b, activation_bits=b, base="p=0.5")) for b in (2, 12))
     assert few <= more == library.info(0.5).validation_accuracy
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_compress_takes_it_end_to_end(case: str, tmp_path: Path):
+    make, data, left_out = CASES[case]
+    torch.manual_seed(0)
+    model = make()
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    settings = Settings(method="random", evaluations=3, pruning=(0.5,), library_epochs=1, mapper_effort="quick")
+    result = hwloop.compress(model, data(), "eyeriss_168", settings=settings, library_dir=tmp_path, workers=1)
+    registry = registry_of(model, data(), case)
+    assert {note.partition(" ")[0] for note in result.notes if "is not compressed:" in note} == left_out
+    for member in result.fronts[0].members:
+        shares = {name: share for name, share in member.plan.layers if name in registry.by_layer}
+        assert set(shares) == set(registry.by_layer)
+        assert all(share.weight_bits is not None and share.activation_bits is not None for share in shares.values())
+        assert member.metrics["energy_pj"] > 0
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
