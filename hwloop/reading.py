@@ -50,6 +50,21 @@ def read_text(path: str | Path, most: int) -> str:
         raise DataError(f"it is not UTF-8 text: byte {error.start} {error.reason}") from None
 
 
+def own_file(path: str | Path) -> None:
+    """Holds a file that hwloop made to being one: what is written to it must not land elsewhere.
+
+    Raises:
+        DataError: it is a symbolic link, a pipe, a device or a folder.
+    """
+    try:
+        kind = os.lstat(path).st_mode
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror or error}") from None
+    if not stat.S_ISREG(kind):
+        what = "a symbolic link" if stat.S_ISLNK(kind) else "a folder" if stat.S_ISDIR(kind) else "no regular file"
+        raise DataError(f"{path}: is {what}, and a run writes to files of its own alone; move it away, or choose another folder")
+
+
 def is_file(path: str | Path) -> bool:
     """Whether something with this name is there that is not a folder; False for what no file can be called."""
     try:

@@ -16,7 +16,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "hwloop"
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 # What each room may import from; a room may always import from itself.
-BASE = {"errors", "units", "pareto", "files", "programs", "user_objects", "reading"}
+BASE = {"errors", "units", "pareto", "files", "programs", "reading", "user_objects"}
 SPEC = BASE | {"spec"}
 SIMULATION = SPEC | {"simulator", "energy"}
 BACKEND = SIMULATION | {"mapper"}

@@ -15,14 +15,21 @@ import resource
 import sys
 import time
 import traceback
+import warnings
 from collections import Counter
+from importlib import import_module
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from random import Random
+
 from tests.fuzz.cases import RUNS, make_case, run_case
+from tests.fuzz.store_cases import STORES
+
+KINDS = (*sorted(RUNS), *STORES)
 
 WATCHDOG_S = 20.0
 MEMORY_LIMIT = 4 << 30  # bytes of address space of a child, so that a runaway fails by itself
@@ -36,16 +43,21 @@ def peak_mb() -> float:
 
 def child(jobs: list[tuple[str, int, int]], out: Connection) -> None:
     """Runs cases; sends (index, None) before each and (index, (outcome, detail, peak [MB])) after it."""
+    warnings.simplefilter("ignore")
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_LIMIT, MEMORY_LIMIT))
     for i, (kind, seed, number) in enumerate(jobs):
         out.send((i, None))
         try:
-            outcome = run_case(make_case(kind, seed, number))
+            outcome = run(kind, seed, number)
             result = ("read" if outcome == "read" else "refused", outcome)
         except Exception:  # whatever it is, it is a fault to be shown
             result = ("fault", traceback.format_exc())
         out.send((i, (*result, peak_mb())))
     out.close()
+
+
+def run(kind: str, seed: int, number: int) -> str:
+    return STORES[kind](Random(f"{seed}-{kind}-{number}")) if kind in STORES else run_case(make_case(kind, seed, number))
 
 
 def run_jobs(jobs: list[tuple[str, int, int]]) -> list[tuple[str, str, float]]:
@@ -84,17 +96,21 @@ def last_line(text: str) -> str:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--count", type=int, default=2000)
-    parser.add_argument("--kind", action="append", choices=sorted(RUNS), help="may be given several times; all unless given")
+    parser.add_argument("--kind", action="append", choices=KINDS, help="may be given several times; all unless given")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--keep", type=Path, help="folder for the inputs of faults")
     parser.add_argument("--only", type=int, help="run this one case in this process, and show what it says")
     options = parser.parse_args()
-    kinds = options.kind or sorted(RUNS)
+    kinds = options.kind or list(KINDS)
     if options.only is not None:
-        case = make_case(kinds[0], options.seed, options.only)
-        print(str(case.content)[:3000].encode("ascii", "backslashreplace").decode())
-        print(run_case(case))
+        if kinds[0] in RUNS:
+            print(
+                str(make_case(kinds[0], options.seed, options.only).content)[:3000].encode("ascii", "backslashreplace").decode()
+            )
+        print(run(kinds[0], options.seed, options.only))
         return 0
+    if set(kinds) & set(STORES):
+        import_module("hwloop.run.compression")  # torch loads before the first case is timed
     jobs = [(kinds[i % len(kinds)], options.seed, i // len(kinds)) for i in range(options.count)]
     began, outcomes, faults, peak = time.perf_counter(), Counter[tuple[str, str]](), [], 0.0
     for first in range(0, len(jobs), CHUNK):
@@ -119,9 +135,10 @@ def keep(folder: Path | None, kind: str, seed: int, number: int, detail: str) ->
     if folder is None:
         return
     folder.mkdir(parents=True, exist_ok=True)
-    content: Any = make_case(kind, seed, number).content
-    raw = content if isinstance(content, bytes) else str(content).encode("utf-8", "surrogatepass")
-    (folder / f"{kind}-{seed}-{number}.input").write_bytes(raw)
+    if kind in RUNS:
+        content: Any = make_case(kind, seed, number).content
+        raw = content if isinstance(content, bytes) else str(content).encode("utf-8", "surrogatepass")
+        (folder / f"{kind}-{seed}-{number}.input").write_bytes(raw)
     (folder / f"{kind}-{seed}-{number}.txt").write_text(detail)
 
 

@@ -69,7 +69,7 @@ def make_parts(space: Mapspace, compiled: Compiled, reach: NDArray[np.int64], im
             covered = np.minimum(np.cumprod(bounds, axis=2), sizes[None, :, None])
             covered = np.concatenate([np.ones((*covered.shape[:2], 1)), covered], axis=2)
             covered[:, :, -1] = sizes
-            parts.append(Part(dims, bounds, on_y, covered, loose))
+            parts.append(Part(dims, bounds, on_y, covered, bool(loose)))
     return parts
 
 

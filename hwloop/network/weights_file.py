@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 import pickle
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,10 @@ from hwloop.errors import DataError
 from hwloop.files import write_file
 
 ADVICE = "what was computed before it is kept: make room and run again"
+_TYPES = frozenset({
+    torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32,
+    torch.int64,
+})  # fmt: skip
 _WRAPPERS = ("state_dict", "model_state_dict", "model", "net")  # keys under which training scripts put the weights
 _PREFIXES = ("module.", "_orig_mod.")  # what DataParallel and torch.compile put in front
 
@@ -37,7 +40,7 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
             f"{path}: is no checkpoint, or holds objects other than tensors, which hwloop does not load; "
             "save the weights alone with torch.save(model.state_dict(), path)"
         ) from error
-    except (RuntimeError, EOFError, OSError, zipfile.BadZipFile, ValueError, KeyError) as error:
+    except Exception as error:  # a damaged file makes torch raise anything, MemoryError included
         raise DataError(f"{path}: cannot be read as a checkpoint: {type(error).__name__}: {error}") from error
     for key in _WRAPPERS:
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
@@ -60,7 +63,13 @@ def check_finite(weights: Mapping[str, Tensor], source: str) -> None:
     for name, tensor in weights.items():
         if not isinstance(tensor, Tensor):
             raise DataError(f"{source}: {name} is a {type(tensor).__name__}; a file of weights holds tensors alone")
-        if not tensor.is_floating_point() or tensor.is_meta:
+        if tensor.layout != torch.strided or tensor.is_nested or tensor.is_quantized or tensor.dtype not in _TYPES:
+            raise DataError(
+                f"{source}: {name} is no plain tensor of numbers ({tensor.dtype}, {tensor.layout}); save it as float32"
+            )
+        if tensor.is_meta:
+            raise DataError(f"{source}: {name} holds no values; save the weights from a device that has them")
+        if not tensor.is_floating_point():
             continue
         bad = tensor.numel() - int(torch.isfinite(tensor).sum())
         if bad:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+from math import isfinite
 from pathlib import Path
 from typing import IO, Any
 
 from hwloop.errors import DataError, SpecError
+from hwloop.reading import own_file
 from hwloop.search.records import LayerRecord, Record
 from hwloop.spec.plan import load_plan
 
@@ -29,7 +31,8 @@ class EvaluationLog:
         self.path = path
         self._records: dict[Key, Record] = {}
         self._file: IO[str] | None = None
-        if path is not None and path.is_file():
+        if path is not None and os.path.lexists(path):
+            own_file(path)
             self._read(path)
         self.resumed = len(self._records)
 
@@ -101,9 +104,19 @@ def _to_dict(record: Record) -> dict[str, Any]:
 
 
 def _from_dict(entry: Any) -> Record:
-    layers = tuple(LayerRecord(str(name), float(energy), int(cycles)) for name, energy, cycles in entry["layers"])
-    metrics = {str(name): float(value) for name, value in entry["metrics"].items()}
+    layers = tuple(
+        LayerRecord(str(name), _number(energy, f"the energy of {name}"), int(_number(cycles, f"the cycles of {name}")))
+        for name, energy, cycles in entry["layers"]
+    )
+    metrics = {str(name): _number(value, str(name)) for name, value in entry["metrics"].items()}
     return Record(load_plan(entry["plan"]), metrics, layers, str(entry.get("how", "")))
+
+
+def _number(value: Any, name: str) -> float:
+    number = float(value)
+    if isinstance(value, bool) or not isfinite(number) or number < 0 or (name == "accuracy" and number > 1):
+        raise ValueError(f"{name} is {value!r}")
+    return number
 
 
 def _refused(path: Path, error: OSError) -> DataError:

@@ -17,6 +17,7 @@ from typing import Any
 
 from hwloop.errors import DataError
 from hwloop.files import write_file
+from hwloop.reading import own_file, read_text
 from hwloop.search.log import KEPT, EvaluationLog
 
 try:
@@ -24,6 +25,8 @@ try:
 except ImportError:  # not on Windows; two runs in one folder are not told apart there
     fcntl = None  # type: ignore[assignment]
 
+JSON_BYTES = 100_000_000
+_FILES = (".json", ".jsonl", ".csv", ".lock")
 CONFIG, VERSIONS, IDENTITY = "config.json", "versions.json", "identity.json"
 
 
@@ -43,6 +46,8 @@ class RunFolder:
     def __init__(self, path: str | Path, config: Mapping[str, Any], versions: Mapping[str, str], resume: bool = False) -> None:
         self.path = Path(path)
         plain: dict[str, Any] = json.loads(json.dumps(config))
+        for file in _entries(self.path):
+            own_file(file)
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             self._lock = (self.path / ".lock").open("a")
@@ -126,10 +131,20 @@ class RunFolder:
         self.write_json(CONFIG, config)
 
 
+def _entries(folder: Path) -> list[Path]:
+    """What stands in a run folder and is no folder itself; a method's own folder counts."""
+    try:
+        found = list(folder.iterdir()) if folder.is_dir() else []
+        inside = [file for entry in found if entry.name.startswith("method-") and entry.is_dir() for file in entry.iterdir()]
+        return [entry for entry in (*found, *inside) if entry.is_symlink() or not entry.is_dir() or entry.name.endswith(_FILES)]
+    except OSError as error:
+        raise DataError(f"{folder}: cannot be read ({error.strerror or error}); choose another folder") from error
+
+
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        data = json.loads(read_text(path, JSON_BYTES))
+    except (DataError, ValueError, RecursionError) as error:
         raise DataError(f"{path} cannot be read ({error}); choose another folder, or delete this one") from error
     return data if isinstance(data, dict) else {}
 

@@ -69,7 +69,10 @@ def _complete(permutation: tuple[str, ...], dimensions: tuple[str, ...]) -> dict
 def _target_loops(compiled: Compiled, target: Loops, level: int) -> list[Loop]:
     spatial = target.kind == "spatial"
     index = compiled.dimension_index
-    place: dict[str, int] | None = None
+    place = _complete(target.permutation, compiled.dimensions)
+    if len(place) != len(index):
+        unknown = [p for p in target.permutation if p not in index and p != "*"]
+        raise SpecError("mapping", f"{target.target}.permutation", f"dimensions among {list(index)}", unknown[0])
     found: list[tuple[int, Loop]] = []
     for dimension, written, rest in target.factors:
         d = index.get(dimension)
@@ -78,11 +81,6 @@ def _target_loops(compiled: Compiled, target: Loops, level: int) -> list[Loop]:
         bound = written or compiled.bounds[d]
         if bound == 1:
             continue
-        if place is None:
-            place = _complete(target.permutation, compiled.dimensions)
-            if len(place) != len(index):
-                unknown = [p for p in target.permutation if p not in index and p != "*"]
-                raise SpecError("mapping", f"{target.target}.permutation", f"dimensions among {list(index)}", unknown[0])
         axis = TEMPORAL
         if spatial:
             axis = SPATIAL_X if target.split is None or place[dimension] < target.split else SPATIAL_Y

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from hwloop.spec.document import Fields, nearest
 from hwloop.spec.expressions import ExpressionError, Value, evaluate
+from hwloop.spec.limits import COMPUTES
 from hwloop.spec.network import NETWORK_REAL, NETWORK_TEXT, NETWORK_WHOLE
 
 SPATIAL_CLASS = "dummy_storage"
@@ -177,7 +179,7 @@ def _read_scale_table(fields: Fields, raw: Any) -> tuple[tuple[str, float], ...]
     table = Fields(raw or {}, fields.source, fields.where(BANDWIDTH_SCALE))
     pairs = []
     for name, value in table.items():
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or value < 0:
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= sys.float_info.max:
             raise table.error(name, "a number of at least 0", value)
         pairs.append((name, float(value)))
     return tuple(pairs)
@@ -206,9 +208,9 @@ def _check(fields: Fields, written: str, raw: Any, variables: Mapping[str, Value
     if name in WHOLE:
         if isinstance(value, float) and value.is_integer():
             value = int(value)
-        if isinstance(value, (bool, str, float)) or value < WHOLE[name]:
-            raise fields.error(written, f"a whole number of at least {WHOLE[name]}", raw)
-    elif name in REAL and (isinstance(value, (bool, str)) or not value >= REAL[name]):
+        if isinstance(value, (bool, str, float)) or not WHOLE[name] <= value <= COMPUTES:
+            raise fields.error(written, f"a whole number of at least {WHOLE[name]}", raw, f"at most {COMPUTES:.0e}")
+    elif name in REAL and (isinstance(value, (bool, str)) or not REAL[name] <= value <= sys.float_info.max):
         raise fields.error(written, f"a number of at least {REAL[name]}", raw)
     elif name in BOOLEAN and not isinstance(value, bool) and value not in (0, 1):
         raise fields.error(written, "true or false", raw)

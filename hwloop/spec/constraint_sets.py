@@ -8,6 +8,7 @@ from typing import Any
 
 from hwloop.spec.constraints import EVERY, Constraints, DataSpaceConstraint, LoopConstraint
 from hwloop.spec.document import Fields
+from hwloop.spec.limits import TARGETS
 from hwloop.spec.loops import read_factors, read_names, read_permutation
 from hwloop.spec.source import read_spec
 
@@ -61,29 +62,25 @@ def read_constraints(fields: Fields) -> Constraints:
     """Reads a dict with `targets` from an open document."""
     for passed in ("version", "template"):
         fields.raw(passed)
-    name, description = str(fields.raw("name", "") or ""), str(fields.raw("description", "") or "")
+    name, description = fields.text("name"), fields.text("description")
     min_utilization = fields.take("min_utilization", float, 0.0)
     if not 0 <= min_utilization <= 1:
         raise fields.error("min_utilization", "a fraction between 0 and 1", min_utilization)
     found = Constraints(name=name, description=description, source=fields.source)
     key = "constraints" if "constraints" in fields else "targets"
-    written = fields.raw(key) or []
-    if isinstance(written, str):  # the name of one of several sets beside it
+    if isinstance(written := fields.peek(key), str):  # the name of one of several sets beside it
+        fields.raw(key)
         key = f"constraints_{written}"
-        written = fields.raw(key)
-        if written is None:
+        if key not in fields:
             raise fields.error(key, "the set of constraints that is named", None)
-        for other in [n for n in fields.names() if n.startswith("constraints_")]:
+        for other in [n for n in fields.names() if n.startswith("constraints_") and n != key]:
             fields.raw(other)
-    if not isinstance(written, list):
-        raise fields.error(key, "a list of targets", written)
-    for i, raw in enumerate(written):
-        entry = Fields(raw, fields.source, fields.where(f"{key}[{i}]"))
-        target = str(entry.raw("target", entry.raw("name", None)) if "target" in entry or "name" in entry else "")
+    for entry in fields.each(key, TARGETS):
+        name_of_target = entry.text("name")
+        target = entry.text("target", name_of_target)
         parts = [entry]
         if "constraints" in entry:  # an old form: one target with a list of its own
-            inner = entry.raw("constraints") or []
-            parts = [Fields(p, entry.source, entry.where(f"constraints[{j}]")) for j, p in enumerate(inner)]
+            parts = list(entry.each("constraints", TARGETS))
             entry.finish()
         for part in parts:
             single = _read_target(part, target)
@@ -96,9 +93,8 @@ def read_constraints(fields: Fields) -> Constraints:
 def _read_target(entry: Fields, target: str) -> Constraints:
     kind = entry.take("type", str)
     if "attributes" in entry:
-        kept = dict(entry.items())
-        attributes = kept.pop("attributes") or {}
-        entry = Fields({**kept, **attributes}, entry.source, entry.path)
+        attributes = dict(inner.items()) if (inner := entry.sub("attributes")) is not None else {}
+        entry = Fields({**dict(entry.items()), **attributes}, entry.source, entry.path)
     if kind in ("utilization", "parallelism"):
         return Constraints(min_utilization=entry.take("min", float))
     if not target:

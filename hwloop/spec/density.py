@@ -7,6 +7,7 @@ from math import ceil
 from typing import Any
 
 from hwloop.spec.document import Fields
+from hwloop.spec.limits import COMPUTES
 
 DENSITY_MODELS = ("fixed_structured", "hypergeometric", "banded", "actual_data")
 _DENSITY_ALIASES = {
@@ -53,19 +54,25 @@ def read_density(entry: Fields) -> Density:
     Raises:
         SpecError: an unknown distribution or field, or a density outside 0-1.
     """
-    raw_name = str(entry.raw("distribution", "fixed_structured"))
+    raw_name = entry.text("distribution", "fixed_structured")
     distribution = _DENSITY_ALIASES.get(raw_name, raw_name)
     if distribution not in DENSITY_MODELS:
         raise entry.error("distribution", f"one of {DENSITY_MODELS}", raw_name)
-    filename = str(entry.raw("filename", "") or "")
+    filename = entry.text("filename")
     value = entry.take("density", float, 1.0)
     if not 0.0 <= value <= 1.0:
         raise entry.error("density", "a fraction between 0 and 1", value)
-    band_width = entry.raw("band_width", 0) or 0
-    size = entry.raw("workload_tensor_size", 0) or 0
+    band_width, size = (_whole(entry, name) for name in ("band_width", "workload_tensor_size"))
     entry.raw("knob", None)
     entry.finish()
-    return Density(distribution, value, int(band_width), int(size), filename)
+    return Density(distribution, value, band_width, size, filename)
+
+
+def _whole(entry: Fields, name: str) -> int:
+    value = entry.take(name, float, 0.0)
+    if not 0 <= value <= COMPUTES:
+        raise entry.error(name, f"a number from 0 to {COMPUTES:.0e}", value)
+    return int(value)
 
 
 def unstructured(density: float, size: int) -> Density:

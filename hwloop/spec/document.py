@@ -198,6 +198,10 @@ class Fields:
     def __contains__(self, name: str) -> bool:
         return name in self._left
 
+    def peek(self, name: str) -> Any:
+        """What a field holds, which is still to be taken; None when it is absent."""
+        return self._left.get(name)
+
     def raw(self, name: str, default: Any = None) -> Any:
         """Takes a field as it stands."""
         self._known.append(name)

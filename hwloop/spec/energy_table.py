@@ -182,6 +182,8 @@ def _tables(fields: Fields, key: str) -> Iterable[Fields]:
 
 def _rows(ert: Fields) -> Iterable[_Row]:
     raw = ert.raw("tables") or []
+    if not isinstance(raw, (Mapping, list)):
+        raise ert.error("tables", "a list of components", raw)
     if isinstance(raw, Mapping):  # version 0.2: {component: {action: energies}}
         block = Fields(raw, ert.source, ert.where("tables"))
         return [_Row(name, _old_actions(Fields(actions or {}, ert.source, block.where(name)))) for name, actions in block.items()]
@@ -191,10 +193,9 @@ def _rows(ert: Fields) -> Iterable[_Row]:
 
 def _read_row(entry: Fields) -> _Row:
     component = entry.take("name", str)
-    note = str(entry.raw("source", "") or "")
+    note = entry.text("source")
     actions = []
-    for j, raw in enumerate(entry.raw("actions") or []):
-        action = Fields(raw, entry.source, entry.where(f"actions[{j}]"))
+    for action in entry.each("actions"):
         actions.append((action.take("name", str), _arguments(action), _energy(action, "energy", action.raw("energy"))))
     return _Row(component, tuple(actions), note)
 
@@ -246,7 +247,6 @@ def _energy(fields: Fields, name: str, value: Any) -> float:
 
 def _read_areas(fields: Fields) -> dict[str, float]:
     areas: dict[str, float] = {}
-    for i, raw in enumerate(fields.raw("tables") or []):
-        entry = Fields(raw, fields.source, fields.where(f"tables[{i}]"))
+    for entry in fields.each("tables"):
         areas[_component_name(entry.take("name", str))] = _energy(entry, "area", entry.raw("area"))
     return areas

@@ -12,6 +12,8 @@ import operator
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from hwloop.spec.limits import WHOLE
+
 Value = int | float | str | bool
 
 _BINARY: dict[type[ast.operator], Callable[[float, float], float]] = {
@@ -73,6 +75,10 @@ def evaluate(text: str, variables: Mapping[str, Value]) -> Value:
         raise ExpressionError(f"cannot be computed: {error}") from None
     except RecursionError:
         raise ExpressionError("nested too deeply") from None
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ExpressionError("not a finite number")
+    if isinstance(value, int) and abs(value) > WHOLE:
+        raise ExpressionError(f"a whole number beyond {WHOLE}")
     return value
 
 

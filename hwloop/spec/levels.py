@@ -12,6 +12,7 @@ from hwloop.spec.constraint_sets import read_constraint_sets
 from hwloop.spec.constraints import Constraints
 from hwloop.spec.document import Fields, to_yaml
 from hwloop.spec.expressions import Value
+from hwloop.spec.limits import LEVELS
 from hwloop.spec.network import NETWORK_ROLES, Network, network_kind, network_of
 from hwloop.spec.problem import Problem
 from hwloop.spec.resolve import for_problem, level_of, on_levels
@@ -245,6 +246,8 @@ def chain(
             not there, or two that say one thing.
     """
     where = "nodes" if front_end else "subtree"
+    if len(levels) > LEVELS or len(networks) > LEVELS:
+        raise architecture.error(where, f"at most {LEVELS} components", f"{max(len(levels), len(networks))} components")
     if len(levels) < 2:
         raise architecture.error(where, "at least one storage and, last, one compute component", [level.name for level in levels])
     names = [level.name for level in levels]
@@ -290,8 +293,7 @@ def apply_sparse(document: Fields, levels: list[Level]) -> None:
         return
     block.raw("version")
     by_name = {level.name: i for i, level in enumerate(levels)}
-    for i, raw in enumerate(block.raw("targets") or []):
-        entry = Fields(raw, document.source, block.where(f"targets[{i}]"))
+    for entry in block.each("targets", LEVELS):
         name = entry.take("target", str) if "target" in entry else entry.take("name", str)
         if name not in by_name:
             raise entry.error("name", f"a level among {sorted(by_name)}", name)

@@ -14,7 +14,7 @@ DIGITS = 100  # of a number
 WHOLE = 2**63 - 1  # the greatest whole number of a field, either way
 COMPUTES = 10**18  # multiply-accumulates of one problem, and values of one of its tensors
 INSTANCES = 10**12  # of a component
-FACTOR_CHARACTERS = 10_000  # of a text of loop factors
+FACTOR_CHARACTERS = 4000  # of a text of loop factors
 
 # Lists
 DIMENSIONS = 32  # of a problem, and coefficients

@@ -7,9 +7,10 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any
 
 from hwloop.spec.document import Fields
+from hwloop.spec.limits import COMPUTES, DIMENSIONS, FACTOR_CHARACTERS
 
 REUSE_FLAGS = ("no_reuse", "no_link_transfer", "rmw_first_update")  # of a target with loops: lists of data spaces
-_FACTOR = re.compile(r"([A-Za-z][A-Za-z_]*)\s*(<=|>=|=)?\s*(\d+)(?:\s*,\s*(\d+)(?![A-Za-z]))?")
+_FACTOR = re.compile(r"([A-Za-z][A-Za-z_]*)\s*(<=|>=|=)?\s*([0-9]+)(?:\s*,\s*([0-9]+)(?![A-Za-z]))?")
 _ONE = re.compile(rf"\s*{_FACTOR.pattern}\s*")
 
 
@@ -31,19 +32,23 @@ def read_factors(fields: Fields, name: str, relations: bool) -> tuple[tuple[str,
     out: list[tuple[str, str, int, int]] = []
     if raw is None:
         return ()
+    if isinstance(raw, (str, Mapping, list)) and len(raw) > FACTOR_CHARACTERS:
+        raise fields.error(name, f"factors in at most {FACTOR_CHARACTERS} characters", raw)
     if isinstance(raw, Mapping):
         for key, value in raw.items():
             pair = value if isinstance(value, (list, tuple)) else (value, value)
-            if len(pair) != 2 or any(isinstance(v, bool) or not isinstance(v, int) or v < 0 for v in pair):
-                raise fields.error(f"{name}.{key}", "a whole number, or [bound, remainder]", value)
+            if len(pair) != 2 or any(isinstance(v, bool) or not isinstance(v, int) or not 0 <= v <= COMPUTES for v in pair):
+                raise fields.error(f"{name}.{key}", f"a whole number up to {COMPUTES:.0e}, or [bound, remainder]", value)
             out.append((str(key), "=", pair[0], pair[1]))
     else:
         for part in _split_factors(fields, name, raw):
             match = _ONE.fullmatch(part)
             if match is None or (match[2] in ("<=", ">=") and not relations):
                 raise fields.error(name, "factors such as C=4, C4 M8 or {C: 4}" + (", C<=4" if relations else ""), raw)
-            bound = int(match[3])
-            out.append((match[1], match[2] or "=", bound, int(match[4]) if match[4] else bound))
+            bounds = match[3], match[4] or match[3]
+            if any(len(b) > len(str(COMPUTES)) or int(b) > COMPUTES for b in bounds):
+                raise fields.error(name, f"whole numbers up to {COMPUTES:.0e}", part)
+            out.append((match[1], match[2] or "=", int(bounds[0]), int(bounds[1])))
     if len({(d, r) for d, r, _, _ in out}) != len(out):
         raise fields.error(name, "each dimension once", raw)
     return tuple(out)
@@ -55,7 +60,7 @@ def _split_factors(fields: Fields, name: str, raw: Any) -> list[str]:
         if rest.strip(" ,\t\n"):
             raise fields.error(name, "factors such as C=4 or C4 M8", raw, f"cannot read {rest.strip()!r}")
         return [m[0] for m in _FACTOR.finditer(raw.split("#")[0])]
-    if isinstance(raw, list) and all(isinstance(part, str) for part in raw):
+    if isinstance(raw, list) and all(isinstance(part, str) and len(part) <= FACTOR_CHARACTERS for part in raw):
         return raw
     raise fields.error(name, "factors as a dict, a list or text", raw)
 
@@ -67,11 +72,11 @@ def read_permutation(fields: Fields, name: str) -> tuple[str, ...] | None:
     """
     raw = fields.raw(name)
     if isinstance(raw, str):
-        text = raw.split("#")[0]
+        text = raw[: FACTOR_CHARACTERS + 1].split("#")[0]
         raw = [p for p in (part.strip() for part in text.split(",")) if p] if "," in text else list("".join(text.split()))
     if raw is None or raw == []:
         return None
-    if not isinstance(raw, list) or not all(isinstance(d, str) for d in raw):
+    if not isinstance(raw, list) or not all(isinstance(d, str) for d in raw) or len(raw) > 2 * DIMENSIONS:
         raise fields.error(name, "dimension names, innermost loop first", raw, "quote a name that YAML reads as true or false")
     permutation = tuple("*" if d in ("*", "_") else d for d in raw)
     if len(set(permutation)) != len(permutation):

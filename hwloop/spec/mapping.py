@@ -10,6 +10,7 @@ from typing import Any
 
 from hwloop.errors import SpecError
 from hwloop.spec.document import Fields, to_yaml
+from hwloop.spec.limits import TARGETS
 from hwloop.spec.loops import REUSE_FLAGS, read_factors, read_names, read_permutation, written_permutation
 from hwloop.spec.source import read_spec
 
@@ -129,6 +130,8 @@ def load_mapping(source: Any, variables: MappingABC[str, Any] | None = None, inc
         document, path = document["nodes"], f"{path}.nodes"
     if not isinstance(document, list):
         raise SpecError(name, path or "(top)", "a list of targets", document)
+    if len(document) > TARGETS:
+        raise SpecError(name, path or "(top)", f"at most {TARGETS} targets", f"{len(document)} targets")
     loops: list[Loops] = []
     bypass: list[Bypass] = []
     for i, raw in enumerate(document):

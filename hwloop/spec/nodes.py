@@ -18,6 +18,7 @@ from hwloop.spec.constraint_sets import read_data_space_constraint, read_loop_co
 from hwloop.spec.constraints import Constraints, DataSpaceConstraint, LoopConstraint
 from hwloop.spec.document import Fields
 from hwloop.spec.levels import Architecture, Level, apply_sparse, chain, component_kind
+from hwloop.spec.limits import INSTANCES, LEVELS
 from hwloop.spec.network import Network, network_kind, network_of
 from hwloop.spec.sparsity import SparseOptimizations, read_sparse_optimizations
 
@@ -76,8 +77,8 @@ def read_nodes(document: Fields, architecture: Fields, name: str) -> Architectur
 
 def _read_list(raw: Any, parent: Fields, scope: Attributes, builder: _Builder, parallel: bool = False) -> Attributes:
     """Reads a list of nodes; the attributes of its containers stay in force for all nodes that follow, as in the front end."""
-    if not isinstance(raw, list) or not raw:
-        raise parent.error("nodes", "a list of nodes", raw)
+    if not isinstance(raw, list) or not raw or len(raw) > LEVELS:
+        raise parent.error("nodes", f"a list of at most {LEVELS} nodes", raw)
     branches: list[list[str]] = []
     first = len(builder.spaces)
     for i, node in enumerate(raw):
@@ -134,6 +135,8 @@ def _spread(fields: Fields, name: str, scope: Attributes, builder: _Builder, gat
     if mesh_x * mesh_y == 1:
         return ""
     x, y = builder.mesh
+    if x * y * mesh_x * mesh_y > INSTANCES:
+        raise fields.error("spatial", f"at most {INSTANCES} instances in all", x * y * mesh_x * mesh_y)
     inherited = {k: v for k, v in scope.values.items() if k not in SPATIAL_ATTRIBUTES and k not in _STORAGE_DEFAULTS}
     attributes = canonical({**SPATIAL_ATTRIBUTES, **inherited})
     level = Level(f"inter_{name}_spatial", "spatial", SPATIAL_CLASS, "", x * y, x, y, attributes, bandwidth_scale=scope.scale)
@@ -189,7 +192,7 @@ def _read_container(fields: Fields, scope: Attributes, builder: _Builder) -> Att
 def _read_component(fields: Fields, scope: Attributes, builder: _Builder) -> None:
     name = fields.take("name", str)
     class_name = fields.take("class", str)
-    subclass = str(fields.raw("subclass", "") or "")
+    subclass = fields.text("subclass")
     fields.raw("required_actions")
     energy_scale, area_scale = read_scale(fields, "energy_scale"), read_scale(fields, "area_scale")
     enabled = fields.raw("enabled", True)

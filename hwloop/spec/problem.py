@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from hwloop.errors import SpecError
+from hwloop.spec import limits
 from hwloop.spec.density import Density, read_density, unstructured
 from hwloop.spec.document import Fields, nearest, to_yaml
 from hwloop.spec.shapes import DEFAULT_SHAPE, NAMED_SHAPES
@@ -192,7 +193,7 @@ def load_problem(source: Any, variables: Mapping[str, Any] | None = None, includ
     fields = Fields(document, name, path)
     _check_version(fields)
     shape = _read_shape(_shape_fields(fields))
-    layer_name = str(fields.raw("name", "") or "")
+    layer_name = fields.text("name")
     instance = fields.sub("instance")
     if instance is None:  # an old form: the sizes stand beside the shape
         return _read_instance(fields, shape, layer_name)
@@ -218,23 +219,20 @@ def _check_version(fields: Fields) -> None:
 
 
 def _read_shape(fields: Fields) -> ProblemShape:
-    name = str(fields.raw("name", "problem") or "problem")
-    dimensions = fields.raw("dimensions")
-    if not isinstance(dimensions, list) or not dimensions or not all(isinstance(d, str) for d in dimensions):
+    name = fields.text("name") or "problem"
+    dimensions = fields.items_of("dimensions", limits.DIMENSIONS, required=True)
+    if not all(isinstance(d, str) for d in dimensions):
         raise fields.error("dimensions", "a list of dimension names", dimensions, "quote a name that YAML reads as true or false")
     if len(set(dimensions)) != len(dimensions):
         raise fields.error("dimensions", "distinct names", dimensions)
     coefficients = []
-    for i, raw in enumerate(fields.raw("coefficients") or []):
-        entry = Fields(raw, fields.source, fields.where(f"coefficients[{i}]"))
+    for entry in fields.each("coefficients", limits.DIMENSIONS):
         coefficients.append((entry.take("name", str), entry.take("default", int, 1)))
         entry.finish()
-    raw_spaces = fields.raw("data_spaces", None)
-    if not isinstance(raw_spaces, list) or not raw_spaces:
-        raise fields.error("data_spaces", "a list of data spaces", raw_spaces)
+    if "data_spaces" not in fields:
+        raise fields.error("data_spaces", "a list of data spaces", None)
     spaces = []
-    for i, raw in enumerate(raw_spaces):
-        entry = Fields(raw, fields.source, fields.where(f"data_spaces[{i}]"))
+    for entry in fields.each("data_spaces", limits.DATA_SPACES):
         space_name = entry.take("name", str)
         projection = _read_projection(entry, entry.raw("projection"), set(dimensions), {n for n, _ in coefficients})
         read_write = entry.raw("read_write", False)
@@ -251,19 +249,20 @@ def _read_shape(fields: Fields) -> ProblemShape:
 
 def _read_projection(fields: Fields, raw: Any, dimensions: set[str], coefficients: set[str]) -> tuple[Rank, ...]:
     hint = "one list a rank, each a list of [dimension] or [dimension, coefficient] terms"
-    if not isinstance(raw, list):
-        raise fields.error("projection", "a list of ranks", raw, hint)
+    if not isinstance(raw, list) or len(raw) > limits.RANKS:
+        raise fields.error("projection", f"a list of at most {limits.RANKS} ranks", raw, hint)
     ranks: list[Rank] = []
     for i, rank in enumerate(raw):
         if isinstance(rank, str):
             rank = [[rank]]
-        if not isinstance(rank, list) or not rank:
-            raise fields.error(f"projection[{i}]", "a list of terms", rank, hint)
+        if not isinstance(rank, list) or not rank or len(rank) > limits.RANKS:
+            raise fields.error(f"projection[{i}]", f"a list of at most {limits.RANKS} terms", rank, hint)
         terms: list[Term] = []
         for j, term in enumerate(rank):
             if isinstance(term, str):
                 term = [term]
-            if not isinstance(term, list) or len(term) not in (1, 2) or term[0] not in dimensions:
+            words = isinstance(term, list) and len(term) in (1, 2) and all(isinstance(word, str) for word in term)
+            if not words or term[0] not in dimensions:
                 raise fields.error(
                     f"projection[{i}][{j}]",
                     f"[dimension] or [dimension, coefficient] with one of {sorted(dimensions)}",
@@ -287,13 +286,16 @@ def _whole(fields: Fields, name: str, least: int) -> int:
 def _read_instance(fields: Fields, shape: ProblemShape, name: str) -> Problem:
     bounds = tuple(_whole(fields, d, 1) for d in shape.dimensions)
     coefficients = tuple(_whole(fields, n, 0) if n in fields else default for n, default in shape.coefficients)
+    for (coefficient, _), value in zip(shape.coefficients, coefficients, strict=True):
+        if value < 0:
+            raise fields.error(coefficient, "a whole number of at least 0", value, "the default of the shape counts here")
     common = fields.raw("commonDensity")
     densities = fields.sub("densities")
     if common is not None:  # counts for all, and before any other
         densities = Fields({s.name: common for s in shape.data_spaces}, fields.source, fields.where("commonDensity"))
     read = _read_densities(densities, shape) if densities else ()
     if "name" in fields:
-        name = str(fields.raw("name"))
+        name = fields.text("name")
     spare = []
     for extra, value in fields.items():  # sizes that other tools keep beside the dimensions, e.g. H, W, Hpad
         slip = nearest(extra, [n for n, _ in shape.coefficients if n[0].casefold() == extra[:1].casefold()], 0.8)
@@ -305,7 +307,12 @@ def _read_instance(fields: Fields, shape: ProblemShape, name: str) -> Problem:
     if spare:
         names = ", ".join(spare)
         fields.warn(names, f"no effect: neither dimensions nor coefficients of the shape {shape.name!r}, as in the real program")
-    return Problem(shape, bounds, coefficients, read, name)
+    problem = Problem(shape, bounds, coefficients, read, name)
+    sizes = {"multiply-accumulates": problem.computes, **{s.name: problem.tensor_size(s.name) for s in shape.data_spaces}}
+    for what, size in sizes.items():
+        if size > limits.COMPUTES:
+            raise SpecError(fields.source, fields.path or "instance", f"at most {limits.COMPUTES:.0e} ({what})", size)
+    return problem
 
 
 def _read_densities(fields: Fields, shape: ProblemShape) -> tuple[tuple[str, Density], ...]:

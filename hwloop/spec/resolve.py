@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -26,7 +27,7 @@ def level_of(target: str, kind: str, names: Sequence[str], fans_out: Sequence[bo
         names: the storage and spatial levels, outermost first.
         fans_out: whether each has more than one instance of the next level below it.
     """
-    if target.isdigit() and target not in names:
+    if re.fullmatch("[0-9]{1,9}", target) and target not in names:
         return names[-1 - int(target)] if int(target) < len(names) else None
     spread = f"inter_{target}_spatial"
     if target in names and (kind != "spatial" or fans_out[names.index(target)] or spread not in names):

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hwloop.spec.document import Fields
+from hwloop.spec.limits import DATA_SPACES, RANKS, TARGETS
 
 FORMATS = ("UOP", "CP", "B", "RLE", "UB")
 _UNCOMPRESSED = frozenset({"U", "NONE", "UNCOMPRESSED"})  # all ranks so: the data space has no format
@@ -132,17 +133,16 @@ def read_sparse_optimizations(fields: Fields) -> SparseOptimizations:
     representation: list[RepresentationFormat] = []
     block = fields.sub("representation_format")
     if block is not None:
-        for i, raw in enumerate(_list(block, "data_spaces")):
-            found = _read_format(Fields(raw, fields.source, block.where(f"data_spaces[{i}]")))
+        for entry in block.each("data_spaces", DATA_SPACES):
+            found = _read_format(entry)
             if found is not None:
                 representation.append(found)
         block.finish()
     actions: list[ActionOptimization] = []
-    for i, raw in enumerate(_list(fields, "action_optimization")):
-        actions.append(_read_action(Fields(raw, fields.source, fields.where(f"action_optimization[{i}]"))))
+    for entry in fields.each("action_optimization", TARGETS):
+        actions.append(_read_action(entry))
     compute: list[str] = []
-    for i, raw in enumerate(_list(fields, "compute_optimization")):
-        entry = Fields(raw, fields.source, fields.where(f"compute_optimization[{i}]"))
+    for entry in fields.each("compute_optimization", TARGETS):
         written = entry.take("type", str)
         if written not in COMPUTE:
             raise entry.error("type", "gating or skipping", written)
@@ -152,22 +152,13 @@ def read_sparse_optimizations(fields: Fields) -> SparseOptimizations:
     return SparseOptimizations(tuple(representation), tuple(actions), tuple(compute))
 
 
-def _list(fields: Fields, name: str) -> list[Any]:
-    raw = fields.raw(name)
-    if raw is None:
-        return []
-    if not isinstance(raw, list):
-        raise fields.error(name, "a list", raw)
-    return raw
-
-
 def _read_action(entry: Fields) -> ActionOptimization:
     kind = entry.take("type", str)
     kind = "skipping_spatial" if kind in ("spatial_skipping", "spatial-skipping") else kind
     if kind not in ACTIONS:
         raise entry.error("type", f"one of {ACTIONS}", kind)
     if "options" in entry:
-        parts = [Fields(raw, entry.source, entry.where(f"options[{j}]")) for j, raw in enumerate(_list(entry, "options"))]
+        parts = list(entry.each("options", TARGETS))
         if not parts:
             raise entry.error("options", "at least one target with condition_on", None)
         options = tuple(_read_option(part) for part in parts)
@@ -182,9 +173,9 @@ def _read_action(entry: Fields) -> ActionOptimization:
 def _read_option(entry: Fields) -> ActionOption:
     condition = entry.raw("condition_on")
     names = [condition] if isinstance(condition, str) else condition
-    if not isinstance(names, list) or not names:
+    if not isinstance(names, list) or not names or not all(isinstance(n, str) for n in names):
         raise entry.error("condition_on", "a list of data spaces", condition)
-    return ActionOption(entry.take("target", str), tuple(str(n) for n in names))
+    return ActionOption(entry.take("target", str), tuple(names))
 
 
 def _read_format(entry: Fields) -> RepresentationFormat | None:
@@ -194,7 +185,7 @@ def _read_format(entry: Fields) -> RepresentationFormat | None:
         raise entry.error("rank_application_order", f"one of {ORDERS}", order)
     entry.raw("compression_rate")  # a placeholder of the real program, without effect there
     ranks = []
-    written_ranks = _list(entry, "ranks")
+    written_ranks = entry.items_of("ranks", RANKS)
     if written_ranks and all(isinstance(r, dict) and str(r.get("format")).upper() in _UNCOMPRESSED for r in written_ranks):
         entry.finish()
         return None

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from hwloop.spec.attributes import SPATIAL_ATTRIBUTES, SPATIAL_CLASS, Attributes, read_scale, read_variables, refuse_slips
 from hwloop.spec.document import Fields
 from hwloop.spec.levels import Architecture, Level, apply_sparse, chain, component_kind
+from hwloop.spec.limits import INSTANCES, LEVELS
 from hwloop.spec.network import Network, network_kind, network_of
 
-_NAME = re.compile(r"([^\[\]]+?)\s*(?:\[\s*(\d+)\s*\.\.\s*(\d+)\s*\])?")
+_NAME = re.compile(r"([^\[\]]+?)\s*(?:\[\s*([0-9]{1,15})\s*\.\.\s*([0-9]{1,15})\s*\])?")
 _OF_THE_MESH = ("meshX", "meshY", "instances")
 
 
@@ -55,15 +56,17 @@ def _split_name(fields: Fields, written: str) -> tuple[str, int]:
     if match is None:
         raise fields.error("name", "a name, or name[1..count]", written)
     count = int(match[3]) - int(match[2]) + 1 if match[2] else 1
+    if not 1 <= count <= INSTANCES:
+        raise fields.error("name", f"a count from 1 to {INSTANCES}", written)
     return match[1], count
 
 
 def _read_branch(fields: Fields, scope: Attributes, count: int, found: _Found) -> None:
     for passed in ("version", "required_actions", "description"):
         fields.raw(passed)
-    for i, raw in enumerate(fields.raw("local") or []):
-        _read_local(Fields(raw, fields.source, fields.where(f"local[{i}]")), scope, count, found)
-    branches = fields.raw("subtree") or []
+    for entry in fields.each("local", LEVELS):
+        _read_local(entry, scope, count, found)
+    branches = fields.items_of("subtree")
     if len(branches) > 1:
         raise fields.error("subtree", "one subtree inside another, as the real program reads", len(branches))
     for i, raw in enumerate(branches):
@@ -78,7 +81,7 @@ def _read_branch(fields: Fields, scope: Attributes, count: int, found: _Found) -
 
 def _read_local(fields: Fields, scope: Attributes, count: int, found: _Found) -> None:
     name, own_count = _split_name(fields, fields.take("name", str))
-    class_name, subclass = str(fields.raw("class", "") or ""), str(fields.raw("subclass", "") or "")
+    class_name, subclass = fields.text("class"), fields.text("subclass")
     for passed in ("required_actions", "enabled", "actions"):
         fields.raw(passed)
     energy_scale, area_scale = read_scale(fields, "energy_scale"), read_scale(fields, "area_scale")
@@ -142,6 +145,8 @@ def _mesh(fields: Fields, own: dict[str, object], counted: int) -> tuple[int, in
     instances, x, y = (None if own.get(k) is None else int(str(own[k])) for k in ("instances", "meshX", "meshY"))
     if instances is None:
         instances = counted
+    if instances > INSTANCES:
+        raise fields.error("name", f"at most {INSTANCES} instances", instances)
     if x is None and y is None:
         x, y = instances, 1
     elif x is None:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from hwloop.errors import SpecError
 from hwloop.spec.channels import ChannelGroup, check_channel_groups, read_channel_group
 from hwloop.spec.document import Fields, read_document, to_yaml
+from hwloop.spec.limits import COMPUTES
 from hwloop.spec.problem import Problem, conv2d_shape, load_problem
 
 if TYPE_CHECKING:
@@ -279,15 +280,14 @@ def load_workload(source: Any) -> Workload:
         unmapped.append(UnmappedOperation(entry.take("module", str), entry.take("operation", str), entry.take("reason", str)))
         entry.finish()
     free = fields.sub("free_operations")
-    operations = tuple((key, int(count)) for key, count in free.items()) if free else ()
-    raw_groups: list[Any] = fields.take("channels", list, [])
-    groups = tuple(read_channel_group(Fields(raw, file, fields.where(f"channels[{i}]"))) for i, raw in enumerate(raw_groups))
+    operations = tuple((key, free.take(key, int)) for key in free.names()) if free else ()
+    groups = tuple(read_channel_group(entry) for entry in fields.each("channels"))
     fields.finish()
     return Workload(name, layers, shapes, tuple(unmapped), operations, groups)
 
 
 def _read_sizes(fields: Fields, name: str, raw: Any) -> tuple[int, ...]:
-    if not isinstance(raw, (list, tuple)) or not all(isinstance(size, int) and size > 0 for size in raw):
+    if not isinstance(raw, (list, tuple)) or not all(isinstance(size, int) and 0 < size <= COMPUTES for size in raw):
         raise fields.error(name, "a list of sizes", raw)
     return tuple(raw)
 

@@ -1,4 +1,4 @@
-"""Cases: a spec is damaged, read, and used as the library would use it. A case ends well when all that it raises is `HwloopError`."""
+"""Cases: a spec is damaged, read, and used as the library would use it. All that a case may raise is `HwloopError`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from hwloop.spec.plan import load_plan
 from hwloop.spec.workload import load_workload
 
 from .corpus import PLAN, WORKLOAD, Bundle, bundles
-from .mutators import has_raw, mutate, mutate_bytes, written
+from .mutators import has_raw, mutate, mutate_bytes, tweak, written
 
 MAPPED = 0.15  # part of the cases that search a mapping, the dearest thing they can do
 
@@ -55,20 +55,15 @@ def make_case(kind: str, seed: int, number: int) -> Case:
     original = _original(kind, bundle)
     how = rng.random()
     content: Any
-    if how < 0.75:
-        content = mutate(original, rng)
+    if how < 0.8:
+        content = (tweak if how < 0.4 else mutate)(original, rng)
         if rng.random() < 0.7 or has_raw(content):
             content = written(content)
     else:
-        content = mutate_bytes((written(original) if how < 0.8 else to_yaml_text(original)).encode(), rng)
+        content = mutate_bytes((written(original) if how < 0.9 else to_yaml(original)).encode(), rng)
         if rng.random() < 0.5:
             content = content.decode("utf-8", "surrogateescape")
     return Case(kind, number, content, bundle, rng.random() < MAPPED)
-
-
-def to_yaml_text(data: Any) -> str:
-    """Block style; tags become hwloop's own field, which must be refused."""
-    return to_yaml(data)
 
 
 def run_case(case: Case) -> str:
@@ -146,5 +141,6 @@ def _of(name: str) -> Callable[[Any, Case], None]:
 
 
 RUNS: dict[str, Callable[[Any, Case], None]] = {
-    **{name: _of(name) for name in ("architecture", "table", "problem", "mapping", "constraints")}, "workload": _workload, "plan": _plan,
+    **{name: _of(name) for name in ("architecture", "table", "problem", "mapping", "constraints")}, "workload": _workload,
+    "plan": _plan,
 }  # fmt: skip

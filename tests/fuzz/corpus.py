@@ -1,4 +1,4 @@
-"""What is damaged: whole sets of specs that work, from the shipped files and the recorded corpus, on problems small enough to map."""
+"""What is damaged: sets of specs that work, from the shipped files and the recorded corpus, small enough to map."""
 
 from __future__ import annotations
 
@@ -35,7 +35,8 @@ def bundles() -> tuple[Bundle, ...]:
             records = [json.loads(line) for line in file]
         for r in records[:: max(len(records) // 12, 1)]:
             out.append(Bundle(parse_yaml(r["arch"], name), r["ert"], r["problem"], r["mapping"], {"targets": []}))
-    pairs = (("eyeriss_168", "xfx"), ("eyeriss_168_gating", "row_stationary"), ("tpu_like", "cico"), ("flexible_skipping", "output_stationary"),
+    pairs = (("eyeriss_168", "xfx"), ("eyeriss_168_gating", "row_stationary"), ("tpu_like", "cico"), ("flexible_skipping",
+    "output_stationary"),
              ("shidiannao_like", "xy"), ("tpu_like_compressed", "weight_stationary"), ("flexible", "fxfy"))  # fmt: skip
     for accelerator, dataflow in pairs:
         architecture, table, constraints = (
@@ -53,7 +54,8 @@ def problem(density: float) -> Any:
     if density < 1:
         instance["densities"] = {"Weights": {"distribution": "hypergeometric", "density": density}, "Inputs": density}
     return {"problem": {"version": 0.4, "instance": instance, "shape": {
-        "name": "conv2D", "dimensions": list("CMRSPQN"), "coefficients": [{"name": "Wstride", "default": 1}, {"name": "Hstride", "default": 1}],
+        "name": "conv2D", "dimensions": list("CMRSPQN"), "coefficients": [{"name": "Wstride", "default": 1}, {"name": "Hstride",
+        "default": 1}],
         "data_spaces": [
             {"name": "Weights", "projection": [c, m, r, s]},
             {"name": "Inputs", "projection": [n, c, [["R"], ["P", "Wstride"]], [["S"], ["Q", "Hstride"]]]},
@@ -64,7 +66,8 @@ WORKLOAD: Any = {"workload": {
     "name": "net", "parameters": {"a.weight": [4, 2, 3, 3], "b.weight": [5, 64]},
     "layers": [
         {"name": "a", "kind": "conv", "module": "a", "parameter": "a.weight", "shape": "conv2D",
-         "instance": {"C": 2, "M": 4, "R": 3, "S": 3, "P": 4, "Q": 4, "N": 1, "Wstride": 1, "Hstride": 1, "Wdilation": 1, "Hdilation": 1}},
+         "instance": {"C": 2, "M": 4, "R": 3, "S": 3, "P": 4, "Q": 4, "N": 1, "Wstride": 1, "Hstride": 1, "Wdilation": 1,
+         "Hdilation": 1}},
         {"name": "b", "kind": "linear", "module": "b", "parameter": "b.weight", "shape": "conv2D", "inputs": ["a"],
          "instance": {"C": 64, "M": 5, "R": 1, "S": 1, "P": 1, "Q": 1, "N": 1}}],
     "unmapped": [{"module": "c", "operation": "aten.x", "reason": "y"}], "free_operations": {"relu": 1}}}  # fmt: skip

@@ -18,27 +18,39 @@ class Raw:
 
 
 NUMBERS: tuple[Any, ...] = (
-    0, -1, 1, 2, 3, 7, 17, 2**15, 2**31 - 1, 2**31, 2**53 + 1, 2**63 - 1, 2**63, -(2**63), 2**64, 10**9, 10**15, 10**19, 10**30, 10**99,
+    0, -1, 1, 2, 3, 7, 17, 2**15, 2**31 - 1, 2**31, 2**53 + 1, 2**63 - 1, 2**63, -(2**63), 2**64, 10**9, 10**15, 10**19, 10**30,
+    10**99,
     0.0, -0.0, 0.5, -0.5, 1.5, 1e-308, 5e-324, 1e-30, 1e30, 1e308, -1e308,
-    Raw(".inf"), Raw("-.inf"), Raw(".nan"), Raw("1e999"), Raw("9" * 4400), Raw("-" + "9" * 5000), Raw("1" + "0" * 90), Raw("0x" + "f" * 80),
+    Raw(".inf"), Raw("-.inf"), Raw(".nan"), Raw("1e999"), Raw("9" * 4400), Raw("-" + "9" * 5000), Raw("1" + "0" * 90),
+    Raw("0x" + "f" * 80),
 )  # fmt: skip
 TEXTS: tuple[Any, ...] = (
-    "", " ", "~", "null", "yes", "*", "_", "=", "<<", "a" * 300, "a" * 5000, "é", "\U0001f600", "\u202eabc", "C", "M", "CMRSNPQ", "C1 M8",
-    "C=0", "C=-1", "C=99999999999999999999", "C=4,0", "C<=4", "C4" * 2000, "1e308*10", "2**9999", "1/0", "(" * 200 + "1" + ")" * 200,
-    "-" * 900 + "1", "__import__('os')", "{{ 1 }}", "{% for i in range(9999) %}x{% endfor %}", "{{ x }}", "a.b[1..3]", "a[1..99999999999]",
-    "a[3..1]", "a[1..", "../../etc/passwd", "/dev/zero", "/dev/stdin", "x\ny", "0", "-1", "Weights", "Inputs", "Outputs", "DRAM", "../x",
-    "inter_PE_spatial", "mac", "SRAM", "hypergeometric", "banded", "actual_data", "fixed_structured", "UOP", "CP", "RLE", "B", "a{b", "[",
+    "", " ", "~", "null", "yes", "*", "_", "=", "<<", "a" * 300, "a" * 5000, "é", "\U0001f600", "\u202eabc", "C", "M",
+    "CMRSNPQ", "C1 M8",
+    "C=0", "C=-1", "C=99999999999999999999", "C=4,0", "C<=4", "C4" * 2000, "1e308*10", "2**9999", "1/0",
+    "(" * 200 + "1" + ")" * 200,
+    "-" * 900 + "1", "__import__('os')", "{{ 1 }}", "{% for i in range(9999) %}x{% endfor %}", "{{ x }}", "a.b[1..3]",
+    "a[1..99999999999]",
+    "a[3..1]", "a[1..", "../../etc/passwd", "/dev/zero", "/dev/stdin", "x\ny", "0", "-1", "Weights", "Inputs", "Outputs",
+    "DRAM", "../x",
+    "inter_PE_spatial", "mac", "SRAM", "hypergeometric", "banded", "actual_data", "fixed_structured", "UOP", "CP", "RLE", "B",
+    "a{b", "[",
     Raw("2001-99-99"), Raw("!!int abc"), Raw("!!int 0x_"), Raw("!!bool maybe"), Raw("!!float xyz"), Raw("!!timestamp 2001-99-99"),
-    Raw("!!binary x"), Raw("!!set {a, b}"), Raw("!!omap [a: 1]"), Raw("!!python/object:x.y {}"), Raw("!Container"), Raw("!Foo {a: 1}"),
-    Raw("!Parallel []"), Raw('"\\e[31mred"'), Raw('"\\0"'), Raw('"\\ud800"'), Raw("\ud800"), Raw("\x00"), Raw("*x"), Raw("&x [*x]"),
-    Raw("{: 1}"), Raw("{~: 1}"), Raw("{'': 1}"), Raw("{? [1]: 2}"), Raw("{a: 1, a: 2}"), Raw("0x_"), Raw("1_"), Raw("1:30"), Raw("@"),
+    Raw("!!binary x"), Raw("!!set {a, b}"), Raw("!!omap [a: 1]"), Raw("!!python/object:x.y {}"), Raw("!Container"),
+    Raw("!Foo {a: 1}"),
+    Raw("!Parallel []"), Raw('"\\e[31mred"'), Raw('"\\0"'), Raw('"\\ud800"'), Raw("\ud800"), Raw("\x00"), Raw("*x"),
+    Raw("&x [*x]"),
+    Raw("{: 1}"), Raw("{~: 1}"), Raw("{'': 1}"), Raw("{? [1]: 2}"), Raw("{a: 1, a: 2}"), Raw("0x_"), Raw("1_"), Raw("1:30"),
+    Raw("@"),
     Raw("[" * 300 + "]" * 300), Raw("{a: " * 150 + "1" + "}" * 150),
     Raw("[&a [x,x,x,x,x,x,x,x], &b [*a,*a,*a,*a,*a,*a,*a,*a], &c [*b,*b,*b,*b,*b,*b,*b,*b], &d [*c,*c,*c,*c,*c,*c,*c,*c], "
         "&e [*d,*d,*d,*d,*d,*d,*d,*d], &f [*e,*e,*e,*e,*e,*e,*e,*e], [*f,*f,*f,*f,*f,*f,*f,*f]]"),
 )  # fmt: skip
 KINDS: tuple[Any, ...] = (
-    None, True, False, [], {}, [[]], [{}], [None], {"a": 1}, {"a": []}, {"a": {"b": {}}}, ["C"], [["C"]], [["C", "M"]], [1, 2], [1.5], [[1]],
-    {"C": 1}, {"C": [1, 2, 3]}, {"C": {"M": 1}}, {"name": "x"}, {"name": []}, {"name": "x", "class": "SRAM"}, {TAG: "Component"}, {TAG: "nomerge"},
+    None, True, False, [], {}, [[]], [{}], [None], {"a": 1}, {"a": []}, {"a": {"b": {}}}, ["C"], [["C"]], [["C", "M"]], [1, 2],
+    [1.5], [[1]],
+    {"C": 1}, {"C": [1, 2, 3]}, {"C": {"M": 1}}, {"name": "x"}, {"name": []}, {"name": "x", "class": "SRAM"},
+    {TAG: "Component"}, {TAG: "nomerge"},
     {"<<<": [1]}, {"<<": 3}, {"<<<": {"a": {"b": 1}}}, {1: 2}, {True: 1}, {"ignore_me": 1},
     {"distribution": "banded", "density": 0.5, "band_width": 10**12}, {"distribution": "actual_data", "filename": "/dev/zero"},
     {"distribution": "hypergeometric", "density": 1e-300}, {"distribution": "fixed_structured", "density": 2},
@@ -114,12 +126,41 @@ def mutate(data: Any, rng: Random) -> Any:
             for _ in range(rng.choice((1, 2, 120))):
                 parent[key] = rng.choice(([parent[key]], {"a": parent[key]}))
         elif what == "extra" and isinstance(parent, dict):
-            parent[rng.choice(("keep_only", "factors_only", "remainders", "split", "constraints", "sparse_optimizations", "spatial", "version",
+            parent[rng.choice(("keep_only", "factors_only", "remainders", "split", "constraints", "sparse_optimizations",
+            "spatial", "version",
                                "no_reuse", "networks", "local", "subtree", "x", "permutation", "min", "name", "default", "width",
-                               "multiple_buffering", "cluster_size", "block_size", "read_bandwidth", "entries", "depth"))] = odd_value(rng, 1)  # fmt: skip
+                               "multiple_buffering", "cluster_size", "block_size", "read_bandwidth", "entries",
+                               "depth"))] = odd_value(rng, 1)  # fmt: skip
         elif what == "key" and isinstance(parent, dict):
             key = rng.choice(TEXTS)
             parent[key if isinstance(key, str) else key.text[:10]] = odd_value(rng, 1)
+    return data
+
+
+def tweak(data: Any, rng: Random) -> Any:
+    """A copy with one to three changes that stay plausible: other numbers, other orders, words of elsewhere, things left out."""
+    data = _copy(data)
+    for _ in range(rng.choice((1, 1, 2, 3))):
+        places = _places(data)
+        if not places:
+            return data
+        path = rng.choice(places)
+        parent, key = _get(data, path[:-1]), path[-1]
+        old = parent[key]
+        if isinstance(old, bool):
+            parent[key] = not old
+        elif isinstance(old, (int, float)):
+            parent[key] = rng.choice(
+                (0, 1, 2, 3, 4, 5, 8, 16, 17, 64, 1000, 10**6, 10**12, 10**17, old + 1, old * 2, old * 10, old / 2, 0.1)
+            )
+        elif isinstance(old, str):
+            words = [v for p in places if isinstance(v := _get(data, p), str) and p[-1] == key]
+            parent[key] = rng.choice((*words, old[:-1], old + old, old[::-1]))
+        elif isinstance(old, list) and old:
+            what = rng.random()
+            parent[key] = rng.sample(old, len(old)) if what < 0.4 else old[:-1] if what < 0.7 else [*old, _copy(rng.choice(old))]
+        elif isinstance(old, dict) and old:
+            del old[rng.choice(list(old))]
     return data
 
 
@@ -145,8 +186,10 @@ def written(data: Any) -> str:
 
 
 TOKENS = (
-    b"\x00", b"\xff\xfe", b"\xed\xa0\x80", b"\t", b"\n", b"\r", b"---\n", b"...", b": ", b"- ", b"? ", b"[", b"]", b"{", b"}", b"&a ", b"*a", b"!!int ",
-    b"!x ", b"|", b">", b"%YAML 9.9\n", b"'", b'"', b"#", b"<<: ", b"{{", b"{%", b"%}", b"9" * 60, b"1e999", b".inf", b"\x1b[2J", b"\xe2\x80\xae",
+    b"\x00", b"\xff\xfe", b"\xed\xa0\x80", b"\t", b"\n", b"\r", b"---\n", b"...", b": ", b"- ", b"? ", b"[", b"]", b"{", b"}",
+    b"&a ", b"*a", b"!!int ",
+    b"!x ", b"|", b">", b"%YAML 9.9\n", b"'", b'"', b"#", b"<<: ", b"{{", b"{%", b"%}", b"9" * 60, b"1e999", b".inf",
+    b"\x1b[2J", b"\xe2\x80\xae",
     b"[" * 200, b"  " * 100, b"-", b"\xef\xbb\xbf", b"'\\", b"@", b"`",
 )  # fmt: skip
 

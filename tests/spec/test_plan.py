@@ -255,7 +255,6 @@ def test_n_of_m_is_structured_for_the_simulator() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("layers: {fc: {weight_density: 2:4}}", r"layers\.fc\.weight_density: .*found 124; write an N:M pattern in quotes"),
         (
             "layers: {fc: {weight_density: '4:2'}}",
             r"layers\.fc\.pattern: expected keep:block with 0 < keep <= block, found '4:2'",
