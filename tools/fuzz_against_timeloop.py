@@ -67,9 +67,8 @@ def check(case: dict[str, Any], timeloop: Timeloop) -> tuple[str, list[str]]:
         return "error", [f"{type(error).__name__}: {error}"]
     if stats is None:
         return "differ", [f"Timeloop refuses what hwloop runs: {refusal}"]
-    wrong = [
-        f"{d.quantity} {d.where}: Timeloop {d.expected}, hwloop {d.found}" for equal, d in compare_stats(cost, stats) if not equal
-    ]
+    differ = [d for equal, d in compare_stats(cost, stats) if not equal]
+    wrong = [f"{d.quantity} {d.where}: Timeloop {d.expected}, hwloop {d.found}" for d in differ]
     many = simulate_batch(problem, searched, MappingBatch.concatenate([batch] * 3), table)
     if (
         not many.feasible.all()

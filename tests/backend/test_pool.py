@@ -14,7 +14,7 @@ import pytest
 
 from hwloop.backend.pool import in_processes
 from hwloop.errors import SimulatorError, SpecError
-from hwloop.spec.problem import load_problem
+from hwloop.spec.bits import check_bits
 
 from .conftest import small_network
 
@@ -26,8 +26,8 @@ def test_every_answer_arrives_once() -> None:
 
 
 def test_what_a_task_raises_comes_through() -> None:
-    with pytest.raises(SpecError, match="shape: expected"):
-        in_processes(load_problem, [({},)], 2, lambda at, result: None)
+    with pytest.raises(SpecError, match="bits: expected a whole number from 1 to 64, found 0"):
+        in_processes(check_bits, [(0, "bits")], 2, lambda at, result: None)
 
 
 def test_a_killed_worker_is_named_with_what_it_worked_on() -> None:
