@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from hwloop.errors import DataError, SpecError
+from hwloop.network.found import Call
 from hwloop.network.groups import Companion
 from hwloop.network.layouts import Layout
-from hwloop.network.recorder import Call
 from hwloop.spec.workload import Workload
 
 # the modules whose one operation reads their first input as it is

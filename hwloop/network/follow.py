@@ -96,9 +96,8 @@ class Follower:
             if isinstance(leaf, Tensor) and (labels := self.labels(leaf)) is not None:
                 self.unions.fix(labels, "they are the network's output")
 
-    def other(self, func: Any, name: str, where: str, args: Sequence[Any], result: Any) -> None:
-        """An operation that is no layer."""
-        tensors = [leaf for leaf in tree_leaves(args) if isinstance(leaf, Tensor)]
+    def other(self, func: Any, name: str, where: str, args: Sequence[Any], tensors: Sequence[Tensor], result: Any) -> None:
+        """An operation that is no layer; `tensors` are all that are among its arguments."""
         if not any(tensor in self._labels for tensor in tensors):
             return
         results = [leaf for leaf in tree_leaves(result) if isinstance(leaf, Tensor)]
@@ -110,18 +109,19 @@ class Follower:
         elif torch.Tag.pointwise in getattr(func, "tags", ()) or plain == "copy":
             found = self._combined(plain, where, tensors, results[0])
         elif mine is None or (len(tensors) > 1 and plain not in _NORMS):
-            self._lost(name, where, tensors)
+            self.lost(name, where, tensors)
             found = None
         else:
             found = self._moved(plain, where, args, mine, results)
         if plain != name and found is not None and mine is None:
-            self._lost(name, where, tensors)  # written into a tensor whose values were no channels
+            self.lost(name, where, tensors)  # written into a tensor whose values were no channels
         for i, leaf in enumerate(results):
             labels = found[i] if isinstance(found, list) else found
             if labels is not None:
                 self._labels[leaf] = labels
 
-    def _lost(self, name: str, where: str, tensors: Iterable[Tensor]) -> None:
+    def lost(self, name: str, where: str, tensors: Iterable[Tensor]) -> None:
+        """An operation has read these without keeping their channels apart."""
         for tensor in tensors:
             labels = self.labels(tensor)
             if labels is not None:
@@ -294,7 +294,7 @@ class Follower:
             own = self._of_weights(bias)
             if own is None or bias.dim() != 1 or self.labels(bias) is not None:
                 self.unions.fix(labels, "their bias is computed when the model runs")
-                self._lost("add", "", [bias])
+                self.lost("add", "", [bias])
             else:
                 labels = self.unions.join(labels, along(own, axis, labels.shape))
         self._labels[result] = labels

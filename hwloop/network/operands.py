@@ -17,7 +17,7 @@ from torch.utils.hooks import RemovableHandle
 
 from hwloop.errors import DataError
 from hwloop.network.dispatch import PRODUCTS, MultiplyDispatch, unfused
-from hwloop.network.recorder import Call
+from hwloop.network.found import Call
 from hwloop.network.registry import Registry
 
 INPUTS, SECOND = "Inputs", "Weights"  # the data spaces that hold activations: the second only in a product of two

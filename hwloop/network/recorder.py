@@ -9,19 +9,19 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._pytree import tree_leaves
-from torch.utils.weak import WeakTensorKeyDictionary
 
 from hwloop.network.dispatch import CONVOLUTION, PRODUCTS, MultiplyDispatch
 from hwloop.network.follow import Follower
+from hwloop.network.found import Call, Found, layer_names
 from hwloop.network.layouts import Layout, convolution_dimensions, layout_of, product_dimensions
-from hwloop.network.operations import Posed, convolution, product
+from hwloop.network.operations import convolution, product
+from hwloop.network.origins import Origin, Origins, is_view, merge
 from hwloop.spec.workload import Layer, UnmappedOperation
 
 Observer = Callable[[int, Tensor, Tensor], None]  # (position of the layer, inputs, weights or second operand)
@@ -34,94 +34,7 @@ _LIGHT_NAMESPACES = ("aten", "prim", "prims", "profiler", "inductor")
 _LIGHT_TORCHVISION = ("nms", "roi_align", "roi_pool", "ps_roi_align", "ps_roi_pool")
 _MOVES = {"clone", "copy", "unsafe_view", "unsafe_split", "local_scalar_dense", "lift_fresh", "to_copy"}
 _SHAPE_ONLY = re.compile(r"^new_|_like$")  # these take a tensor for its shape, not for its values
-_OWNER = re.compile(r"\.parametrizations\.(\w+)\.original\d*$")
 _FUSED = ("q", "k", "v")  # what the thirds of an attention's `in_proj_weight` make
-
-
-@dataclass(frozen=True)
-class _Origin:
-    """Where a tensor comes from.
-
-    Attributes:
-        layers: positions of the nearest layers before it.
-        constants: names of parameters and buffers it is made of, if made of nothing else.
-        data: True when the model's input is part of it.
-        viewed: name of the parameter or buffer that it is a view of, if nothing but that.
-    """
-
-    layers: frozenset[int] = frozenset()
-    constants: frozenset[str] = frozenset()
-    data: bool = False
-    viewed: str = ""
-
-    @property
-    def weight(self) -> bool:
-        """Made of parameters and buffers alone."""
-        return bool(self.constants) and not self.data
-
-
-def _merge(origins: Iterable[_Origin]) -> _Origin:
-    found = list(origins)
-    data = any(o.data for o in found)
-    constants = frozenset() if data else frozenset().union(*(o.constants for o in found))
-    return _Origin(frozenset().union(*(o.layers for o in found)), constants, data)
-
-
-def _storage(tensor: Tensor) -> StorageWeakRef:
-    return StorageWeakRef(tensor.untyped_storage())  # type: ignore[no-untyped-call]
-
-
-def _is_view(value: Any) -> bool:
-    return value.alias_info is not None and not value.alias_info.is_write
-
-
-@dataclass(frozen=True)
-class Call:
-    """One convolution or matrix product, as it arrives: they come in the same order whenever the model runs the same way.
-
-    Attributes:
-        layers: positions of the layers it computes: none where it is no layer, several where weights are fused.
-        swapped: whether the weights are its first operand and the inputs its second.
-    """
-
-    layers: tuple[int, ...] = ()
-    swapped: bool = False
-
-
-@dataclass
-class Found:
-    """A layer before it has a name: its attention role may only show once a later product reads its result.
-
-    Attributes:
-        posed: its problem and kind.
-        module: path of the module that was running.
-        owner: the parameter that gives the layer its name; empty where there is none.
-        layout: how that parameter holds the weights; None where they are computed from it or lie in it in another way.
-        inputs: positions of the layers before it.
-        role: its name in the module when it has no parameter, or shares one.
-        fused: whether it shares one.
-        constants: parameters and buffers that its weights are made of.
-        input_size: (height, width) of the input feature map without padding; empty where there is none.
-    """
-
-    posed: Posed
-    module: str
-    owner: str
-    layout: Layout | None
-    inputs: frozenset[int]
-    role: str = "matmul"
-    fused: bool = False
-    constants: frozenset[str] = frozenset()
-    input_size: tuple[int, ...] = ()
-
-    @property
-    def base(self) -> str:
-        """The name without the number of the call."""
-        if self.owner and not self.fused:
-            name = _OWNER.sub(r".\1", self.owner).removesuffix("_orig").removesuffix(".weight_v").removesuffix(".weight")
-            return self.posed.kind if name == "weight" else name  # the model is the layer
-        module = self.owner.rpartition(".")[0] if self.fused else self.module
-        return f"{module}.{self.role}" if module else self.role
 
 
 class Recorder(MultiplyDispatch):
@@ -148,13 +61,10 @@ class Recorder(MultiplyDispatch):
         self._model, self._observe = model, observe
         tensors: dict[str, Tensor] = {**dict(model.named_parameters()), **dict(model.named_buffers())}
         self._parameters = dict(model.named_parameters())
-        self._origins: Any = WeakTensorKeyDictionary()
-        self._written: dict[StorageWeakRef, _Origin] = {}  # storages that were written in place, for views of them
+        self._origins = Origins(tensors)
         self._stack: list[str] = []
         self._fused: set[frozenset[int]] = set()  # layers whose results come in one tensor
-        for name, tensor in tensors.items():
-            self._origins[tensor] = _Origin(constants=frozenset((name,)), viewed=name)
-        self.channels = Follower(lambda tensor: self._origin(tensor).viewed, tensors)
+        self.channels = Follower(lambda tensor: self._origins.of(tensor).viewed, tensors)
 
     @property
     def path(self) -> str:
@@ -163,13 +73,8 @@ class Recorder(MultiplyDispatch):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Names of what was found, in execution order; the second and later calls of the same end in `#2`, `#3`."""
-        seen: Counter[str] = Counter()
-        names: list[str] = []
-        for found in self.found:
-            seen[found.base] += 1
-            names.append(found.base if seen[found.base] == 1 else f"{found.base}#{seen[found.base]}")
-        return tuple(names)
+        """Names of what was found, in execution order."""
+        return layer_names(self.found)
 
     def layers(self, parameters: Mapping[int, str]) -> tuple[Layer, ...]:
         """What was found, in execution order.
@@ -187,9 +92,7 @@ class Recorder(MultiplyDispatch):
 
     def run(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Runs the model on `args` and `kwargs` and records it; returns what the model returns."""
-        for leaf in tree_leaves((args, kwargs)):
-            if isinstance(leaf, Tensor):
-                self._origins[leaf] = _Origin(data=True)
+        self._origins.start((args, kwargs))
         hooks = [hook for name, module in self._model.named_modules() for hook in self._follow(name, module)]
         try:
             with torch.no_grad(), self:
@@ -216,7 +119,8 @@ class Recorder(MultiplyDispatch):
 
     def multiply(self, func: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Records one convolution or matrix product."""
-        origin = _merge([self._origin(leaf) for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)])
+        tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
+        origin = merge(self._origins.of(tensor) for tensor in tensors)
         result = func(*args, **kwargs)
         call = Call()
         if not self._folds(name, args):
@@ -225,18 +129,20 @@ class Recorder(MultiplyDispatch):
             else:
                 call = self._pose_product(name, args, result, origin)
             if call.layers:
-                origin = _Origin(frozenset(call.layers), data=True)
+                origin = Origin(frozenset(call.layers), data=True)
+            else:
+                self.channels.lost(name, self.path, tensors)
         self.calls.append(call)
-        self._mark(func, args, kwargs, result, origin)
+        self._origins.mark(func, args, kwargs, result, origin)
         return result
 
     def other(self, func: Any, namespace: str, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Runs any other operation and keeps where its results come from."""
         tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
-        sources = [] if _SHAPE_ONLY.search(name) else [self._origin(tensor) for tensor in tensors]
+        sources = [] if _SHAPE_ONLY.search(name) else [self._origins.of(tensor) for tensor in tensors]
         result = func(*args, **kwargs)
-        origin = _merge(sources)
-        if len(sources) == 1 and sources[0].viewed and all(_is_view(value) for value in func._schema.returns):
+        origin = merge(sources)
+        if len(sources) == 1 and sources[0].viewed and all(is_view(value) for value in func._schema.returns):
             origin = sources[0]
         else:
             for source in sources:
@@ -244,39 +150,19 @@ class Recorder(MultiplyDispatch):
                     self.read_by.setdefault(constant, name.strip("_"))
         self._note(namespace, name, func, origin)
         if origin.data:
-            self.channels.other(func, name, self.path, args, result)
+            self.channels.other(func, name, self.path, args, tensors, result)
             if origin.layers in self._fused and isinstance(result, Tensor):
                 origin = replace(origin, layers=self.channels.makers(result, origin.layers))
-        self._mark(func, args, kwargs, result, origin)
+        self._origins.mark(func, args, kwargs, result, origin)
         return result
 
     def _folds(self, name: str, args: Any) -> bool:
         """Whether a product needs no input, so that it can be done once, before any input comes."""
-        operands = [self._origin(args[i]) for i in PRODUCTS.get(name, (0, 1))]
+        operands = [self._origins.of(args[i]) for i in PRODUCTS.get(name, (0, 1))]
         mixed = operands[0].weight != operands[1].weight  # weights times a state that starts as zeros
         return not mixed and not any(o.data for o in operands)
 
-    def _origin(self, tensor: Tensor) -> _Origin:
-        origin: _Origin = self._origins.get(tensor, _Origin())
-        if self._written and (written := self._written.get(_storage(tensor))):
-            return _merge((origin, written))
-        return origin
-
-    def _mark(self, func: Any, args: Any, kwargs: Any, result: Any, origin: _Origin) -> None:
-        for leaf in tree_leaves(result):
-            if isinstance(leaf, Tensor):
-                self._origins[leaf] = origin
-        schema = getattr(func, "_schema", None)
-        if schema is None or not schema.is_mutable:
-            return
-        for i, argument in enumerate(schema.arguments):
-            if argument.alias_info is None or not argument.alias_info.is_write:
-                continue
-            for leaf in tree_leaves(args[i] if i < len(args) else kwargs.get(argument.name)):
-                if isinstance(leaf, Tensor):
-                    self._written[_storage(leaf)] = origin
-
-    def _note(self, namespace: str, name: str, func: Any, origin: _Origin) -> None:
+    def _note(self, namespace: str, name: str, func: Any, origin: Origin) -> None:
         reason = ""
         if not origin.data:
             return
@@ -288,10 +174,10 @@ class Recorder(MultiplyDispatch):
             reason = "no problem shape stands for it"
         if reason:
             self.unmapped.append(UnmappedOperation(self.path, f"{namespace}.{name}", reason))
-        elif namespace != "prim" and name.strip("_") not in _MOVES and not any(_is_view(value) for value in func._schema.returns):
+        elif namespace != "prim" and name.strip("_") not in _MOVES and not any(is_view(value) for value in func._schema.returns):
             self.free_operations[name.strip("_")] += 1
 
-    def _pose_convolution(self, args: Any, kwargs: Any, result: Tensor, origin: _Origin) -> Call:
+    def _pose_convolution(self, args: Any, kwargs: Any, result: Tensor, origin: Origin) -> Call:
         names = ("input", "weight", "bias", "stride", "padding", "dilation", "transposed", "output_padding", "groups")
         given = {**dict(zip(names, args, strict=False)), **kwargs}
         inputs, weight = given["input"], given["weight"]
@@ -308,7 +194,7 @@ class Recorder(MultiplyDispatch):
         self.channels.convolution(self._reading(1), inputs, given["bias"], result, posed.kind == "depthwise")
         return Call((len(self.found) - 1,))
 
-    def _pose_product(self, name: str, args: Any, result: Tensor, origin: _Origin) -> Call:
+    def _pose_product(self, name: str, args: Any, result: Tensor, origin: Origin) -> Call:
         at = PRODUCTS[name]
         first, second = (args[i] for i in at)
         left, right = list(first.shape), list(second.shape)
@@ -320,8 +206,8 @@ class Recorder(MultiplyDispatch):
         rows, contraction, columns = left[-2], left[-1], right[-1]
         if name == "addbmm":  # sums over the batch
             batch, contraction = 1, batch * contraction
-        weighted = self._origin(second).weight
-        on_left = not weighted and self._origin(first).weight
+        weighted = self._origins.of(second).weight
+        on_left = not weighted and self._origins.of(first).weight
         if on_left:
             rows, columns = columns, rows
         inputs, weights = (second, first) if on_left else (first, second)
@@ -334,7 +220,7 @@ class Recorder(MultiplyDispatch):
             owner = self._owner(weights)
             layout = self._layout(weights, lambda strides: product_dimensions(weights.shape, strides, on_left, repeated))
         found = Found(posed, self.path, owner, layout, origin.layers)
-        before = self._origin(inputs).layers
+        before = self._origins.of(inputs).layers
         if posed.kind == "matmul" and len(before) == 1:  # softmax(Q K^T) V: the first operand is another product's result
             earlier = self.found[min(before)]
             if earlier.posed.kind == "matmul" and earlier.module == self.path:
@@ -363,7 +249,7 @@ class Recorder(MultiplyDispatch):
         return out
 
     def _add(self, found: Found, inputs: Tensor, weights: Tensor) -> None:
-        origin = self._origin(weights)
+        origin = self._origins.of(weights)
         found.constants = origin.constants if origin.weight else frozenset()
         self.found.append(found)
         if self._observe is not None:
@@ -395,7 +281,7 @@ class Recorder(MultiplyDispatch):
 
     def _layout(self, weights: Tensor, dimensions: Callable[[Sequence[int]], dict[str, tuple[int, int]]]) -> Layout | None:
         """How a parameter holds `weights`; None when they are no view of it, or not of whole rows."""
-        name = self._origin(weights).viewed
+        name = self._origins.of(weights).viewed
         if name not in self._parameters:
             return None
         parameter = self._parameters[name]
@@ -408,7 +294,7 @@ class Recorder(MultiplyDispatch):
 
     def _owner(self, weights: Tensor) -> str:
         """Name of the parameter that `weights` is made of: of its size if there is one, else the largest; empty if of none."""
-        origin = self._origin(weights)
+        origin = self._origins.of(weights)
         sizes = {name: self._parameters[name].numel() for name in origin.constants if name in self._parameters}
         if not sizes or not origin.weight:
             return ""

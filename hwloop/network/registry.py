@@ -12,9 +12,10 @@ from torch import nn
 
 from hwloop.errors import DataError
 from hwloop.network.entries import Registry, WeightEntry, is_plain
+from hwloop.network.found import Found
 from hwloop.network.groups import find_couplings
 from hwloop.network.layouts import Layout
-from hwloop.network.recorder import Found, Recorder
+from hwloop.network.recorder import Recorder
 from hwloop.network.recording import arguments, describe, meta_of, record, unwrapped
 from hwloop.network.transforms.shrink import shrink_
 from hwloop.spec.channels import ChannelGroup
