@@ -13,12 +13,13 @@ from pathlib import Path
 from torch import nn
 
 from hwloop.errors import DataError, SpecError
+from hwloop.network.entries import Registry
 from hwloop.network.finetune import EpochEvent, TrainConfig, check_trainable, train
 from hwloop.network.identity import code_digest, digest_of, workload_digest
 from hwloop.network.library import DIGITS, Library, Member, MemberInfo, add_member, read_index, versions
 from hwloop.network.locks import locked
 from hwloop.network.prune import Masks, densities, magnitude_masks, schedule
-from hwloop.network.registry import Registry, register
+from hwloop.network.registry import register
 from hwloop.network.scoring import validation_score
 from hwloop.network.splits import DataSplits
 from hwloop.network.weights_file import check_finite, read_state, weights_digest, write_state

@@ -14,10 +14,11 @@ from torch import nn
 
 from hwloop.errors import DataError
 from hwloop.files import write_file
+from hwloop.network.entries import Registry
 from hwloop.network.finetune import EpochEvent, TrainConfig, train
 from hwloop.network.identity import digest_of, model_identity
 from hwloop.network.library import versions
-from hwloop.network.registry import Registry, register
+from hwloop.network.registry import register
 from hwloop.network.scoring import validation_score
 from hwloop.network.splits import DataSplits
 from hwloop.network.trace import trace

@@ -136,3 +136,24 @@ def test_compress_takes_it_end_to_end(case: str, tmp_path: Path):
         assert all(share.weight_bits is not None and share.activation_bits is not None for share in shares.values())
         assert member.metrics["energy_pj"] > 0
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+
+
+@pytest.mark.parametrize("case", ["tokens", "vit"])
+def test_half_of_all_channels_that_may_go(case: str):
+    make, data, _ = CASES[case]
+    torch.manual_seed(0)
+    splits, model = data(), make()
+    network = CompressedNetwork(model, None, splits)
+    half = {group.outputs[0]: group.size // 2 for group in network.workload.channels if not group.fixed}
+    assert half
+    plan = make_plan(network.workload, channels=half, weight_density=0.5, weight_bits=6, activation_bits=8)
+    made = network.materialise(plan)
+    assert network.accuracy(plan, made) == network.accuracy(plan)
+    values = sum(parameter.numel() for parameter in made.parameters())
+    assert values < sum(parameter.numel() for parameter in model.parameters())
+    planned = plan.apply(network.workload)
+    assert network.macs(plan) == pytest.approx(
+        sum(layer.problem.computes * (0.5 if layer.layer.parameter else 1.0) for layer in planned), rel=0.02
+    )
+    kept = {name: share.channels for name, share in network.complete(plan).layers if share.channels is not None}
+    assert all(kept[name] == count for name, count in half.items())
