@@ -48,7 +48,7 @@ class Question:
     """One thing the mapper is asked."""
 
     arch: str
-    flow: str
+    flow: str | None
     problem: Problem
     settings: MapperSettings = QUICK
     bits: dict[str, int] = field(default_factory=dict)
@@ -64,12 +64,12 @@ QUESTIONS = (
     Question("eyeriss_168", "row_stationary", _conv(16, 32, 14, 3)),
     Question("eyeriss_168", "row_stationary", _conv(16, 32, 14, 3), MapperSettings("energy", "quick", 1), operand_bits(4, 8)),
     Question("eyeriss_168", "row_stationary", _conv(3, 96, 55, 11, Wstride=4, Hstride=4), MapperSettings("cycles", "quick")),
-    Question("tpu_like", "weight_stationary", make_problem(conv2d_shape(), {"N": 8, "C": 256, "M": 100})),
+    Question("tpu_like", None, make_problem(conv2d_shape(), {"N": 8, "C": 256, "M": 100})),
     Question("flexible", "output_stationary", _conv(61, 37, 7, 1), MapperSettings("edp", "normal")),
     Question("flexible", "weight_stationary", _DEPTHWISE),
     Question("flexible_skipping", "row_stationary", _conv(16, 16, 8, 3).with_densities(_ZEROS)),
     Question("flexible_skipping", "output_stationary", _conv(8, 24, 6, 3).with_densities(_ZEROS), bits=operand_bits(5, 7)),
-    Question("tpu_like_compressed", "weight_stationary", _conv(32, 32, 4, 1).with_densities(_ZEROS)),
+    Question("tpu_like_compressed", None, _conv(32, 32, 4, 1).with_densities(_ZEROS)),
 )
 
 

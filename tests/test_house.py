@@ -48,7 +48,7 @@ HOMES = {
     "torch": {"network", "search/methods"},
     "torchvision": {"network"},
     "networkx": {"network", "spec"},
-    "pymoo": {"search"},
+    "pymoo": {"search/pymoo_adapter"},
     "matplotlib": {"report"},
     "sqlite3": {"memo"},
     "subprocess": {"programs"},

@@ -13,7 +13,6 @@ import argparse
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -23,117 +22,48 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 import hwloop  # noqa: E402
-from hwloop.energy import estimate_energy_table  # noqa: E402
+from hwloop.backend.candidates import CandidateCosts  # noqa: E402
+from hwloop.backend.distinct import Distinct  # noqa: E402
+from hwloop.backend.embedded import Embedded  # noqa: E402
+from hwloop.backend.request import MapperSettings  # noqa: E402
+from hwloop.backend.target import make_targets  # noqa: E402
 from hwloop.network.zoo import make_model  # noqa: E402
-from hwloop.simulator import LayerCandidate, LayerNests, simulate_batch  # noqa: E402
-from hwloop.spec.architecture import Architecture  # noqa: E402
+from hwloop.simulator import simulate_batch  # noqa: E402
 from hwloop.spec.batch import MappingBatch  # noqa: E402
-from hwloop.spec.constraints import Constraints  # noqa: E402
-from hwloop.spec.energy_table import EnergyTable  # noqa: E402
-from hwloop.spec.mapping import Mapping  # noqa: E402
-from hwloop.spec.plan import LayerPlan, Plan, make_plan  # noqa: E402
+from hwloop.spec.plan import LayerPlan, Plan, PlannedLayer, make_plan  # noqa: E402
 from hwloop.spec.problem import Problem  # noqa: E402
-from hwloop.spec.resources import open_architecture, open_mapping  # noqa: E402
 from hwloop.spec.workload import Workload  # noqa: E402
 
 TARGETS = ("eyeriss_168:row_stationary", "tpu_like:", "eyeriss_168_skipping:row_stationary", "flexible_skipping:",
            "tpu_like_compressed:")  # fmt: skip
-CORNERS = ((1.0, 8), (0.05, 4), (0.3, 4), (0.3, 8))  # weight density, bits
-Costs = list[tuple[float, int]]  # by candidate: energy [pJ] and cycles of the network
+CORNERS = ((0.05, 4), (0.3, 4), (0.3, 8))  # weight density, bits
+Costs = list[tuple[float, float]]  # by candidate: energy [pJ] and cycles of the network; infinite where nothing fits
 
 
-@dataclass
-class Bench:
-    """A network on an accelerator, with the short lists of its layers.
-
-    Attributes:
-        workload: the network.
-        arch: the accelerator.
-        constraints: the dataflow, None for what the accelerator allows.
-    """
-
-    workload: Workload
-    arch: Architecture
-    constraints: Constraints | None
-    lists: dict[Problem, MappingBatch] = field(default_factory=dict)
-    tables: dict[tuple[tuple[str, int], ...], EnergyTable] = field(default_factory=dict)
-
-    def table(self, share: LayerPlan) -> EnergyTable:
-        """The energy table for a layer's bits."""
-        key = tuple(bits_of(share).items())
-        if key not in self.tables:
-            self.tables[key] = estimate_energy_table(self.arch, "shipped", dict(key))
-        return self.tables[key]
-
-    def prepare(self) -> None:
-        """Maps every layer at the corners."""
-        found: dict[Problem, list[Mapping]] = {}
-        for density, bits in CORNERS:
-            plan = make_plan(self.workload, density, 0.5, bits, bits)
-            for layer in self.workload.layers:
-                if len(found.setdefault(layer.problem, [])) > CORNERS.index((density, bits)):
-                    continue
-                share = plan.of(layer.name)
-                start = tuple(found[layer.problem]) or None
-                best = hwloop.map_problem(
-                    planned(layer.problem, share), self.arch, self.table(share), self.constraints, bits=bits_of(share),
-                    start=start, effort="quick",
-                )  # fmt: skip
-                found[layer.problem].append(best.mapping)
-        for problem, mappings in found.items():
-            distinct = list(dict.fromkeys(mappings))
-            self.lists[problem] = MappingBatch.from_mappings(distinct, problem.shape, problem.bounds, self.arch)
-
-    def one_by_one(self, plans: Sequence[Plan]) -> Costs:
-        """Each layer of each plan alone."""
-        out = []
-        for plan in plans:
-            energy, cycles = 0.0, 0
-            for layer in self.workload.layers:
-                share = plan.of(layer.name)
-                costs = simulate_batch(
-                    planned(layer.problem, share), self.arch, self.lists[layer.problem], self.table(share), bits_of(share)
-                )
-                best = int(costs.edp.argmin())
-                energy, cycles = energy + float(costs.energy_pj[best]), cycles + int(costs.cycles[best])
-            out.append((energy, cycles))
-        return out
-
-    def together(self) -> Callable[[Sequence[Plan]], Costs]:
-        """Analyses the nests once and returns what costs a batch of plans."""
-        nests = {problem: LayerNests(problem, self.arch, batch) for problem, batch in self.lists.items()}
-        places: dict[Problem, list[str]] = {}
-        for layer in self.workload.layers:
-            places.setdefault(layer.problem, []).append(layer.name)
-
-        def cost(plans: Sequence[Plan]) -> Costs:
-            energy, cycles = np.zeros(len(plans)), np.zeros(len(plans), np.int64)
-            for problem, names in places.items():
-                shares = [plan.of(name) for plan in plans for name in names]
-                costs = nests[problem].cost(
-                    [LayerCandidate(self.table(share), densities_of(share), bits_of(share)) for share in shares]
-                )
-                best = costs.edp.argmin(axis=1)[:, None]
-                for total, values in ((energy, costs.energy_pj), (cycles, costs.cycles)):
-                    total += np.take_along_axis(values, best, axis=1).reshape(len(plans), len(names)).sum(axis=1)
-            return list(zip(energy.tolist(), cycles.tolist(), strict=True))
-
-        return cost
+def together(model: CandidateCosts, plans: Sequence[Plan]) -> Costs:
+    """All plans in one call, as a search asks."""
+    return [(np.inf, np.inf) if cost is None else (cost.energy_pj, cost.cycles) for cost in model.costs(plans)]
 
 
-def bits_of(share: LayerPlan) -> dict[str, int]:
-    """Bits by data space."""
-    return {"Weights": share.weight_bits or 0, "Inputs": share.activation_bits or 0}
+def one_by_one(model: CandidateCosts, batches: dict[Problem, MappingBatch], plans: Sequence[Plan]) -> Costs:
+    """Each layer of each plan alone, by a simulation of its whole short list."""
+    out: Costs = []
+    for plan in plans:
+        energy = cycles = 0.0
+        for layer in plan.apply(model.workload):
+            batch = batches[layer.layer.problem]
+            costs = simulate_batch(layer.problem, model.target.arch, batch, model.target.table(layer.bits), layer.bits)
+            best = int(costs.edp.argmin())
+            fits = costs.feasible[best]
+            energy, cycles = energy + float(costs.energy_pj[best]), cycles + (float(costs.cycles[best]) if fits else np.inf)
+        out.append((energy, cycles))
+    return out
 
 
-def densities_of(share: LayerPlan) -> dict[str, float]:
-    """Densities by data space."""
-    return {"Weights": share.weight_density, "Inputs": share.input_density}
-
-
-def planned(problem: Problem, share: LayerPlan) -> Problem:
-    """The problem with a layer's densities."""
-    return problem.with_densities(densities_of(share))
+def batch_of(model: CandidateCosts, layer: PlannedLayer) -> MappingBatch:
+    """A layer's short list as arrays."""
+    problem = layer.layer.problem
+    return MappingBatch.from_mappings(model.known_mappings(layer), problem.shape, problem.bounds, model.target.arch)
 
 
 def draw(workload: Workload, count: int, most_bits: int, seed: int) -> list[Plan]:
@@ -159,6 +89,26 @@ def seconds(call: Callable[[], Costs]) -> tuple[float, Costs]:
     return time.process_time() - start, found
 
 
+def measure(workload: Workload, accelerator: str, flow: str | None, candidates: int, alone: int) -> str:
+    """One line of the table."""
+    [target] = make_targets(accelerator, flow)
+    model = CandidateCosts(workload, target, MapperSettings("edp", "quick"), Distinct(Embedded()))
+    most = min(level.word_bits for level in target.arch.levels if level.kind == "storage")
+    reference = make_plan(workload, 1.0, 0.5, most, most)  # its mappings fit every candidate
+    model.prepare(reference, [make_plan(workload, density, 0.5, bits, bits) for density, bits in CORNERS])
+    together(model, draw(workload, candidates, most, seed=1))  # tables and caches of both ways are warm
+    plans = draw(workload, candidates, most, seed=2)
+    taken, found = seconds(lambda: together(model, plans))
+    batches = {layer.layer.problem: batch_of(model, layer) for layer in reference.apply(workload)}
+    one_by_one(model, batches, plans[-1:])
+    single, expected = seconds(lambda: one_by_one(model, batches, plans[:alone]))
+    pairs = [pair for row in zip(found, expected, strict=False) for pair in zip(*row, strict=True)]
+    apart = max(0.0 if a == b else abs(a - b) / b for a, b in pairs)
+    each, each_alone, lists = taken / len(plans) * 1e3, single / len(expected) * 1e3, np.mean([len(b) for b in batches.values()])
+    rates = f"{each_alone:10.1f} {each:9.2f} {each_alone / each:6.1f} {1e3 / each:12,.0f} {apart:9.0e}"
+    return f"{accelerator:22} {lists:8.1f} {rates}"
+
+
 def main() -> None:
     """Prints the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -169,26 +119,11 @@ def main() -> None:
     torch.set_num_threads(1)
     workload = hwloop.trace(make_model("resnet20"), torch.zeros(1, 3, 32, 32))
     print(f"ResNet-20, {len(workload.layers)} layers, {args.candidates} candidates never seen before; ms a candidate, one core")
-    print(
-        f"{'accelerator':22} {'mappings':>8} {'one by one':>10} {'together':>9} {'ratio':>6} {'candidates/s':>12} {'apart by':>9}"
-    )
+    header = f"{'mappings':>8} {'one by one':>10} {'together':>9} {'ratio':>6} {'candidates/s':>12} {'apart by':>9}"
+    print(f"{'accelerator':22} {header}")
     for target in args.target:
         name, _, flow = target.partition(":")
-        arch = open_architecture(name)
-        bench = Bench(workload, arch, open_mapping(flow) if flow else None)
-        bench.prepare()
-        cost = bench.together()
-        most = min(level.word_bits for level in arch.levels if level.kind == "storage")
-        cost(draw(workload, args.candidates, most, seed=1))  # tables and caches of both ways are warm
-        plans = draw(workload, args.candidates, most, seed=2)
-        together, found = seconds(lambda: cost(plans))  # noqa: B023
-        bench.one_by_one(plans[-1:])
-        alone, expected = seconds(lambda: bench.one_by_one(plans[: args.alone]))  # noqa: B023
-        pairs = [pair for row in zip(found, expected, strict=False) for pair in zip(*row, strict=True)]
-        apart = max(0.0 if a == b else abs(a - b) / b for a, b in pairs)  # equal infinities: no mapping of a layer fits
-        each, single = together / len(plans) * 1e3, alone / len(expected) * 1e3
-        lists = np.mean([len(batch) for batch in bench.lists.values()])
-        print(f"{name:22} {lists:8.1f} {single:10.1f} {each:9.2f} {single / each:6.1f} {1e3 / each:12,.0f} {apart:9.0e}")
+        print(measure(workload, name, flow or None, args.candidates, args.alone), flush=True)
 
 
 if __name__ == "__main__":

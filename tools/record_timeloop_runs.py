@@ -21,8 +21,9 @@ from hwloop.mapper.mapper import map_problem
 from hwloop.spec.batch import MappingBatch
 from hwloop.spec.problem import Problem
 from hwloop.spec.resources import open_architecture
+from hwloop.validate.eyeriss_figures import ROW_STATIONARY
 from hwloop.validate.layers import network_layers
-from hwloop.validate.silicon import ROW_STATIONARY, row_stationary_mapping
+from hwloop.validate.silicon import row_stationary_mapping
 
 FOLDER = Path(__file__).resolve().parents[1] / "tests" / "data" / "timeloop_runs"
 # name: accelerator, network, layer, density of weights and inputs, bits of both

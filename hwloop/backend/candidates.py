@@ -2,7 +2,9 @@
 
 Quickly means that every layer tries a short list of mappings known to be good for its shape: the one found for the reference,
 and those found at a few plans far apart in density and bits (corners). A shape that comes up later, as of a layer with fewer
-channels, gets its short list when it is first met. In full means that the mapper searches again for every layer.
+channels, gets its short list when it is first met. Where nothing on a list fits, as when a candidate's inputs have fewer zeros
+than the reference's, a mapping found without any zeros is tried, and only then the mapper is asked. In full means that the
+mapper searches again for every layer.
 
 A plan's cost depends on the plan, the reference and the corners alone, never on what was asked before it.
 """
@@ -28,9 +30,22 @@ from hwloop.spec.problem import Problem
 from hwloop.spec.workload import Workload
 
 Bits = tuple[tuple[str, int], ...]
-
-
 Key = tuple[tuple[tuple[str, Density], ...], int | None, int | None]  # densities, weight and activation bits
+
+
+@dataclass
+class _Known:
+    """Mappings of a shape that are known, and the same ready to be costed."""
+
+    mappings: list[Mapping] | None = None  # None until they were looked for
+    ready: ShortList | None = None
+
+    def add(self, outcome: Outcome) -> None:
+        """Adds a mapping; a request that nothing fits adds none."""
+        self.mappings = self.mappings or []
+        if isinstance(outcome, MapResult) and outcome.mapping not in self.mappings:
+            self.mappings.append(outcome.mapping)
+            self.ready = None
 
 
 @dataclass(eq=False)
@@ -42,16 +57,12 @@ class _Shape:
 
     problem: Problem
     bits: tuple[Bits, ...]
-    mappings: list[Mapping] | None = None  # None until they were looked for
-    short_list: ShortList | None = None  # the mappings, ready to be costed
+    short: _Known = field(default_factory=_Known)
+    spare: _Known = field(default_factory=_Known)  # found without zeros, for cases that nothing on the short list fits
     costs: dict[Key, LayerShare | None] = field(default_factory=dict)  # None where no mapping fits
 
-    def add(self, outcome: Outcome) -> None:
-        """Puts a mapping on the short list; a request that nothing fits adds none."""
-        self.mappings = self.mappings or []
-        if isinstance(outcome, MapResult) and outcome.mapping not in self.mappings:
-            self.mappings.append(outcome.mapping)
-            self.short_list = None
+
+New = dict[_Shape, dict[Key, PlannedLayer]]
 
 
 class CandidateCosts:
@@ -90,21 +101,25 @@ class CandidateCosts:
         shares = []
         for layer, request, outcome in zip(planned, requests, self.backend.map(requests, on_outcome), strict=True):
             shares.append(mapped_share(request, outcome, self.target))
-            self._shape(layer).add(outcome)
+            self._shape(layer).short.add(outcome)
         corner_layers = [layer for corner in others for layer in corner]
         requests = [self._request(layer) for layer in corner_layers]
         outcomes = self.backend.map(requests, on_outcome) if requests else []
         for layer, outcome in zip(corner_layers, outcomes, strict=True):
-            self._shape(layer).add(outcome)
+            self._shape(layer).short.add(outcome)
         return NetworkCost(self.workload.name, self.target.name, tuple(shares))
 
-    def costs(self, plans: Sequence[Plan]) -> list[NetworkCost | None]:
+    def costs(self, plans: Sequence[Plan], on_outcome: OnOutcome | None = None) -> list[NetworkCost | None]:
         """Every plan's cost by the best of the short lists; where none of a layer's fits, the mapper looks.
+
+        Args:
+            plans: of the workload.
+            on_outcome: called as the mapper answers, for shapes met for the first time and for what no short list fits.
 
         Returns:
             None for a plan with a layer that fits no mapping.
         """
-        new: dict[_Shape, dict[Key, PlannedLayer]] = {}
+        new: New = {}
         asked: list[list[tuple[str, _Shape, Key]]] = []
         for plan in plans:
             layers = []
@@ -115,8 +130,7 @@ class CandidateCosts:
                     new.setdefault(shape, {})[key] = layer
                 layers.append((layer.name, shape, key))
             asked.append(layers)
-        self._make_short_lists(new)
-        self._cost(new)
+        self._cost(new, on_outcome)
         return [self._sum((name, shape.costs[key]) for name, shape, key in layers) for layers in asked]
 
     def remap(self, plans: Sequence[Plan], on_outcome: OnOutcome | None = None) -> list[NetworkCost | None]:
@@ -139,6 +153,10 @@ class CandidateCosts:
                 shares.append(min(found, key=self._rank) if found else None)
             costs.append(self._sum((layer.name, share) for layer, share in zip(layers, shares, strict=True)))
         return costs
+
+    def known_mappings(self, layer: PlannedLayer) -> tuple[Mapping, ...]:
+        """The short list of a layer as planned; empty before it was looked for."""
+        return tuple(self._shape(layer).short.mappings or ())
 
     @property
     def simulated(self) -> int:
@@ -163,60 +181,57 @@ class CandidateCosts:
         return self._met[met]
 
     def _request(self, layer: PlannedLayer) -> MapRequest:
-        known = self._shape(layer).mappings or []
-        return request_for(layer, self.target, self.settings, self.workload.name, tuple(known[:1]))
+        start = self.known_mappings(layer)[:1]
+        return request_for(layer, self.target, self.settings, self.workload.name, start)
 
-    def _make_short_lists(self, new: dict[_Shape, dict[Key, PlannedLayer]]) -> None:
-        """Maps every shape met for the first time, dense, at the widths of the reference and of the narrowest corner."""
-        asked = []
-        for shape, cases in new.items():
-            if shape.mappings is None:
-                name = next(iter(cases.values())).name
-                asked += [(shape, self._dense_request(shape.problem, dict(bits), name)) for bits in shape.bits]
-        outcomes = self.backend.map([request for _, request in asked]) if asked else []
-        for (shape, _), outcome in zip(asked, outcomes, strict=True):
-            shape.add(outcome)
-
-    def _dense_request(self, problem: Problem, bits: dict[str, int], name: str) -> MapRequest:
-        target = self.target
-        return MapRequest(
-            problem,
-            target.arch,
-            target.table(bits),
-            target.constraints,
-            bits or None,
-            self.settings,
-            (),
-            self.workload.name,
-            name,
-        )
-
-    def _cost(self, new: dict[_Shape, dict[Key, PlannedLayer]]) -> None:
-        left: list[tuple[_Shape, Key, PlannedLayer]] = []
-        for shape, cases in new.items():
-            unfit = self._try(shape, cases) if shape.mappings else list(cases)
-            left += [(shape, key, cases[key]) for key in unfit]
-        outcomes = self.backend.map([self._request(layer) for _, _, layer in left]) if left else []
-        for (shape, key, layer), outcome in zip(left, outcomes, strict=True):
+    def _cost(self, new: New, on_outcome: OnOutcome | None) -> None:
+        """Costs new cases: by the short lists, then by the spare mappings, then by asking the mapper."""
+        # a shape met for the first time: at the widths of the reference and of the narrowest corner
+        self._find([(shape.short, shape, bits, cases) for shape, cases in new.items() for bits in shape.bits], on_outcome)
+        left = {shape: unfit for shape, cases in new.items() if (unfit := self._try(shape, shape.short, cases))}
+        if self._sees_zeros:
+            self._find([(shape.spare, shape, shape.bits[0], cases) for shape, cases in left.items()], on_outcome)
+            left = {shape: unfit for shape, cases in left.items() if (unfit := self._try(shape, shape.spare, cases))}
+        asked = [(shape, key, layer) for shape, cases in left.items() for key, layer in cases.items()]
+        outcomes = self.backend.map([self._request(layer) for _, _, layer in asked], on_outcome) if asked else []
+        for (shape, key, layer), outcome in zip(asked, outcomes, strict=True):
             shape.costs[key] = LayerShare.of(layer.name, outcome) if isinstance(outcome, MapResult) else None
 
-    def _try(self, shape: _Shape, cases: dict[Key, PlannedLayer]) -> list[Key]:
-        """Costs cases of one shape by its short list; returns those that nothing on it fits."""
-        if shape.short_list is None:
-            shape.short_list = self.backend.short_list(shape.problem, self.target.arch, shape.mappings or [])
+    def _find(self, wanted: Sequence[tuple[_Known, _Shape, Bits, dict[Key, PlannedLayer]]], on_outcome: OnOutcome | None) -> None:
+        """Maps shapes without their zeros, where that was not done before."""
+        asked = []
+        for known, shape, bits, cases in wanted:
+            if known.mappings is None:
+                name, widths = next(iter(cases.values())).name, dict(bits)
+                asked.append((known, self._dense_request(shape.problem, widths, name)))
+        outcomes = self.backend.map([request for _, request in asked], on_outcome) if asked else []
+        for (known, _), outcome in zip(asked, outcomes, strict=True):
+            known.add(outcome)
+
+    def _dense_request(self, problem: Problem, bits: dict[str, int], layer: str) -> MapRequest:
+        target, network = self.target, self.workload.name
+        table = target.table(bits)
+        return MapRequest(problem, target.arch, table, target.constraints, bits or None, self.settings, (), network, layer)
+
+    def _try(self, shape: _Shape, known: _Known, cases: dict[Key, PlannedLayer]) -> dict[Key, PlannedLayer]:
+        """Costs cases of one shape by known mappings; returns those that none of them fits."""
+        if not known.mappings:
+            return cases
+        if known.ready is None:
+            known.ready = self.backend.short_list(shape.problem, self.target.arch, known.mappings)
         asked = []
         for (densities, _, _), layer in cases.items():
             bits = layer.bits
             asked.append(LayerCandidate(self.target.table(bits), dict(densities), bits))
-        best = shape.short_list.cheapest(asked, self.settings.objective)
+        best = known.ready.cheapest(asked, self.settings.objective)
         names = list(best.component_energy_pj)
         parts = np.array([best.component_energy_pj[name] for name in names]).reshape(len(names), len(cases)).T.tolist()
         columns = (best.at, best.energy_pj, best.cycles, best.utilization)
         rows = zip(cases, *(column.tolist() for column in columns), parts, strict=True)
-        computes, left = shape.problem.computes, []
+        computes, left = shape.problem.computes, {}
         for key, at, energy, cycles, used, energies in rows:
             if at < 0:
-                left.append(key)
+                left[key] = cases[key]
                 continue
             shape.costs[key] = LayerShare("", computes, energy, int(cycles), used, dict(zip(names, energies, strict=True)))
         return left

@@ -25,7 +25,7 @@ class LayerShare:
         energy_pj: its energy [pJ].
         cycles: its time [cycles].
         utilization: part of the compute units' time that they compute, 0-1.
-        component_energy_pj: its energy by component, leakage included [pJ].
+        component_energy_pj: its energy by component and network, leakage included [pJ].
         result: mapping and full cost, where the layer was mapped; None where a known mapping was costed.
     """
 
@@ -52,7 +52,7 @@ class LayerShare:
     def of(cls, name: str, result: MapResult) -> LayerShare:
         """A layer that was mapped."""
         cost = result.cost
-        parts = {part: component.energy_pj for part, component in cost.components.items()}
+        parts = {part: costed.energy_pj for part, costed in (*cost.components.items(), *cost.networks.items())}
         return cls(name, int(cost.computes), float(cost.energy_pj), int(cost.cycles), float(cost.utilization), parts, result)
 
 

@@ -34,9 +34,7 @@ def add_parser(commands: Subparsers) -> None:
     parser.add_argument("--infeasible", action="store_true", help="for show: only what no mapping fits")
     parser.add_argument("--limit", type=int, default=20, help="for show: how many rows (default: %(default)s)")
     parser.add_argument("--sample", type=int, default=50, help="for check: rows to simulate again (default: %(default)s)")
-    parser.add_argument(
-        "--repair", action="store_true", help="for check: remove damaged rows; they are computed again when needed"
-    )
+    parser.add_argument("--repair", action="store_true", help="for check: remove damaged rows; they are found again when needed")
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 

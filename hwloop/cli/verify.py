@@ -13,7 +13,9 @@ from hwloop.errors import SpecError
 from hwloop.report.tables import table
 from hwloop.validate import silicon
 from hwloop.validate.against import ARCHITECTURES, LiveReport, LiveSettings, verify_live
-from hwloop.validate.verify import Report, find_cases, lines_of, verify
+from hwloop.validate.agreement import Report, lines_of
+from hwloop.validate.eyeriss_figures import QUANTITIES
+from hwloop.validate.verify import find_cases, verify
 
 _EXAMPLE = """hwloop verify corpus.jsonl.gz runs/
   hwloop verify --against timeloop --arch eyeriss_168 --layers mobilenet --densities 1,0.5 --bits 16,8
@@ -129,11 +131,11 @@ def _silicon(args: argparse.Namespace) -> int:
         print_json(report.to_dict())
         return 0
     cells = [
-        [f"{g['network']} {g['layer']}", *(f"{g[q]['measured']:.4g} / {g[q]['modelled']:.4g}" for q in silicon.QUANTITIES)]
+        [f"{g['network']} {g['layer']}", *(f"{g[q]['measured']:.4g} / {g[q]['modelled']:.4g}" for q in QUANTITIES)]
         for g in report.layers
     ]
     print("measured on the chip / modelled, whole batch\n")
-    print(table(cells, ["layer", *silicon.QUANTITIES]))
+    print(table(cells, ["layer", *QUANTITIES]))
     print("\nwhere the gaps come from:")
     for cause in report.causes:
         print(f"- {cause}")

@@ -46,7 +46,7 @@ class Points:
 
     def unique(self) -> Points:
         """Each point once, the first of equals, in the order they came."""
-        flat = np.concatenate([self.rows, self.keep.reshape(len(self), -1), self.orders], axis=1)
+        flat = np.concatenate([self.rows, self.keep.reshape(len(self), int(np.prod(self.keep.shape[1:]))), self.orders], axis=1)
         _, first = np.unique(flat, axis=0, return_index=True)
         return self[np.sort(first)]
 

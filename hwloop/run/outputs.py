@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hwloop.memo import MemoStatistics
-from hwloop.network.library import Library
 from hwloop.report.plots import plot_fronts
 from hwloop.report.result import Front, front_document, member_row
 from hwloop.report.tables import front_table, gap_text, verdict
 from hwloop.search.run_folder import RunFolder
 from hwloop.spec.workload import Workload
+
+if TYPE_CHECKING:
+    from hwloop.network.library import Library
 
 
 @dataclass(frozen=True)

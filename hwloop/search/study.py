@@ -119,6 +119,14 @@ class Study:
             raise BudgetSpent(self._spent_text())
         return [self._asked[plan.key, how] for plan in plans]
 
+    def costs(self, plans: Sequence[Plan]) -> list[Record]:
+        """What plans cost, in sum and layer by layer, without their accuracy: for tables of costs per layer and choice.
+
+        It takes no images, so that it is free and not logged.
+        """
+        found = self._costs(plans)
+        return [self._cost_record(plan, found[plan.key]) for plan in plans]
+
     def score(self, plan: Plan, make: Callable[[], Any], how: str) -> Record:
         """Accuracy and cost of a network that the method made itself for `plan` (trained by it, distilled, ...).
 
@@ -257,17 +265,18 @@ class Study:
             self._on_record(self._log[key], known)
 
     def _record(self, plan: Plan, how: str, cost: NetworkCost | None, network: Any) -> Record:
-        """Every number a candidate has; without those of the hardware where no mapping fits."""
-        metrics = {
-            "accuracy": float(self._scorer.accuracy(plan, network)),
-            "size_bits": float(self._scorer.size_bits(plan)),
-            "macs": float(self._scorer.macs(plan)),
-        }
+        """Every number a candidate has."""
+        accuracy = {"accuracy": float(self._scorer.accuracy(plan, network))}
+        costs = self._cost_record(plan, cost)
+        return Record(plan, accuracy | dict(costs.metrics), costs.layers, how)
+
+    def _cost_record(self, plan: Plan, cost: NetworkCost | None) -> Record:
+        """Every number but accuracy; without those of the hardware where no mapping fits."""
+        metrics = {"size_bits": float(self._scorer.size_bits(plan)), "macs": float(self._scorer.macs(plan))}
         if cost is None:
-            return Record(plan, metrics, (), how)
-        metrics |= hardware_metrics(cost)
+            return Record(plan, metrics)
         layers = tuple(LayerRecord(share.name, float(share.energy_pj), int(share.cycles)) for share in cost.layers)
-        return Record(plan, metrics, layers, how)
+        return Record(plan, metrics | hardware_metrics(cost), layers)
 
     def _training_images(self, training: Any) -> int:
         return 0 if training is None else int(training.epochs) * self._scorer.train_images

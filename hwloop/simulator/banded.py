@@ -2,19 +2,19 @@
 
 Occupancies are counted tile by tile. The real program's counts have two simplifications, kept here because its numbers are the
 measure: parts of a tile are counted in the first tile that has the occupancy asked for, and the blocks of the matrix are
-counted by row groups of three kinds (first, middle, last).
+counted by row groups of three kinds (first, middle, last). Where it finds no such tile the real program stops; here the chance is
+not a number, and the mapping is refused.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
-from math import ceil
+from math import ceil, nan
 from typing import Self
 
 import numpy as np
 
-from hwloop.errors import InfeasibleMappingError
 from hwloop.simulator.density import DensityModel, Floats, Ints
 
 
@@ -47,6 +47,7 @@ class Banded(DensityModel):
         return int(np.maximum(last - first, 0).sum())
 
     def _count_tiles(self, rows: int, columns: int) -> dict[int, float]:
+        rows, columns = min(rows, self.side), min(columns, self.side)  # a leader's tile may reach beyond the matrix
         groups_down, groups_across = self.side // rows, self.side // columns
         warm = ceil(self.half_width / rows)
         steady = max(groups_down - 2 * warm, 0)
@@ -61,14 +62,10 @@ class Banded(DensityModel):
                 counts[inside] = counts.get(inside, 0) + weight
         return {k: counts[k] / (groups_down * groups_across) for k in sorted(counts)}
 
-    def _tile_with(self, rows: int, columns: int, occupancy: int) -> tuple[int, int]:
-        """Top and left of the first tile with this occupancy.
-
-        Raises:
-            InfeasibleMappingError: no tile has it, or tiles do not divide the matrix: the real program stops there.
-        """
+    def _tile_with(self, rows: int, columns: int, occupancy: int) -> tuple[int, int] | None:
+        """Top and left of the first tile with this occupancy; None where no tile has it or tiles do not divide the matrix."""
         if self.side % rows or self.side % columns:
-            raise InfeasibleMappingError(f"banded density: tiles of {rows} x {columns} do not divide a matrix of {self.side}")
+            return None
         warm = ceil(self.half_width / rows)
         for down in range(min(warm + 1, self.side // rows)):
             for across in range(self.side // columns):
@@ -79,7 +76,7 @@ class Banded(DensityModel):
                     break
                 if self._nonzeros(top, top + rows, left, left + columns) == occupancy:
                     return top, left
-        raise InfeasibleMappingError(f"banded density: no tile of {rows} x {columns} has {occupancy} nonzeros")
+        return None
 
     def empty(self, tiles: Ints) -> Floats:
         """Probability that a tile of the tensor has no nonzero."""
@@ -91,7 +88,10 @@ class Banded(DensityModel):
         return np.array([[self._empty_part(tuple(part), tuple(tile), n) for n in counts] for part, tile, counts in rows])
 
     def _empty_part(self, part: tuple[int, ...], tile: tuple[int, ...], occupancy: int) -> float:
-        top, left = self._tile_with(tile[0], tile[1], occupancy)
+        found = self._tile_with(tile[0], tile[1], occupancy)
+        if found is None:
+            return nan
+        top, left = found
         down, across = tile[0] // part[0], tile[1] // part[1]
         if down * across == 0:
             return 0.0
@@ -134,9 +134,9 @@ class Banded(DensityModel):
         """Expected density of a single value."""
         return self._density
 
-    def most_elements(self, fibers: Ints, elements: Ints) -> Ints:
+    def most_elements(self, fibers: Ints, elements: Ints) -> Floats:
         """The largest number of nonempty elements in a fiber."""
         rows = zip(fibers.tolist(), elements.tolist(), strict=True)
         empty = np.array([self._empty_part(tuple(element), tuple(fiber), self._most(fiber)) for fiber, element in rows])
-        whole: Ints = np.ceil(fibers.prod(axis=1) // elements.prod(axis=1) * empty).astype(np.int64)
+        whole: Floats = np.ceil(fibers.prod(axis=1) // elements.prod(axis=1) * empty)
         return whole

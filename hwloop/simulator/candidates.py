@@ -27,7 +27,9 @@ from hwloop.simulator.batch_nest import BatchAnalysis
 from hwloop.simulator.compiled import Compiled, compile_structure
 from hwloop.simulator.cost import Cost, evaluate
 from hwloop.simulator.fit import fits
+from hwloop.simulator.loops import constraint_flags
 from hwloop.simulator.nest import Nest
+from hwloop.simulator.networks import linear_wires
 from hwloop.simulator.pricing import price
 from hwloop.simulator.simulator import nest_of
 from hwloop.simulator.sparse import (
@@ -42,7 +44,7 @@ from hwloop.simulator.sparse import (
 )
 from hwloop.spec.architecture import Architecture
 from hwloop.spec.batch import MappingBatch
-from hwloop.spec.density import Density
+from hwloop.spec.density import Density, unstructured
 from hwloop.spec.energy_table import EnergyTable
 from hwloop.spec.problem import Problem
 
@@ -53,8 +55,8 @@ class LayerCandidate:
 
     Attributes:
         energy_table: energies [pJ] per vector access for these bits; never rescaled. Candidates should share equal tables.
-        densities: fraction of nonzeros by data space, 0-1; a number means `hypergeometric` (unstructured pruning). A data space
-            not named keeps the problem's.
+        densities: fraction of nonzeros by data space, 0-1; a number means unstructured pruning
+            (`hwloop.spec.density.unstructured`). A data space not named keeps the problem's.
         bits: width of the values of a data space [bits]; see `simulate`.
     """
 
@@ -102,7 +104,11 @@ class CandidateCosts:
         levels = [(i, level.name) for i, level in enumerate(self._compiled.levels) if not level.spatial]
         out = {name: np.full(self.feasible.shape, np.inf) for _, name in levels}
         out[self._compiled.compute_name] = np.full(self.feasible.shape, np.inf)
+        for name in {name for _, _, cost in self._parts for name in cost.networks_pj}:
+            out[name] = np.full(self.feasible.shape, np.inf)
         for where, good, cost in self._parts:
+            for name, energies in cost.networks_pj.items():
+                _put(out[name], where, good, sum(energies))
             for index, name in levels:
                 _put(out[name], where, good, cost.levels[index].energy_pj)
             _put(out[self._compiled.compute_name], where, good, cost.compute_pj)
@@ -165,6 +171,7 @@ class LayerNests:
         self.compiled = compile_structure(problem, architecture)
         self._sparse = prepare(self.compiled) if sparse_needed(self.compiled) else None
         self._size = len(batch)
+        self._sizes = {space.name: problem.tensor_size(space.name) for space in self.compiled.spaces}
         self._analysis = BatchAnalysis(self.compiled)
         self._groups = [*self._analyse(batch)]
 
@@ -198,9 +205,9 @@ class LayerNests:
         names = [space.name for space in self.compiled.spaces]
         out = {name: self.compiled.problem.density(name) for name in names}
         for name, given in candidate.densities.items():
-            density = given if isinstance(given, Density) else Density("hypergeometric", float(given))
             if name not in out:
                 raise SpecError("<candidate>", f"densities.{name}", f"a data space among {names}", given)
+            density = given if isinstance(given, Density) else unstructured(given, self._sizes[name])
             if not 0.0 <= density.density <= 1.0:
                 raise SpecError("<candidate>", f"densities.{name}", "a fraction between 0 and 1", density.density)
             out[name] = density
@@ -221,7 +228,7 @@ class LayerNests:
         imperfect = np.zeros(len(batch), np.bool_)
         if batch.remainders is not None:
             imperfect = (batch.remainders != batch.factors).any(axis=(1, 2, 3))
-        if not self._analysis.exact:
+        if not (self._analysis.exact and linear_wires(self.compiled.architecture)) or constraint_flags(self.compiled):
             imperfect[:] = True
         for rows, keep in by_keep(batch):
             if not all(any(row[s] for row in keep) for s in range(len(self.compiled.spaces))):

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from hwloop.errors import SpecError
+from hwloop.simulator.networks import WirePrices, network_latency
 from hwloop.simulator.numeric import Number
 from hwloop.spec.architecture import Architecture, Level
 from hwloop.spec.problem import Problem
@@ -131,7 +132,12 @@ class CompiledLevel:
 
 @dataclass(frozen=True)
 class Compiled:
-    """A problem on an architecture with an energy table, ready to be asked about mappings."""
+    """A problem on an architecture with an energy table, ready to be asked about mappings.
+
+    Attributes:
+        wires: the networks that cost something.
+        counts_hops: whether the nest analysis counts hops.
+    """
 
     problem: Problem
     architecture: Architecture
@@ -147,7 +153,10 @@ class Compiled:
     compute_instances: int
     compute_mesh: tuple[int, int]
     compute_pj: dict[str, Number]
+    compute_leak_pj: Number
     network_latency: int
+    wires: tuple[WirePrices, ...] = ()
+    counts_hops: bool = True
 
 
 def compile_structure(problem: Problem, architecture: Architecture) -> Compiled:
@@ -160,7 +169,6 @@ def compile_structure(problem: Problem, architecture: Architecture) -> Compiled:
     spaces = tuple(_compile_space(problem, name) for name in (d.name for d in problem.shape.data_spaces))
     names = [level.name for level in architecture.storage]
     compute = architecture.compute
-    latency = sum(int(level.number(f"network_{end}_latency", 0)) for level in architecture.storage for end in ("fill", "drain"))
     return Compiled(
         problem=problem,
         architecture=architecture,
@@ -178,7 +186,8 @@ def compile_structure(problem: Problem, architecture: Architecture) -> Compiled:
         compute_instances=compute.instances,
         compute_mesh=(compute.mesh_x, compute.mesh_y),
         compute_pj=dict.fromkeys(COMPUTE_ACTIONS, 0.0),
-        network_latency=latency,
+        compute_leak_pj=0.0,
+        network_latency=network_latency(architecture),
     )
 
 

@@ -55,7 +55,7 @@ class DensityModel(ABC):
     def empty_within(self, parts: Ints, tiles: Ints, occupancies: Ints) -> Floats:
         """`(row, case)` probability that a part of a tile is empty, for the occupancies `(row, case)` of the tile.
 
-        The last case may lie far above the others, which ascend.
+        The last case may lie far above the others, which ascend. Not a number where the model has no such tile.
         """
 
     @abstractmethod
@@ -78,9 +78,9 @@ class DensityModel(ABC):
     def value_density(self) -> Number:
         """Expected density of a single value."""
 
-    def most_elements(self, fibers: Ints, elements: Ints) -> Ints:
+    def most_elements(self, fibers: Ints, elements: Ints) -> Floats:
         """`(row,)` largest number of nonempty elements in a fiber made of such elements (for spatial skipping)."""
-        room: Ints = np.minimum(self.most_occupancy(fibers), fibers.prod(axis=1) // elements.prod(axis=1))
+        room: Floats = np.minimum(self.most_occupancy(fibers), fibers.prod(axis=1) // elements.prod(axis=1)).astype(np.float64)
         return room
 
 

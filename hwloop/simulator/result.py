@@ -25,7 +25,8 @@ class DataSpaceCost:
         skipped_reads: words whose read was skipped; likewise `skipped_fills`, `skipped_updates`.
         metadata_reads: accesses of the metadata storage that were made; likewise `metadata_fills`, `metadata_updates`.
         metadata_capacity_bits: metadata it must hold at worst [bits].
-        density: expected density of the tile.
+        density: expected density of the tile. With imperfect factors a compressed tile is held, and paid for, as large as its
+            loops cover, padding included: more words may be read than the tile has.
         metadata: words of metadata by kind (`read`, `gated_fill`, ...): (metadata, payload) a rank, outermost first.
     """
 
@@ -74,6 +75,19 @@ class ComponentCost:
 
 
 @dataclass(frozen=True, slots=True)
+class NetworkCost:
+    """The wires between two levels.
+
+    Attributes:
+        energy_pj: of all instances [pJ].
+        dataspaces: of it, by data space [pJ].
+    """
+
+    energy_pj: float
+    dataspaces: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class LayerCost:
     """The cost of one layer under one mapping, minimised by the mapper.
 
@@ -81,11 +95,14 @@ class LayerCost:
         energy_pj: energy of everything, leakage included [pJ].
         cycles: time [cycles].
         utilization: part of the compute units' time that they compute, 0-1.
-        computes: multiply-accumulates of the dense problem.
+        computes: multiply-accumulates of the dense problem, `padded_computes` among them.
         components: by name, storage levels that store something and the compute units.
         actual_computes: those done; equal to `computes` without sparsity.
         gated_computes: those gated.
         skipped_computes: those skipped.
+        networks: the networks that cost something, by name as the real program prints it.
+        compute_leakage_pj: leakage of all compute units [pJ]. It is not in `energy_pj`: the real program counts none.
+        padded_computes: those beyond the layer's own, of loops that cover more than the layer (imperfect factors).
     """
 
     energy_pj: float
@@ -96,6 +113,14 @@ class LayerCost:
     actual_computes: int
     gated_computes: int = 0
     skipped_computes: int = 0
+    networks: dict[str, NetworkCost] = field(default_factory=dict)
+    compute_leakage_pj: float = 0.0
+    padded_computes: int = 0
+
+    @property
+    def useful_utilization(self) -> float:
+        """Part of the compute units' time that they compute something of the layer, 0-1: utilization without the padding."""
+        return self.utilization * (1.0 - self.padded_computes / self.computes) if self.computes else 0.0
 
     @property
     def edp(self) -> float:
@@ -116,7 +141,8 @@ class LayerCost:
                 ranks = {kind: tuple((m, p) for m, p in pairs) for kind, pairs in values["metadata"].items()}
                 spaces[space] = DataSpaceCost(**{**values, "metadata": ranks})
             components[name] = ComponentCost(**{**component, "dataspaces": spaces})
-        return cls(**{**raw, "components": components})
+        networks = {name: NetworkCost(**network) for name, network in raw.get("networks", {}).items()}
+        return cls(**{**raw, "components": components, "networks": networks})
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +155,7 @@ class BatchCost:
         cycles: time [cycles], int64.
         utilization: part of the compute units' time that they compute, 0-1.
         computes: multiply-accumulates of the dense problem, int64.
-        component_energy_pj: by component name, leakage included [pJ].
+        component_energy_pj: by name of component or network, leakage included [pJ].
     """
 
     feasible: NDArray[np.bool_]

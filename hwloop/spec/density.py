@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import ceil
 from typing import Any
 
 from hwloop.spec.document import Fields
@@ -65,3 +66,13 @@ def read_density(entry: Fields) -> Density:
     entry.raw("knob", None)
     entry.finish()
     return Density(distribution, value, int(band_width), int(size), filename)
+
+
+def unstructured(density: float, size: int) -> Density:
+    """Unstructured pruning of a tensor of `size` values to this fraction: `hypergeometric`, or dense where no zero is left.
+
+    Timeloop takes every tile of a hypergeometric tensor without zeros for empty where the level above holds it compressed, so
+    that the levels below cost nothing. Written as `fixed_structured` 1 the same tensor is priced right, there and here.
+    """
+    full = density <= 1.0 and ceil(density * size) >= size
+    return Density("fixed_structured", 1.0) if full else Density("hypergeometric", density)

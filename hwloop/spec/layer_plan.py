@@ -85,8 +85,6 @@ def _density(value: Any, name: str) -> Kept:
         value = read_pattern(value)
     if isinstance(value, BlockPattern) and name == "weight_density":
         return value if value.keep < value.block else 1.0
-    if isinstance(value, int) and value > 1 and name == "weight_density":  # YAML reads 2:4 as a number to the base of 60
-        raise SpecError("<plan>", name, "a fraction between 0 and 1", value, "write an N:M pattern in quotes: '2:4'")
     if not isinstance(value, Density):
         return check_density(value, name, "<plan>")
     check_density(value.density, f"{name}.density", "<plan>")

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from hwloop.errors import SpecError
-from hwloop.spec.density import Density, read_density
+from hwloop.spec.density import Density, read_density, unstructured
 from hwloop.spec.document import Fields, nearest, to_yaml
 from hwloop.spec.shapes import DEFAULT_SHAPE, NAMED_SHAPES
 from hwloop.spec.source import read_spec
@@ -141,15 +141,17 @@ class Problem:
         return prod(self.rank_sizes(data_space))
 
     def with_densities(self, densities: Mapping[str, Density | float]) -> Problem:
-        """The same problem with these densities (a number means `hypergeometric`, unstructured pruning).
+        """The same problem with these densities (a number means unstructured pruning, see `hwloop.spec.density.unstructured`).
 
         Raises:
             SpecError: an unknown data space, or a density outside 0-1.
         """
-        raw = {
-            n: d.to_dict() if isinstance(d, Density) else {"distribution": "hypergeometric", "density": d}
-            for n, d in densities.items()
-        }
+        known = {d.name for d in self.shape.data_spaces}
+        raw: dict[str, Any] = {}
+        for name, given in densities.items():
+            if isinstance(given, (int, float)) and not isinstance(given, bool) and name in known:
+                given = unstructured(given, self.tensor_size(name))
+            raw[name] = given.to_dict() if isinstance(given, Density) else {"distribution": "hypergeometric", "density": given}
         return replace(self, densities=_read_densities(Fields(raw, "<dict>", "densities"), self.shape))
 
     def to_dict(self) -> dict[str, Any]:

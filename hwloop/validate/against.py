@@ -18,9 +18,9 @@ from hwloop.simulator import LayerCost
 from hwloop.spec.bits import MAX_BITS, operand_bits
 from hwloop.spec.mapping import Mapping as LoopMapping
 from hwloop.spec.problem import Problem
+from hwloop.validate.agreement import DENSE_SLACK, FEASIBILITY, SPARSE_SLACK, Agreement, Report
 from hwloop.validate.compare import compare_costs
 from hwloop.validate.layers import distinct, network_layers
-from hwloop.validate.verify import DENSE_SLACK, FEASIBILITY, SPARSE_SLACK, Agreement, Report
 
 ARCHITECTURES = (
     "eyeriss_168", "eyeriss_168_skipping", "tpu_like", "tpu_like_compressed", "shidiannao_like", "shidiannao_like_skipping",

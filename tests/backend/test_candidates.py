@@ -142,7 +142,10 @@ def test_a_new_shape_is_mapped_as_it_is_when_it_is_met() -> None:
     model = candidates("flexible", asked)
     model.prepare(plan(), [plan(0.3, 4)])
     before = len(asked.requests)
-    costs = model.costs([plan(0.5, 8, 5), plan(0.2, 4, 5), plan(0.5, 8, 7)])
+    told: list[str] = []
+    plans = [plan(0.5, 8, 5), plan(0.2, 4, 5), plan(0.5, 8, 7)]
+    costs = model.costs(plans, lambda _at, request, _outcome: told.append(request.layer))
+    assert sorted(told) == ["conv0"] * 4 + ["conv1"] * 4
     new = asked.requests[before:]
     assert {(r.problem.sizes["C"], r.problem.sizes["M"]) for r in new} == {(4, 5), (5, 8), (4, 7), (7, 8)}
     assert [dict(r.bits or {})["Weights"] for r in new] == [16, 4] * 4  # as the reference, and as the narrowest corner
@@ -170,6 +173,28 @@ def test_factors_and_removed_layers_are_costed_as_planned() -> None:
     [cost] = model.costs([factorised])
     assert cost is not None
     assert [share.name for share in cost.layers] == ["conv0", "conv1.rank0", "conv1.rank1", "conv1.rank2", "conv2"]
+
+
+class OnlyDense(Asked):
+    """Nothing that was found for a problem with zeros fits any case."""
+
+    def short_list(self, problem: Problem, arch: Architecture, mappings: Sequence[Mapping]) -> ShortList:
+        dense = [request for request in self.requests if request.problem == problem]
+        return super().short_list(problem, arch, mappings) if dense else NoneFits()
+
+
+def test_a_mapping_without_zeros_is_tried_before_the_mapper_is_asked() -> None:
+    backend = OnlyDense()
+    model = candidates("flexible_skipping", backend)
+    model.prepare(plan())
+    before = len(backend.requests)
+    costs = model.costs([plan(0.9, 16), plan(0.8, 8)])
+    assert all(cost is not None for cost in costs)
+    spare = backend.requests[before:]
+    assert [request.problem.sizes["C"] for request in spare] == [4, 8]
+    assert all(not request.problem.densities and request.bits == {"Weights": 16, "Inputs": 16} for request in spare)
+    model.costs([plan(0.7, 4)])
+    assert len(backend.requests) == before + 2
 
 
 def test_where_no_known_mapping_fits_the_mapper_is_asked() -> None:

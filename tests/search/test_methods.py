@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -160,3 +162,15 @@ def test_a_module_that_is_not_there_is_named() -> None:
 
 def test_settings_are_described_with_their_defaults() -> None:
     assert describe_method("random") == "evaluations=1000, batch=40, anchored=True"
+
+
+def test_settings_studies_and_spaces_load_no_heavy_library() -> None:
+    code = (
+        "import sys\n"
+        "import hwloop.run.tuning, hwloop.run.demo, hwloop.search.run_folder\n"
+        "from hwloop.run.settings import Settings\n"
+        "Settings(method='random').to_dict(), Settings().to_dict()\n"
+        "print([name for name in ('torch', 'pymoo', 'matplotlib', 'networkx') if name in sys.modules])\n"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == "[]"

@@ -27,6 +27,16 @@ def test_records_have_accuracy_totals_and_the_layers_costs() -> None:
     assert sum(layer.energy_pj for layer in record.layers) == pytest.approx(2.4)
 
 
+def test_costs_alone_are_free() -> None:
+    scorer, study = ToyScorer(), make_study(limit=SearchBudget(evaluations=1))
+    record = study.costs(PLANS[1:2])[0]
+    assert set(record.metrics) == {"energy_pj", "cycles", "edp", "size_bits", "macs"}
+    assert [layer.name for layer in record.layers] == ["a", "b", "c", "c#2"]
+    assert (scorer.asked, study.records, study.images_used, study.evaluations_left) == ([], [], 0, 1)
+    assert study.evaluate(PLANS[1:2])[0].layers == record.layers
+    assert make_study(hardware=ToyHardware(most=0.5)).costs(PLANS[2:])[0].layers == ()
+
+
 def test_features_are_the_layers_with_what_they_cost_when_nothing_is_changed() -> None:
     layers = make_study().layers
     assert [(f.layer.name, f.changes, f.energy_pj, f.cycles) for f in layers] == [

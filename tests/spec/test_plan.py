@@ -247,6 +247,11 @@ def test_what_means_the_same_is_the_same() -> None:
     assert plan != "plan"
 
 
+@pytest.mark.parametrize("text", ["2:4", "'2:4'"])
+def test_n_of_m_stands_in_a_file_with_and_without_quotes(text: str) -> None:
+    assert load_plan(f"layers: {{fc: {{weight_density: {text}}}}}").of("fc") == LayerPlan(BlockPattern(2, 4))
+
+
 def test_n_of_m_is_structured_for_the_simulator() -> None:
     planned = make_plan(network(), weight_density={"fc": "2:4"}).apply(network())[5]
     assert planned.problem.density("Weights") == Density("fixed_structured", 0.5)
@@ -255,7 +260,7 @@ def test_n_of_m_is_structured_for_the_simulator() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("layers: {fc: {weight_density: 2:4}}", r"layers\.fc\.weight_density: .*found 124; write an N:M pattern in quotes"),
+        ("layers: {fc: {weight_density: 124}}", r"layers\.fc\.weight_density: expected a fraction between 0 and 1, found 124"),
         (
             "layers: {fc: {weight_density: '4:2'}}",
             r"layers\.fc\.pattern: expected keep:block with 0 < keep <= block, found '4:2'",

@@ -13,12 +13,9 @@ from hwloop.energy import estimate_energy_table
 from hwloop.spec.mapping import Mapping
 from hwloop.spec.problem import Problem
 from hwloop.spec.resources import open_architecture
+from hwloop.validate.eyeriss_figures import ALEXNET, COLUMNS, QUANTITIES, ROW_STATIONARY
 from hwloop.validate.layers import network_layers
 from hwloop.validate.silicon import (
-    ALEXNET,
-    COLUMNS,
-    QUANTITIES,
-    ROW_STATIONARY,
     Machine,
     gaps,
     measured,

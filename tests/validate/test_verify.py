@@ -3,14 +3,16 @@ from __future__ import annotations
 import gzip
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from hwloop import DataError
+from hwloop.validate.agreement import DENSE_SLACK, SPARSE_SLACK, Report, lines_of
 from hwloop.validate.compare import Difference
-from hwloop.validate.verify import DENSE_SLACK, SPARSE_SLACK, Report, find_cases, lines_of, verify
+from hwloop.validate.verify import find_cases, verify
 
 DATA = Path(__file__).resolve().parents[1] / "data"
 
@@ -106,6 +108,18 @@ def test_a_run_with_a_missing_part(tmp_path: Path, missing: str, message: str) -
         (run / "input.yaml").write_text(text.replace("\nERT:", "\nother_table:"))
     report = verify(find_cases(tmp_path))
     assert message in next(iter(report.failed.values()))
+
+
+def test_a_cycle_follows_from_a_count_that_is_rounded() -> None:
+    cycle = (False, Difference("level cycles", "DRAM", 50177, 50176))
+    count = (False, Difference("actual computes", "", 6_422_529, 6_422_528))
+    for pairs, slack, agrees in (
+        ([count, cycle], SPARSE_SLACK, True), ([cycle], SPARSE_SLACK, False), ([count, cycle], DENSE_SLACK, False),
+        ([count, (False, replace(cycle[1], found=50175))], SPARSE_SLACK, False),
+    ):  # fmt: skip
+        report = Report()
+        report.add("case", pairs, slack)
+        assert report.agrees is agrees
 
 
 @pytest.mark.parametrize(

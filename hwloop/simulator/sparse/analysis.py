@@ -65,7 +65,7 @@ def sparse_activity(context: SparseContext, nest: Nest, shape: SparseNest) -> Ac
     nesting = shape.nesting
     refusals = Refusals(shape.single, nesting.batch)
     refusals.mask = shape.refused
-    held = hold(context, nest, shape)
+    held = hold(context, nest, shape, refusals)
     saved = savings(context, nest, shape, held, refusals)
     spread = spatial_skipping(context, nest, nesting, held, saved, refusals)
     done, left, operands = traffic(context, nest, held, saved, spread.saved)

@@ -12,6 +12,7 @@ from hwloop.simulator.numeric import Number
 from hwloop.simulator.sparse.context import SparseContext
 from hwloop.simulator.sparse.distinct import by_distinct
 from hwloop.simulator.sparse.occupancy import Format, Tree, expected_holding, metadata_bits, vector_ratio
+from hwloop.simulator.sparse.refusals import Refusals
 from hwloop.simulator.sparse.shape import SparseNest
 from hwloop.simulator.sparse.spaces import Space
 
@@ -43,8 +44,8 @@ class Held:
     largest: list[tuple[Number, Number]] = field(default_factory=list)
 
 
-def hold(context: SparseContext, nest: Nest, shape: SparseNest) -> list[list[Held]]:
-    """`[level][data space]`: what is held where."""
+def hold(context: SparseContext, nest: Nest, shape: SparseNest, refusals: Refusals) -> list[list[Held]]:
+    """`[level][data space]`: what is held where; refuses tiles that a density model does not have."""
     out: list[list[Held]] = [[] for _ in nest.tiles]
     for s, space in enumerate(context.spaces):
         for level, row in enumerate(nest.tiles):
@@ -56,11 +57,13 @@ def hold(context: SparseContext, nest: Nest, shape: SparseNest) -> list[list[Hel
                 density = space.value_density()
                 out[level].append(Held(None, tile.size * density, density, 1.0, tile.size))
             else:
-                out[level].append(_held(context, nest, shape, level, s, knows))
+                out[level].append(_held(context, nest, shape, level, s, knows, refusals))
     return out
 
 
-def _held(context: SparseContext, nest: Nest, shape: SparseNest, level: int, s: int, parent_knows: bool) -> Held:
+def _held(
+    context: SparseContext, nest: Nest, shape: SparseNest, level: int, s: int, parent_knows: bool, refusals: Refusals
+) -> Held:
     space, form = context.spaces[s], context.formats[level][s]
     count = len(form.ranks) if form else 0
     block = context.compiled.levels[level].row_words[s] if form and form.compressed else 1
@@ -84,7 +87,10 @@ def _held(context: SparseContext, nest: Nest, shape: SparseNest, level: int, s: 
             out[chosen] = space.by_model(rows[chosen], out.shape[1], of_model)
         return out
 
-    values = by_distinct(columns, context.remembered(level, s, parent_knows), function, shape.single)
+    values = refusals.no_tile(
+        by_distinct(columns, context.remembered(level, s, parent_knows), function, shape.single),
+        space.name, context.compiled.levels[level].name,
+    )  # fmt: skip
     if shape.single:
         values[3], values[4] = int(values[3]), int(values[4])
     held = Held(form, *values[:6])

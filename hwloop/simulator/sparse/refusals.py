@@ -41,3 +41,18 @@ class Refusals:
             InfeasibleMappingError: there is one mapping.
         """
         self.add(True, reason, level, data_space)
+
+    def no_tile(self, values: list[Any], data_space: str, level: str) -> list[Any]:
+        """Refuses the mappings with a value that is not a number, and returns the values with 0 in their place.
+
+        Raises:
+            InfeasibleMappingError: there is one mapping, and it has such a value.
+        """
+        wrong = np.isnan(sum(values))
+        if not np.any(wrong):
+            return values
+        self.add(
+            wrong, f"tiles of {data_space} do not divide its banded matrix, or none has the nonzeros asked for; the real program "
+            "stops here", level, data_space,
+        )  # fmt: skip
+        return [np.nan_to_num(value) for value in values]

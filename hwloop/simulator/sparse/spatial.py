@@ -158,9 +158,10 @@ def _elements(
         return np.column_stack([1.0 - model.empty(elements), model.most_elements(fibers, elements)])
 
     columns = [space.model_column, *element, *fiber]
-    filled, most = by_distinct(
+    found = by_distinct(
         columns, context.remembered("elements", index), lambda rows: space.by_model(rows, 2, answer), refusals.single
     )
+    filled, most = refusals.no_tile(found, space.name, level)
     return np.atleast_1d(filled), np.atleast_1d(most) / bounds
 
 
