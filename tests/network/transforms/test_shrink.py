@@ -164,3 +164,12 @@ def test_tied_modules_shrink_together() -> None:
     assert smaller[2] is smaller[4]
     assert torch.equal(smaller[2].weight, model[2].weight[stay][:, stay])
     assert (smaller[0].out_features, smaller[2].in_features, smaller[6].in_features) == (3, 3, 3)
+
+
+def test_operations_that_cannot_be_mapped_keep_the_channels_they_read() -> None:
+    deep = nn.Sequential(nn.Unflatten(1, (4, 1)), nn.Conv3d(4, 2, 1), nn.Flatten(1, 2))
+    model = nn.Sequential(nn.Conv2d(1, 4, 3), deep, nn.Conv2d(2, 3, 1), nn.Conv2d(3, 2, 1))
+    registry = register(model, torch.zeros(1, 1, 6, 6), allow_unmapped=True)
+    fixed = {group.name: group.fixed for group in registry.workload.channels}
+    assert fixed["0"] == "they are read by 'convolution' in 1.1, which does not keep channels apart"
+    assert fixed["2"] == ""
