@@ -12,8 +12,9 @@ from typing import Any
 from hwloop.energy.accelergy_source import estimate_energy_table as accelergy_table
 from hwloop.energy.components import component_energy
 from hwloop.energy.hwcomponents_source import HwcomponentsEstimator
-from hwloop.energy.primitives import Estimator
+from hwloop.energy.primitives import Estimator, node_nm
 from hwloop.energy.shipped import ShippedEstimator
+from hwloop.energy.wires import with_wires
 from hwloop.errors import EnergyTableError
 from hwloop.spec.energy_table import EnergyTable, load_energy_table
 from hwloop.spec.levels import Architecture
@@ -22,6 +23,7 @@ from hwloop.units import UM2_PER_MM2
 ESTIMATORS: dict[str, Callable[[], Estimator]] = {"shipped": ShippedEstimator, "hwcomponents": HwcomponentsEstimator}
 PROGRAMS: dict[str, Callable[[Architecture, Mapping[str, int] | None], EnergyTable]] = {"accelergy": accelergy_table}
 SOURCES = (*ESTIMATORS, *PROGRAMS, "table")
+WIRES = "+wires"  # behind a source: the wires between levels are priced too
 
 
 def estimate_energy_table(
@@ -33,7 +35,9 @@ def estimate_energy_table(
         arch: the accelerator.
         source: `shipped` (figures that come with hwloop, of CACTI and Aladdin's tables, interpolated between the sizes they were
             made for), `hwcomponents` or `accelergy` (run live), or a table of your own: a file in Accelergy's form, its
-            text, or `{component: {action: pJ}}`. A table is taken as it is; it does not follow `bits`.
+            text, or `{component: {action: pJ}}`. A table is taken as it is; it does not follow `bits`. `+wires` behind a word or
+            a file's name, as in `shipped+wires`, also prices the wires between levels (`hwloop.energy.wires`), so that sending a
+            word to many places is no longer free; that needs areas.
         bits: bits of a value by data space. Those of `Weights` and `Inputs` are the operands of a multiply; storage is priced
             by the row, so it does not follow them. None means the width the accelerator was built for.
 
@@ -43,6 +47,10 @@ def estimate_energy_table(
         SpecError: a table that cannot be read.
         SimulatorError: Accelergy failed.
     """
+    if isinstance(source, str) and source.endswith(WIRES):
+        table = estimate_energy_table(arch, source.removesuffix(WIRES), bits)
+        area_um2(arch, table)  # hops are as long as what lies below them
+        return with_wires(table, node_nm(arch.compute.values.get("technology"), arch.compute.name))
     if isinstance(source, str) and source in ESTIMATORS:
         estimator = ESTIMATORS[source]()
         return EnergyTable(

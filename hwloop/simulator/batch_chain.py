@@ -155,7 +155,8 @@ class Chain:
         hops: Number = 0
         if self.deliveries:
             own = words if words is not None else self.words(self.slots.starts[level + 1], size, extents)
-            hops = self.mesh_hops(level) * own
+            alone = self.foot.fan_x[level] * self.foot.fan_y[level] == 1  # a child alone is next to its parent
+            hops = np.where(alone, 0.0, self.mesh_hops(level) * own)
             self.deliveries[level] = Delivery(hops, 0)
         if special is None:
             return groups * base, arriving, 0

@@ -11,6 +11,7 @@ from hwloop.errors import SimulatorError
 _HEADING = re.compile(r"^=== (.+) ===$")
 _DATA_SPACE = re.compile(r"^ {4}(\S+):$")
 _FIELD = re.compile(r"^(.+?)\s*:\s+(.+)$")
+_WIRES = " <==> "  # between the names of the levels that a network joins
 _RATIO = re.compile(r"^(\S+(?: <==> \S+)?)\s+= (-?[\d.]+|-?nan|inf)$")
 _UNIT = re.compile(r" (pJ|bits|um\^2|cycles|words/cycle)$")
 _SUMMARY = (

@@ -55,10 +55,11 @@ class SparseNest:
         Returns:
             `(rank, batch)` extents, `(rank, candidate, batch)` where candidates' vectors differ in length; likewise the mask.
         """
-        blocks, inverse = np.unique(np.asarray(context.compiled.levels[source].row_words[target]), return_inverse=True)
+        given = context.compiled.levels[source].row_words[target]
+        if not isinstance(given, np.ndarray):
+            return self._leader(context, nest, source, target, leader, int(given))
+        blocks, inverse = np.unique(given, return_inverse=True)
         found = [self._leader(context, nest, source, target, leader, int(block)) for block in blocks]
-        if len(found) == 1:
-            return found[0]
         which = inverse.reshape(-1)
         return np.stack([tile for tile, _ in found], axis=1)[:, which], np.stack([nothing for _, nothing in found])[which]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,8 @@ from hwloop.simulator.density import DensityModel, FixedStructured, Floats, Ints
 from hwloop.simulator.hypergeometric import Hypergeometric
 from hwloop.simulator.numeric import Number
 from hwloop.spec.density import Density
+
+_FEW = 16  # mappings for which one multiplication of matrices beats a loop over the terms
 
 
 @dataclass(frozen=True)
@@ -36,8 +39,20 @@ class Space:
     models: tuple[DensityModel, ...]
     which: Number = 0
 
+    @cached_property
+    def _projection(self) -> Ints:
+        """`(rank, dimension)` coefficients."""
+        out = np.zeros((len(self.ranks), len(self.relevant)), np.int64)
+        for r, rank in enumerate(self.ranks):
+            for d, c in rank:
+                out[r, d] += c
+        return out
+
     def extents(self, mold: Ints) -> Ints:
         """`(rank, batch)` extents of the tile over `mold` `(dimension, batch)` iterations."""
+        if mold.shape[1] <= _FEW:
+            small: Ints = self._projection @ (mold - 1) + 1
+            return small
         return np.stack([sum((c * (mold[d] - 1) for d, c in rank), start=np.ones_like(mold[0])) for rank in self.ranks])
 
     def size(self, mold: Ints) -> Ints:
