@@ -95,8 +95,7 @@ class _Prices:
             else set()
         )
         return {
-            key: self._energy(level.name, chain, None if key in must else 0.0, level.builtin_pj)
-            for key, chain in chains.items()
+            key: self._energy(level.name, chain, None if key in must else 0.0, level.builtin_pj) for key, chain in chains.items()
         }
 
     def compute(self, name: str) -> dict[str, Number]:
