@@ -27,7 +27,7 @@ _HYPHENATED = frozenset({
     "wire-energy", "word-bits",
 })  # fmt: skip
 
-# Hyphenated keywords that the real program's own renaming misses (it takes the `word-bits` in them first), so that they say nothing.
+# Hyphenated keywords that the real program's own renaming misses: it takes the `word-bits` in them first.
 _MISSED = frozenset({"network-word-bits", "payload-word-bits"})
 
 
