@@ -74,6 +74,15 @@ def test_hyphenated_keywords_are_named() -> None:
         hwloop.load_architecture(changed(TREE, CASES["hyphenated keywords"][1]))
 
 
+def test_hyphens_that_the_real_program_misses_say_nothing() -> None:
+    """Checked on the real program: `payload-word-bits: 9` changes nothing, `payload_word_bits: 9` is refused as too wide."""
+    text = TREE.replace("depth: 4096}", "depth: 4096, network-word-bits: 4}")
+    with pytest.warns(SpecWarning, match="network-word-bits: no effect with hyphens, as in the real program; write underscores"):
+        arch = hwloop.load_architecture(text)
+    assert arch.level("glb").network.word_bits == 16
+    assert hwloop.load_architecture(text.replace("network-word-bits", "network_word_bits")).level("glb").network.word_bits == 4
+
+
 def test_a_component_of_no_class_that_counts_is_left_out() -> None:
     with pytest.warns(SpecWarning, match=r"adder \(intadder\): neither a storage nor a compute unit nor a network"):
         arch = hwloop.load_architecture(changed(TREE, CASES["a component of another class"][1]))
