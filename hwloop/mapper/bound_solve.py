@@ -2,9 +2,9 @@
 
 Every product of the cost model is the exponential of a sum, over the parts of a problem, of a number that belongs to the
 part's way. Mixing ways turns that into a convex problem: minimise sums of exponentials under capacities (logarithms of such
-sums) and fan-outs (linear). Its tangent at any point, with any non-negative price on each constraint, bounds the cost from below by a sum that each
-part's best way minimises on its own, so the bound holds wherever the minimiser stops (Lagrangian duality; the mixtures come from
-simplicial decomposition, von Hohenbalken, Math. Programming 13, 1977).
+sums) and fan-outs (linear). Its tangent at any point, with any non-negative price on each constraint, bounds the cost from
+below by a sum that each part's best way minimises on its own, so the bound holds wherever the minimiser stops (Lagrangian
+duality; the mixtures come from simplicial decomposition, von Hohenbalken, Math. Programming 13, 1977).
 """
 
 from __future__ import annotations
