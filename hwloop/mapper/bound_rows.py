@@ -60,7 +60,8 @@ def make_parts(space: Mapspace, compiled: Compiled, reach: NDArray[np.int64], im
             single[d] = _ways(space, d, size, reach[:, d], imperfect)
     parts = []
     for group in _windows(compiled, set(single)):
-        loose = any(single[d][2] for d in group) or np.prod([float(len(single[d][0])) for d in group]) > MOST_JOINT
+        joint = float(np.prod([float(len(single[d][0])) for d in group]))
+        loose = any(single[d][2] for d in group) or joint > MOST_JOINT
         for dims in [(d,) for d in group] if loose else [group]:
             rows = np.stack([i.ravel() for i in np.meshgrid(*[np.arange(len(single[d][0])) for d in dims], indexing="ij")])
             bounds = np.stack([single[d][0][rows[i]] for i, d in enumerate(dims)], axis=1)

@@ -48,4 +48,4 @@ def true_cost(simulation: BatchSimulation, mapping: Mapping, cost: LayerCost) ->
     energy += cost.components[compiled.compute_name].energy_pj * max(
         simulation.problem.computes / max(cost.computes, 1) - 1.0, 0.0
     )
-    return energy, cycles
+    return float(energy), float(cycles)

@@ -22,6 +22,7 @@ from hwloop.spec.energy_table import EnergyTable, load_energy_table
 from hwloop.spec.problem import conv2d_shape, make_problem
 
 from .conftest import DATAFLOWS, ENERGIES, exhaustive, make_dataflow
+from .independent import broken
 
 SMALL = {"C": 2, "M": 4, "P": 4, "R": 3}
 
@@ -194,8 +195,7 @@ def test_no_constraint_is_ever_broken(drawn: dict[str, Any]) -> None:
     spatial: dict[str, Any] = {"target": "inter_PE_spatial", "type": "spatial", "factors": drawn["spatial_factors"]}
     spatial |= {} if drawn["order"] is None else {"permutation": drawn["order"]}
     spatial |= {} if drawn["split"] is None else {"split": drawn["split"]}
-    constraints = load_constraints(
-        {
+    document = {
             "min_utilization": drawn["min_utilization"],
             "targets": [
                 {"target": "glb", "type": "temporal", "factors": drawn["glb_factors"], "permutation": drawn["glb_order"]},
@@ -205,8 +205,8 @@ def test_no_constraint_is_ever_broken(drawn: dict[str, Any]) -> None:
                  "bypass": [s for s in drawn["bypass"] if s not in drawn["keep"]]},
                 {"target": "reg", "type": "dataspace", "keep": [], "bypass": []},
             ],
-        }
-    )  # fmt: skip
+        }  # fmt: skip
+    constraints = load_constraints(document)
     problem = make_problem(conv2d_shape(), {"C": 8, "M": 8, "P": 5, "Q": 4, "R": 3})
     architecture = replace(make_dataflow("weight_stationary", 64), constraints=Constraints())
     try:
@@ -214,6 +214,26 @@ def test_no_constraint_is_ever_broken(drawn: dict[str, Any]) -> None:
     except InfeasibleMappingError:
         return  # the reasons are tested above
     assert check(found.mapping, problem, architecture, constraints) == []
+    fan_outs = {level.name: architecture.fanout[i] for i, level in enumerate(architecture.storage)}
+    least_used = drawn["min_utilization"] * architecture.compute.instances
+    assert broken(document["targets"], found.mapping.to_list(), problem.sizes, fan_outs, least_used) == []
+
+
+def test_the_independent_reading_sees_what_is_broken() -> None:
+    mapping = [
+        {"target": "glb", "type": "temporal", "factors": "C2 M4", "permutation": "CM"},
+        {"target": "pe", "type": "spatial", "factors": "P4", "permutation": "P", "split": 1},
+        {"target": "glb", "type": "bypass", "keep": ["Weights"], "bypass": []},
+    ]
+    rules = [
+        {"target": "glb", "type": "temporal", "factors": ["C=4", "M<=4"], "permutation": ["M", "C"]},
+        {"target": "pe", "type": "spatial", "permutation": ["C", "M", "P"], "split": 2},
+        {"target": "glb", "type": "dataspace", "keep": [], "bypass": ["Weights"]},
+    ]
+    found = broken(rules, mapping, {"C": 4, "M": 4, "P": 4}, {"pe": (2, 1)}, 8)
+    for said in ("C is not covered", "fan-out", "C=4", "order", "split at 2", "not in bypass", "too few"):
+        assert any(said in text for text in found), said
+    assert len(found) == 7
 
 
 def test_timeloops_best_is_beaten_or_met(shared) -> None:
