@@ -65,8 +65,7 @@ def architectures(draw: st.DrawFn) -> dict[str, Any]:
     for i in range(draw(st.integers(0, 2))):
         depth, width = draw(st.integers(1, 2000)), draw(st.sampled_from((16, 32, 64)))
         local.append({"name": f"b{i}", "class": "SRAM", "attributes": {"width": width, "datawidth": 16, "depth": depth}})
-    local.append({"name": f"mac[1..{x * y}]", "class": "intmac", "attributes": {"meshX": x,
-    "meshY": y}})  # type: ignore[dict-item]
+    local.append({"name": f"mac[1..{x * y}]", "class": "intmac", "attributes": {"meshX": x, "meshY": y}})  # type: ignore[dict-item]
     return {"architecture": {"version": 0.4, "subtree": [{"name": "system", "local": local}]}}
 
 
