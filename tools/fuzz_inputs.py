@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import multiprocessing
+import os
 import resource
 import sys
 import time
@@ -31,7 +32,8 @@ from tests.fuzz.store_cases import STORES
 
 KINDS = (*sorted(RUNS), *STORES)
 
-WATCHDOG_S = 20.0
+WATCHDOG_S = 20.0  # of the processor, so that a busy machine makes no hang
+WAITING_S = 120.0
 MEMORY_LIMIT = 4 << 30  # bytes of address space of a child, so that a runaway fails by itself
 PEAK_MB = 1024
 CHUNK = 50
@@ -72,8 +74,8 @@ def run_jobs(jobs: list[tuple[str, int, int]]) -> list[tuple[str, str, float]]:
         send.close()
         while len(results) < len(jobs):
             try:
-                if not receive.poll(WATCHDOG_S):
-                    results.append(("hang", f"over {WATCHDOG_S:g} s", 0.0))
+                if not watched(receive, process.pid or 0):
+                    results.append(("hang", f"over {WATCHDOG_S:g} s of work, or {WAITING_S:g} s of waiting", 0.0))
                     process.kill()
                     break
                 _, result = receive.recv()
@@ -85,6 +87,24 @@ def run_jobs(jobs: list[tuple[str, int, int]]) -> list[tuple[str, str, float]]:
                 results.append(result)
         process.join(timeout=5)
     return results
+
+
+def watched(receive: Connection, pid: int) -> bool:
+    """Waits for the child's next word; False when it works or waits for too long."""
+    began, before = time.monotonic(), cpu_s(pid)
+    while not receive.poll(1.0):
+        if cpu_s(pid) - before > WATCHDOG_S or time.monotonic() - began > WAITING_S:
+            return False
+    return True
+
+
+def cpu_s(pid: int) -> float:
+    """Seconds of the processor that a process has used; 0 when it is gone."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def last_line(text: str) -> str:

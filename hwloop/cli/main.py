@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import errno
 import os
 import signal
 import sys
@@ -11,11 +10,13 @@ import warnings
 from collections.abc import Sequence
 from importlib import import_module
 from importlib.util import find_spec
+from io import TextIOWrapper
 from threading import current_thread, main_thread
 from typing import TextIO
 
 import hwloop
-from hwloop.errors import HwloopError, SpecError, SpecWarning
+from hwloop.cli.arguments import check_arguments
+from hwloop.errors import HwloopError, SpecError, SpecWarning, printable
 
 # name: what it does. Each is a module `hwloop.cli.<name>` with `add_parser(subparsers)` and `run(args) -> int`; one that also has
 # `interrupted(args) -> str` says what Ctrl-C leaves and how to go on.
@@ -39,6 +40,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command line and returns the exit code: 0 done, 1 failed for a named reason, 2 bad usage."""
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads of torch that wait leave the core to others
     arguments = list(sys.argv[1:] if argv is None else argv)
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a file name need not be text
     chosen = next((word for word in arguments if not word.startswith("-")), "")
     try:
         args = make_parser(chosen).parse_args(arguments)
@@ -50,6 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         with warnings.catch_warnings():
             warnings.showwarning = _show_warning
+            check_arguments(args)
             return int(module.run(args))
     except SpecError as error:
         _complain(str(error))
@@ -61,10 +65,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         _complain(f"interrupted; {kept}")
     except BrokenPipeError:  # the reader of our output has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EPERM):
-            raise
-        _complain(f"{error.filename or 'the disk'}: {error.strerror}; what was finished before is kept")
+    except OSError as error:  # a full disk, no permission, too many open files, a name that is too long, ...
+        _complain(f"{error.filename or 'the system'}: {error.strerror or error}; what was finished before is kept")
+    except MemoryError:
+        _complain("out of memory; what was finished before is kept")
     return _FAILED
 
 
@@ -104,4 +108,4 @@ def _show_warning(
 
 def _complain(text: str) -> None:
     sys.stdout.flush()
-    print(f"hwloop: {text}", file=sys.stderr)
+    print(f"hwloop: {printable(text)}", file=sys.stderr)

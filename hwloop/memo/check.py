@@ -109,7 +109,7 @@ def _simulate_again(row: sqlite3.Row, outcome: Outcome, documents: dict[str, str
         ert = load_energy_table(_block(documents[row["energy_table"]]))
         bits = json.loads(row["bits"]) if row["bits"] else None
         cost = simulate(load_problem(_block(row["problem"])), arch, outcome.mapping, ert, bits=bits)
-    except (HwloopError, ValueError, KeyError, TypeError) as error:
+    except (HwloopError, ValueError, KeyError, TypeError, RecursionError) as error:
         return f"cannot be simulated again: {error}"
     for name in ("energy_pj", "cycles", "utilization"):
         now = float(getattr(cost, name))

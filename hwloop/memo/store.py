@@ -205,6 +205,8 @@ def _explained(path: Path) -> Iterator[None]:
         raise _explain(path, error) from error
     except OSError as error:
         raise MemoError(f"{path}: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:  # SQLite's own words quote what is damaged
+        raise MemoError(f"{path}: is damaged (text that is not UTF-8); move it away and start a new one") from error
 
 
 def _explain(path: Path, error: sqlite3.Error) -> MemoError:

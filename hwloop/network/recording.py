@@ -6,6 +6,7 @@ values. One that depends on the values in its tensors is run for real.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -132,11 +133,15 @@ def describe(args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
 def _quiet(model: nn.Module) -> Iterator[None]:
     """Evaluation mode with fused kernels off, so that attention and recurrent layers run as the products they are made of."""
     training = {module: module.training for module in model.modules()}
+    torch_log = logging.getLogger("torch")  # an input that does not fit is one error here, not twenty lines of torch's
+    level = torch_log.level
     try:
+        torch_log.setLevel(logging.CRITICAL)
         for module in training:
             module.training = False
         with unfused(model):
             yield
     finally:
+        torch_log.setLevel(level)
         for module, mode in training.items():
             module.training = mode

@@ -157,7 +157,7 @@ def compress(
             )  # fmt: skip
         fronts = []
         for target in targets:
-            log = EvaluationLog() if folder is None else folder.log(target.file_name)
+            log = EvaluationLog() if folder is None else folder.log(target.file_name, splits.evaluate is None)
             kept = None if folder is None else folder.method_folder(target.file_name)
             try:
                 searched = search_target(target, scorer, space, method, settings, log, kept, table, workers, progress, timings.of)

@@ -22,13 +22,15 @@ class EvaluationLog:
 
     Args:
         path: a JSON-lines file; a last line cut short by a kill is dropped. None keeps everything in memory.
+        fractions: accuracies lie between 0 and 1, and others are refused; a caller's own score may be any number.
 
     Raises:
         DataError: the file is damaged or cannot be written.
     """
 
-    def __init__(self, path: Path | None = None) -> None:
+    def __init__(self, path: Path | None = None, fractions: bool = True) -> None:
         self.path = path
+        self._fractions = fractions
         self._records: dict[Key, Record] = {}
         self._file: IO[str] | None = None
         if path is not None and os.path.lexists(path):
@@ -83,7 +85,7 @@ class EvaluationLog:
             if not line.endswith(b"\n"):
                 break  # cut short by a kill: that candidate is evaluated again
             try:
-                record = _from_dict(json.loads(line))
+                record = _from_dict(json.loads(line), self._fractions)
             except (ValueError, KeyError, TypeError, AttributeError, SpecError) as error:
                 raise DataError(f"{path}: line {number} is damaged ({error}); delete it and what follows, then resume") from error
             self._records[record.key] = record
@@ -103,18 +105,20 @@ def _to_dict(record: Record) -> dict[str, Any]:
     return out | {"layers": [[layer.name, layer.energy_pj, layer.cycles] for layer in record.layers]}
 
 
-def _from_dict(entry: Any) -> Record:
+def _from_dict(entry: Any, fractions: bool) -> Record:
     layers = tuple(
         LayerRecord(str(name), _number(energy, f"the energy of {name}"), int(_number(cycles, f"the cycles of {name}")))
         for name, energy, cycles in entry["layers"]
     )
-    metrics = {str(name): _number(value, str(name)) for name, value in entry["metrics"].items()}
+    metrics = {str(name): _number(value, str(name), fractions) for name, value in entry["metrics"].items()}
     return Record(load_plan(entry["plan"]), metrics, layers, str(entry.get("how", "")))
 
 
-def _number(value: Any, name: str) -> float:
+def _number(value: Any, name: str, fractions: bool = True) -> float:
     number = float(value)
-    if isinstance(value, bool) or not isfinite(number) or number < 0 or (name == "accuracy" and number > 1):
+    score = name == "accuracy"
+    in_range = isfinite(number) and (0 <= number <= 1 if score and fractions else score or number >= 0)
+    if isinstance(value, (bool, str)) or not in_range:
         raise ValueError(f"{name} is {value!r}")
     return number
 

@@ -69,9 +69,9 @@ class RunFolder:
         """Lets another process have the folder."""
         self._lock.close()
 
-    def log(self, name: str) -> EvaluationLog:
-        """The log of one search in this run."""
-        return EvaluationLog(self.path / f"evaluations-{name}.jsonl")
+    def log(self, name: str, fractions: bool = True) -> EvaluationLog:
+        """The log of one search in this run; `fractions` as in `EvaluationLog`."""
+        return EvaluationLog(self.path / f"evaluations-{name}.jsonl", fractions)
 
     def method_folder(self, name: str) -> Path:
         """Where the method of one search keeps what it needs to go on; made when first written to."""
