@@ -52,7 +52,8 @@ class LayerShare:
     def of(cls, name: str, result: MapResult) -> LayerShare:
         """A layer that was mapped."""
         cost = result.cost
-        parts = {part: costed.energy_pj for part, costed in (*cost.components.items(), *cost.networks.items())}
+        parts = {part: component.energy_pj for part, component in cost.components.items()}
+        parts |= {link: wires.energy_pj for link, wires in cost.networks.items()}
         return cls(name, int(cost.computes), float(cost.energy_pj), int(cost.cycles), float(cost.utilization), parts, result)
 
 
