@@ -17,12 +17,13 @@ from hypothesis import strategies as st
 
 import hwloop
 from hwloop import InfeasibleMappingError
-from hwloop.backend.timeloop.stats import compare, parse_stats
+from hwloop.backend.timeloop.stats import parse_stats
 from hwloop.simulator import BatchSimulator, LayerCandidate, LayerNests, Simulator
 from hwloop.simulator.reuse import Mesh, group_hops, mesh_hops
 from hwloop.spec.architecture import Architecture
 from hwloop.spec.batch import MappingBatch
 from hwloop.spec.energy_table import ComponentEnergy, EnergyTable
+from hwloop.validate.compare import compare_stats
 
 SEEDS = st.integers(0, 2**32 - 1)
 ARCH = """
@@ -182,6 +183,6 @@ def test_features_that_the_real_program_was_asked_about(shared: Path) -> None:
             {"problem": document["problem"]}, hwloop.load_architecture(probe["input"]), {"mapping": document["mapping"]},
             hwloop.load_energy_table(probe["input"]),
         )  # fmt: skip
-        wrong = [difference for equal, difference in compare(cost, parse_stats(probe["stats"])) if not equal]
+        wrong = [difference for equal, difference in compare_stats(cost, parse_stats(probe["stats"])) if not equal]
         assert not wrong, f"{probe['probe']}: {wrong}"
     assert seen > 10
