@@ -39,7 +39,7 @@ _HOME = {
     "LayerCost": "hwloop.simulator",
     "map_problem": "hwloop.mapper",
     "Memo": "hwloop.memo",
-    "trace": "hwloop.network.trace",
+    "trace": "hwloop.network.tracing.trace",
     "compress": "hwloop.run",
     "Settings": "hwloop.run",
     "map_network": "hwloop.run",

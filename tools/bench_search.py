@@ -27,7 +27,7 @@ from hwloop.backend.distinct import Distinct  # noqa: E402
 from hwloop.backend.embedded import Embedded  # noqa: E402
 from hwloop.backend.request import MapperSettings  # noqa: E402
 from hwloop.backend.target import make_targets  # noqa: E402
-from hwloop.network.zoo import make_model  # noqa: E402
+from hwloop.network.zoo.models import make_model  # noqa: E402
 from hwloop.simulator import simulate_batch  # noqa: E402
 from hwloop.spec.batch import MappingBatch  # noqa: E402
 from hwloop.spec.plan import LayerPlan, Plan, PlannedLayer, make_plan  # noqa: E402

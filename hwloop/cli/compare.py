@@ -61,7 +61,7 @@ def add_parser(commands: Subparsers) -> None:
 def run(args: argparse.Namespace) -> int:
     """Maps under each dataflow and prints the comparison."""
     if args.model is not None:
-        from hwloop.network.prepare import named_workload  # loads torch, which a workload file does not need
+        from hwloop.network.training.prepare import named_workload  # loads torch, which a workload file does not need
 
         workload = named_workload(args.model, args.channels, args.image_size, args.classes)
     else:

@@ -108,7 +108,7 @@ def _subject(args: argparse.Namespace) -> Problem | Workload:
         raise SpecError("<arguments>", "FILE, --model", "one of the two", both)
     if args.model is None:
         return open_subject(args.problem, read_variables(args), args.include)
-    from hwloop.network.prepare import named_workload  # loads torch, which a problem file does not need
+    from hwloop.network.training.prepare import named_workload  # loads torch, which a problem file does not need
 
     return named_workload(args.model, args.channels, args.image_size, args.classes, args.batch)
 

@@ -9,7 +9,7 @@ from typing import Any
 from torch import nn
 
 from hwloop.network.code import code_of
-from hwloop.network.weights_file import weights_digest
+from hwloop.network.library.weights_file import weights_digest
 from hwloop.spec.workload import Workload
 
 _LIBRARIES = ("torch", "torchvision")

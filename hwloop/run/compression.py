@@ -15,13 +15,13 @@ from hwloop.backend.find import find_backend
 from hwloop.backend.target import ArchitectureLike, DataflowLike, Target, make_targets
 from hwloop.errors import SpecError
 from hwloop.memo import Memo
-from hwloop.network.candidates import CompressedNetwork
-from hwloop.network.data import as_splits
+from hwloop.network.accuracy.candidates import CompressedNetwork
+from hwloop.network.data.load import as_splits
+from hwloop.network.data.splits import DataSplits
 from hwloop.network.identity import model_identity
-from hwloop.network.library import Library
-from hwloop.network.library import versions as torch_versions
-from hwloop.network.registry import Registry
-from hwloop.network.splits import DataSplits
+from hwloop.network.library.library import Library
+from hwloop.network.library.library import versions as torch_versions
+from hwloop.network.tracing.registry import Registry
 from hwloop.report.progress import Progress, Silent
 from hwloop.report.result import Front, Member
 from hwloop.run.identity import target_identity
@@ -79,7 +79,7 @@ def compress(
             `package.module:function`, which is trained here unless `weights` are given.
         data: `digits`, `mnist`, `cifar10` or `imagefolder`; `(train, validation, test)` of torch Datasets, DataLoaders or
             `(inputs, labels)` tensors, of which the last two may be None; `DataSplits`; or a dict of the arguments of
-            `hwloop.network.own_data.make_splits`.
+            `hwloop.network.data.own_data.make_splits`.
         arch: an accelerator, or several: a name, a file, an `Architecture`.
         dataflows: constraints to compare on it: names, files, `Constraints`; None is what the accelerator itself allows.
         settings: everything else; `Settings()` when None.

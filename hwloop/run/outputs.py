@@ -14,7 +14,7 @@ from hwloop.search.run_folder import RunFolder
 from hwloop.spec.workload import Workload
 
 if TYPE_CHECKING:
-    from hwloop.network.library import Library
+    from hwloop.network.library.library import Library
 
 
 @dataclass(frozen=True)

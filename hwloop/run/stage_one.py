@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from hwloop.errors import DataError
-from hwloop.network.build import LibraryConfig, MemberEvent, build_library
-from hwloop.network.finetune import EpochEvent, TrainConfig
-from hwloop.network.library import Library
-from hwloop.network.prepare import Trained, registry_of, seeded_model, trained_model, use_threads
-from hwloop.network.registry import Registry
-from hwloop.network.scoring import validation_score
-from hwloop.network.splits import DataSplits
-from hwloop.network.zoo import load_weights
+from hwloop.network.accuracy.scoring import validation_score
+from hwloop.network.data.splits import DataSplits
+from hwloop.network.library.build import LibraryConfig, MemberEvent, build_library
+from hwloop.network.library.library import Library
+from hwloop.network.tracing.registry import Registry
+from hwloop.network.training.finetune import EpochEvent, TrainConfig
+from hwloop.network.training.prepare import Trained, registry_of, seeded_model, trained_model, use_threads
+from hwloop.network.zoo.models import load_weights
 from hwloop.report.progress import Progress
 from hwloop.run.settings import Settings
 

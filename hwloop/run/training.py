@@ -9,13 +9,13 @@ from tempfile import TemporaryFile
 from typing import Any
 
 from hwloop.errors import DataError
-from hwloop.network.data import load_data
-from hwloop.network.finetune import EpochEvent, TrainConfig
-from hwloop.network.finetune import train as train_model
-from hwloop.network.prepare import seeded_model, use_threads, workload_of
-from hwloop.network.scoring import accuracy
-from hwloop.network.weights_file import write_state
-from hwloop.network.zoo import load_weights
+from hwloop.network.accuracy.scoring import accuracy
+from hwloop.network.data.load import load_data
+from hwloop.network.library.weights_file import write_state
+from hwloop.network.training.finetune import EpochEvent, TrainConfig
+from hwloop.network.training.finetune import train as train_model
+from hwloop.network.training.prepare import seeded_model, use_threads, workload_of
+from hwloop.network.zoo.models import load_weights
 from hwloop.report.progress import Progress, Silent
 from hwloop.run.settings import Settings
 

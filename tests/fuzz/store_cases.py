@@ -287,8 +287,8 @@ def checkpoint_case(rng: Random) -> str:
     """A damaged checkpoint is loaded into a network."""
     import torch
 
-    from hwloop.network.weights_file import read_weights
-    from hwloop.network.zoo import load_weights
+    from hwloop.network.library.weights_file import read_weights
+    from hwloop.network.zoo.models import load_weights
 
     torch.set_num_threads(1)
     torch.manual_seed(0)
@@ -346,7 +346,7 @@ def checkpoint_case(rng: Random) -> str:
 
 def data_case(rng: Random) -> str:
     """A damaged data root is read."""
-    from hwloop.network.data import load_data
+    from hwloop.network.data.load import load_data
 
     root = _scratch("data")
     try:

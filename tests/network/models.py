@@ -7,7 +7,7 @@ import torchvision
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hwloop.network.zoo import make_model
+from hwloop.network.zoo.models import make_model
 
 
 class Dense(nn.Module):

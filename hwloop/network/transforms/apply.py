@@ -8,14 +8,14 @@ from collections.abc import Callable, Mapping, Sequence
 from torch import nn
 
 from hwloop.errors import DataError, SpecError
-from hwloop.network.calibrate import Calibration
-from hwloop.network.entries import Registry
-from hwloop.network.operands import attach
-from hwloop.network.prune import magnitude_mask
-from hwloop.network.quantize import activation_quantizer, quantize_weight
-from hwloop.network.registry import register_again
+from hwloop.network.accuracy.calibrate import Calibration
+from hwloop.network.tracing.entries import Registry
+from hwloop.network.tracing.operands import attach
+from hwloop.network.tracing.registry import register_again
 from hwloop.network.transforms.factorise import factors
 from hwloop.network.transforms.modules import owner_of, replace_module
+from hwloop.network.transforms.prune import magnitude_mask
+from hwloop.network.transforms.quantize import activation_quantizer, quantize_weight
 from hwloop.network.transforms.shrink import chosen_channels, shrink_
 from hwloop.spec.density import Density
 from hwloop.spec.plan import LayerPlan, Plan
@@ -150,7 +150,7 @@ def quantise_weights_(
     granularity: str = "channel",
     clipping: str = "mse",
 ) -> None:
-    """Rounds each layer's weights to the bits that are planned, in place; see `hwloop.network.quantize.quantize_weight`."""
+    """Rounds each layer's weights to the bits that are planned, in place; see `quantize_weight`."""
     for entry in registry.entries:
         bits = said[entry.layers[0]].weight_bits
         if bits is not None:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from torch import Tensor, nn
 
 from hwloop.errors import SpecError
-from hwloop.network.entries import WeightEntry, is_plain
+from hwloop.network.tracing.entries import WeightEntry, is_plain
 from hwloop.spec.workload import Workload
 
 

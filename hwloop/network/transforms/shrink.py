@@ -8,8 +8,8 @@ from math import prod
 import torch
 from torch import Tensor, nn
 
-from hwloop.network.entries import Registry, WeightEntry
-from hwloop.network.layouts import Layout
+from hwloop.network.tracing.entries import Registry, WeightEntry
+from hwloop.network.tracing.layouts import Layout
 from hwloop.network.transforms.modules import replace_tensor, resize_attributes
 from hwloop.spec.channels import ChannelGroup
 from hwloop.spec.plan import Plan

@@ -8,14 +8,14 @@ import torch
 from torch import Tensor, nn
 
 from hwloop.errors import SpecError
-from hwloop.network.calibrate import Calibration, calibrate
-from hwloop.network.prune import densities
-from hwloop.network.quantize import quantize_weight
-from hwloop.network.registry import Registry, register
-from hwloop.network.samples import ImageSplit
+from hwloop.network.accuracy.calibrate import Calibration, calibrate
+from hwloop.network.data.samples import ImageSplit
+from hwloop.network.tracing.registry import Registry, register
 from hwloop.network.transforms.apply import apply_plan, reshaped
 from hwloop.network.transforms.factorise import truncated_svd, tucker2
-from hwloop.network.zoo import make_model
+from hwloop.network.transforms.prune import densities
+from hwloop.network.transforms.quantize import quantize_weight
+from hwloop.network.zoo.models import make_model
 from hwloop.spec.density import Density
 from hwloop.spec.plan import LayerPlan, Plan, make_plan
 from tests.network.models import MODELS, settled

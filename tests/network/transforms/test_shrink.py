@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from hwloop.errors import SpecError
-from hwloop.network.registry import Registry, register
+from hwloop.network.tracing.registry import Registry, register
 from hwloop.network.transforms.apply import apply_plan, reshaped
 from hwloop.spec.channels import ChannelGroup
 from hwloop.spec.plan import make_plan

@@ -1,0 +1,166 @@
+"""A network whose weights are put in and out: what candidates of one architecture are run on."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from math import prod
+
+import torch
+from torch import Tensor, nn
+
+from hwloop.errors import DataError
+from hwloop.network.accuracy.cache import ByteCache
+from hwloop.network.accuracy.calibrate import Calibration
+from hwloop.network.accuracy.treatment import Sparsity, Treatment, origin
+from hwloop.network.layers import device_of
+from hwloop.network.tracing.entries import Registry, WeightEntry
+from hwloop.network.tracing.operands import INPUTS, SECOND, attached
+from hwloop.network.transforms.prune import Masks, magnitude_mask
+from hwloop.network.transforms.quantize import ActivationQuantizer, quantize_weight
+from hwloop.spec.pruning import BlockPattern
+
+_KEPT_COUNTS = 2**16
+DENSITY_DIGITS = 4  # a measured density is no more exact than this
+WeightCache = ByteCache[tuple[str, str, Sparsity, int], Tensor]  # (network, weight tensor, density or pattern, bits or 0)
+
+
+class Variant:
+    """One architecture: the network's own, or one that a plan gave other shapes.
+
+    Not for use by several threads at once.
+
+    Args:
+        model: of the architecture; a copy is taken. The device it is on is where candidates run.
+        registry: of the model.
+        weights: where pruned and quantised weights are kept; may be shared by variants.
+        granularity, clipping: of the weights' steps, see `quantize.weight_step`.
+    """
+
+    def __init__(
+        self, model: nn.Module, registry: Registry, weights: WeightCache, granularity: str = "channel", clipping: str = "mse"
+    ) -> None:
+        self.registry, self._weights, self._granularity, self._clipping = registry, weights, granularity, clipping
+        self.model = copy.deepcopy(model).eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._state: Mapping[str, Tensor] = {}
+        self._base: str | None = None
+        self._changed: list[WeightEntry] = []
+        self._counts: ByteCache[tuple[str, str, Sparsity], int] = ByteCache(_KEPT_COUNTS, lambda _: 1)
+
+    @property
+    def size_bytes(self) -> int:
+        """What the network and the weights that it goes back to take in memory, cached ones aside."""
+        state: Mapping[str, Tensor] = self.model.state_dict()
+        return 2 * sum(tensor.nbytes for tensor in state.values())
+
+    @property
+    def values(self) -> int:
+        """How many numbers the network holds: parameters, and buffers in floating point."""
+        buffers = sum(buffer.numel() for buffer in self.model.buffers() if buffer.is_floating_point())
+        return sum(parameter.numel() for parameter in self.model.parameters()) + buffers
+
+    def load(self, base: str, state: Mapping[str, Tensor]) -> None:
+        """Puts a network's weights into place, in floating point.
+
+        Args:
+            base: name of the network; no other of those that share the cache of weights may have it.
+            state: its state dict.
+
+        Raises:
+            DataError: the weights do not fit.
+        """
+        if self._base != base:
+            self._base = None  # should loading fail half-way
+            try:
+                self.model.load_state_dict(dict(state))
+            except RuntimeError as error:
+                text = " ".join(str(error).split())
+                raise DataError(f"the weights of {base or 'the trained network'} do not fit the model: {text}") from error
+            self._state, self._base, self._changed = state, base, []
+
+    def restore(self) -> None:
+        """Puts all weights and statistics of the loaded network back."""
+        self.model.load_state_dict(dict(self._state))
+
+    def sparsity(self, entry: WeightEntry, treatment: Treatment) -> Sparsity:
+        """What is still to be pruned of a weight tensor: 1.0 where it has no more weights than the plan asks for."""
+        wanted = treatment.density_of.get(origin(entry.layers[0]), 1.0)
+        if isinstance(wanted, BlockPattern) or wanted == 1.0:
+            return wanted
+        return wanted if wanted < round(self._count(entry, 1.0) / prod(entry.shape), DENSITY_DIGITS) else 1.0
+
+    def nonzeros(self, entry: WeightEntry, treatment: Treatment) -> int:
+        """How many weights a treatment leaves of a tensor, before rounding them makes more zeros."""
+        return self._count(entry, self.sparsity(entry, treatment))
+
+    @contextmanager
+    def lent(self, treatment: Treatment, calibration: Calibration | None, quantised: bool = True) -> Iterator[nn.Module]:
+        """Lends the loaded network under a treatment; it is as it was afterwards.
+
+        Args:
+            treatment: pruning and bits; shapes are the variant's own.
+            calibration: ranges of the activations, where they are quantised.
+            quantised: False only prunes.
+        """
+        try:
+            for entry in self.registry.entries:
+                bits = treatment.bits_of.get(origin(entry.layers[0]), 0) if quantised else 0
+                sparsity = self.sparsity(entry, treatment)
+                if bits or sparsity != 1.0:
+                    self._changed.append(entry)
+                    entry.write_(self.model, self._weight(entry, sparsity, bits))
+            quantizer = self.quantizer(treatment, calibration if quantised else None)
+            with attached(self.model, self.registry, quantizer, quantizer.layers):
+                yield self.model
+        finally:
+            for entry in self._changed:
+                entry.write_(self.model, entry.layout.read(self._state[entry.key]))
+            self._changed = []
+
+    def quantizer(self, treatment: Treatment, calibration: Calibration | None) -> ActivationQuantizer:
+        """What quantises the activations of this architecture under a treatment."""
+        if calibration is None:
+            return ActivationQuantizer({})
+        spans = {}
+        for operand, bits in ((INPUTS, dict(treatment.activation_bits)), (SECOND, dict(treatment.second_bits))):
+            for layer in self.registry.workload.layers:
+                number = bits.get(origin(layer.name))
+                if number is not None:
+                    spans[layer.name, operand] = number, calibration.range(layer.name, number, operand)
+        return ActivationQuantizer(spans)
+
+    def masks(self, treatment: Treatment) -> Masks:
+        """The weights that stay while a network is trained: of tensors that were pruned, those that are not zero."""
+        kept = {}
+        for entry in self.registry.entries:
+            sparsity = self.sparsity(entry, treatment)
+            if treatment.base or sparsity != 1.0:
+                kept[entry.name] = self._weight(entry, sparsity, 0) != 0
+        return Masks(self.registry, kept)
+
+    def copied(self, treatment: Treatment) -> nn.Module:
+        """A network of its own with the loaded weights, pruned and not quantised, that can be trained."""
+        with self.lent(treatment, None, quantised=False) as model:
+            return copy.deepcopy(model).to(memory_format=torch.contiguous_format)  # type: ignore[call-overload,no-any-return]
+
+    def _count(self, entry: WeightEntry, sparsity: Sparsity) -> int:
+        """How many weights of a tensor of the loaded network are not zero once it is pruned."""
+        assert self._base is not None
+        key = self._base, entry.name, sparsity
+        return self._counts.get(key, lambda: int(self._weight(entry, sparsity, 0).count_nonzero()))
+
+    def _weight(self, entry: WeightEntry, sparsity: Sparsity, bits: int) -> Tensor:
+        """A weight tensor of the loaded network, pruned, and quantised unless `bits` is 0."""
+        if sparsity == 1.0 and not bits:
+            return entry.layout.read(self._state[entry.key])
+        assert self._base is not None
+        return self._weights.get((self._base, entry.name, sparsity, bits), lambda: self._made(entry, sparsity, bits))
+
+    def _made(self, entry: WeightEntry, sparsity: Sparsity, bits: int) -> Tensor:
+        weight = entry.layout.read(self._state[entry.key]).to(device_of(self.model))
+        if sparsity != 1.0:
+            pattern = sparsity if isinstance(sparsity, BlockPattern) else None
+            fraction = 0.0 if isinstance(sparsity, BlockPattern) else 1 - sparsity
+            weight = weight * magnitude_mask(weight, fraction, pattern)
+        return quantize_weight(weight, bits, self._granularity, self._clipping) if bits else weight

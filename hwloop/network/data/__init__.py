@@ -1,0 +1,1 @@
+"""Data sets in three parts, by name or a caller's own."""

@@ -1,0 +1,1 @@
+"""Stage 1: the library of pruned models, made once per trained model."""

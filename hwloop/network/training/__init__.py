@@ -1,0 +1,1 @@
+"""Training, and the trained model that a search starts from."""
