@@ -32,7 +32,11 @@ def compare_costs(found: LayerCost, real: LayerCost) -> Iterator[tuple[bool, Dif
         yield _pair(name.replace("_", " "), "", getattr(real, name), getattr(found, name))
     yield _pair("utilization", "", real.utilization, found.utilization, _HALF_PER_CENT_DECIMAL)
     printed = sum(2 + 3 * len(c.dataspaces) for c in real.components.values())
+    printed += sum(3 * len(network.dataspaces) for network in real.networks.values())
     yield _pair("energy", "", real.energy_pj, found.energy_pj, _HALF_DECIMAL * printed)
+    for name, network in real.networks.items():
+        carried = found.networks[name].energy_pj if name in found.networks else 0.0
+        yield _pair("network energy", name, network.energy_pj, carried, 3 * len(network.dataspaces) * _HALF_DECIMAL)
     for name, theirs in real.components.items():
         if name not in found.components:
             yield False, Difference("components", name, 1, 0)
