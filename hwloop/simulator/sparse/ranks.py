@@ -131,12 +131,18 @@ def _assign_inwards(loops: _Loops, ranks: list[Rank]) -> tuple[list[Ints], list[
     """
     entries: list[tuple[Ints, Ints, Bools]] = []
     lowest = loops.tile(loops.first_relevant)
+    nothing = np.zeros(lowest.shape[1], np.bool_)
     for rank in reversed(ranks):
         at, found = loops.next(inwards=True)
+        if not found.any():
+            entries.append((np.ones_like(at), lowest, nothing))
+            continue
         allowed, flatten = loops.allowed(rank, at)
         taken = found & allowed
         if flatten is None:
             low = at
+        elif flatten is loops.active:
+            low = np.zeros_like(at)
         else:  # everything inside, down to the first loop that the rule excludes
             barred = loops.active & ~flatten & (loops.index < at)
             low = np.where(barred.any(axis=0), loops.count - np.argmax(barred[::-1], axis=0), 0)
@@ -171,6 +177,8 @@ def _assign_outwards(loops: _Loops, ranks: list[Rank]) -> tuple[list[Ints], list
         taken = found & allowed
         if flatten is None:
             high = at
+        elif flatten is loops.active:
+            high = np.full_like(at, loops.count - 1)
         else:
             barred = loops.active & ~flatten & (loops.index > at)
             high = np.where(barred.any(axis=0), np.argmax(barred, axis=0) - 1, loops.count - 1)
