@@ -63,9 +63,11 @@ def random_networks(rng: Random, arch: str, levels: list[LevelDraft], table: lis
     """
     drafts = {level.name for level in levels}
     lines = arch.split("\n")
-    for at, line in enumerate(lines):
+    for at in reversed(range(len(lines))):
+        line = lines[at]
         name = line.strip().removeprefix("name: ")
-        if not line.strip().startswith("name: ") or name not in drafts or rng.random() < 0.4:
+        container = f"inter_{name}_spatial" in drafts and name not in drafts
+        if not line.strip().startswith("name: ") or not (container or name in drafts) or rng.random() < 0.4:
             continue
         own = {
             "energy_per_hop": rng.choice((0.05, 0.31)), "router_energy": rng.choice((0.07, 0.4)), "wire_energy": 0.13,
@@ -73,6 +75,9 @@ def random_networks(rng: Random, arch: str, levels: list[LevelDraft], table: lis
             "reduction_supported": rng.random() < 0.5,
         }  # fmt: skip
         chosen = {key: value for key, value in own.items() if rng.random() < 0.3}
+        if container:
+            lines.insert(at + 1, f"    attributes: {json.dumps(chosen)}")
+            continue
         place = next(i for i in range(at, at + 5) if lines[i].strip().startswith("attributes: {"))
         head, _, body = lines[place].partition("attributes: ")
         lines[place] = f"{head}attributes: {json.dumps(json.loads(body) | chosen)}"

@@ -69,7 +69,11 @@ def compare_costs(found: LayerCost, real: LayerCost) -> Iterator[Pair]:
         yield _count(_words(name), "", getattr(real, name), getattr(found, name))
     yield _printed("utilization", "", real.utilization, found.utilization, room=_HALF_DECIMAL / 100)
     decimals = sum(2 + 3 * len(c.dataspaces) for c in real.components.values())
+    decimals += sum(3 * len(network.dataspaces) for network in real.networks.values())
     yield _printed("energy", "", real.energy_pj, found.energy_pj, room=_HALF_DECIMAL * decimals)
+    for name, network in real.networks.items():
+        carried = found.networks[name].energy_pj if name in found.networks else 0.0
+        yield _printed("network energy", name, network.energy_pj, carried, room=3 * len(network.dataspaces) * _HALF_DECIMAL)
     for name, theirs in real.components.items():
         if name not in found.components:
             yield False, Difference("components", name, 1, 0)

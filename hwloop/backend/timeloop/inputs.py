@@ -91,7 +91,7 @@ def _common(problem: Problem, architecture: Architecture, table: EnergyTable, na
 def _level(level: Level) -> dict[str, Any]:
     attributes = {k: v for k, v in level.attributes if v is not None}
     if level.kind == "spatial":
-        attributes = dict(SPATIAL_ATTRIBUTES)
+        attributes = {**SPATIAL_ATTRIBUTES, **attributes}
     attributes |= {"meshX": level.mesh_x, "meshY": level.mesh_y}
     out: dict[str, Any] = {"name": f"{level.name}[1..{level.instances}]", "class": level.class_name, "attributes": attributes}
     if level.subclass:

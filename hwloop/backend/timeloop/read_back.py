@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 from hwloop.backend.timeloop.stats import ENERGIES, metadata_words, parse_stats
-from hwloop.simulator import ComponentCost, DataSpaceCost, LayerCost
+from hwloop.simulator import ComponentCost, DataSpaceCost, LayerCost, NetworkCost
 from hwloop.spec.levels import Architecture
 from hwloop.spec.problem import Problem
 
@@ -25,9 +26,10 @@ def cost_from_stats(text: str, architecture: Architecture, problem: Problem) -> 
     computes = blocks[architecture.compute.name]
     stored = [level.name for level in architecture.levels if level.kind != "spatial" and level.name in blocks]
     components = {name: _component(blocks[name]) for name in stored}  # a level that keeps nothing still leaks
+    networks = _networks(text)
     actual = int(computes.get("Actual Computes (total)", computes.get("Computes (total)", problem.computes)))
     return LayerCost(
-        energy_pj=sum(c.energy_pj for c in components.values()),
+        energy_pj=sum(c.energy_pj for c in components.values()) + sum(n.energy_pj for n in networks.values()),
         cycles=int(stats["cycles"]),
         utilization=float(stats.get("utilization_pct", 0.0)) / 100,
         computes=int(stats["computes"]),
@@ -35,7 +37,29 @@ def cost_from_stats(text: str, architecture: Architecture, problem: Problem) -> 
         actual_computes=actual,
         gated_computes=int(computes.get("Gated Computes (total)", 0)),
         skipped_computes=int(computes.get("Skipped Computes (total)", 0)),
+        networks=networks,
     )
+
+
+_NETWORK = re.compile(r"^Network \d+\n-+\n([^\n]+)\n(.*?)(?=^Network \d+\n-+\n|\Z)", re.MULTILINE | re.DOTALL)
+_NETWORK_SPACE = re.compile(r"^    (\S+):\n((?:^        .*\n)+)", re.MULTILINE)
+_NETWORK_ENERGY = re.compile(
+    r"^ +(?:Link transfer energy|Spatial Reduction Energy|Energy) \(total\) +: ([\d.e+]+) pJ$", re.MULTILINE
+)
+
+
+def _networks(text: str) -> dict[str, NetworkCost]:
+    """The networks that cost something, each with its energy by data space."""
+    out: dict[str, NetworkCost] = {}
+    _, _, networks = text.partition("\nNetworks\n")
+    for match in _NETWORK.finditer(networks.partition("\nSummary Stats\n")[0]):
+        spaces = {
+            space[1]: sum(float(energy) for energy in _NETWORK_ENERGY.findall(space[2]))
+            for space in _NETWORK_SPACE.finditer(match[2])
+        }
+        if any(spaces.values()):
+            out[match[1].strip()] = NetworkCost(sum(spaces.values()), spaces)
+    return out
 
 
 def _component(block: Mapping[str, Any]) -> ComponentCost:

@@ -1,1 +1,1 @@
-"""From a running torch model to a workload: what is multiplied, which parameter holds whose weights, which channels go together."""
+"""From a running torch model to a workload: what is multiplied, which parameter holds whose weights, which channels belong."""

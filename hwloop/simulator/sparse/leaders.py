@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from hwloop.simulator.sparse.nesting import Nesting
+from hwloop.simulator.sparse.nesting import Nesting, pick
 from hwloop.simulator.sparse.spaces import Space
 
 Ints = NDArray[np.int64]
@@ -80,7 +80,7 @@ def follower(space: Space, nesting: Nesting, start: int, stop: int, innermost: b
     leader = mold.copy()
     for d in range(layout.dimensions):
         leader[d] *= np.where(joined & (nesting.dims == d), nesting.bounds, 1).prod(axis=0)
-    dimension = np.take_along_axis(nesting.dims, position[None], axis=0)[0]
+    dimension = pick(nesting.dims, position)
     return Follower(mold, leader, dimension, position, spatial, joined | (index == position), scalar)
 
 

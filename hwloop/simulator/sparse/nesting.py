@@ -79,8 +79,16 @@ class Nesting:
 
     def mold_at(self, position: Ints) -> Ints:
         """`(dimension, batch)`: iterations inside and including the loop at `position` `(batch,)`; -1 is one iteration."""
-        out: Ints = np.take_along_axis(self.molds, (position + 1)[None, None, :], axis=0)[0]
-        return out
+        return pick(self.molds, position + 1)
+
+
+def pick(array: Ints, index: Ints) -> Ints:
+    """`array[index[b], ..., b]` for every mapping b: `(..., batch)`."""
+    if len(index) == 1:  # far from free on arrays
+        alone: Ints = array[int(index[0])]
+        return alone
+    chosen: Ints = np.take_along_axis(array, index.reshape(*(1,) * (array.ndim - 1), -1), axis=0)[0]
+    return chosen
 
 
 def molds_of(dims: Ints, bounds: Ints, dimensions: int) -> Ints:

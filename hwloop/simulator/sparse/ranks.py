@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwloop.simulator.formats import Rank
-from hwloop.simulator.sparse.nesting import Nesting, molds_of
+from hwloop.simulator.sparse.nesting import Nesting, molds_of, pick
 from hwloop.simulator.sparse.spaces import Space
 
 Ints = NDArray[np.int64]
@@ -109,7 +109,7 @@ class _Loops:
             return np.ones(at.shape, np.bool_), None
         if any(all(d in group for d in np.flatnonzero(self.space.relevant)) for group in rank.groups[:1]):
             return np.ones(at.shape, np.bool_), self.active  # every loop of the data space will do
-        dim = np.take_along_axis(self.dims, at[None], axis=0)[0]
+        dim = pick(self.dims, at)
         members = np.array([[d in group for d in range(self.nesting.layout.dimensions)] for group in rank.groups])
         inside = members[:, dim]
         chosen = np.argmax(inside, axis=0)
@@ -117,9 +117,7 @@ class _Loops:
 
     def shape(self, low: Ints, high: Ints) -> Ints:
         """Size of a fiber over the loops at positions low .. high (inclusive)."""
-        above = np.take_along_axis(self.products, (high + 1)[None, None], axis=0)[0]
-        below = np.take_along_axis(self.products, low[None, None], axis=0)[0]
-        return self.space.size(above // below)
+        return self.space.size(pick(self.products, high + 1) // pick(self.products, low))
 
     def tile(self, at: Ints) -> Ints:
         """Extents of the tile inside and including the loop at a position."""
@@ -133,12 +131,18 @@ def _assign_inwards(loops: _Loops, ranks: list[Rank]) -> tuple[list[Ints], list[
     """
     entries: list[tuple[Ints, Ints, Bools]] = []
     lowest = loops.tile(loops.first_relevant)
+    nothing = np.zeros(lowest.shape[1], np.bool_)
     for rank in reversed(ranks):
         at, found = loops.next(inwards=True)
+        if not found.any():
+            entries.append((np.ones_like(at), lowest, nothing))
+            continue
         allowed, flatten = loops.allowed(rank, at)
         taken = found & allowed
         if flatten is None:
             low = at
+        elif flatten is loops.active:
+            low = np.zeros_like(at)
         else:  # everything inside, down to the first loop that the rule excludes
             barred = loops.active & ~flatten & (loops.index < at)
             low = np.where(barred.any(axis=0), loops.count - np.argmax(barred[::-1], axis=0), 0)
@@ -173,6 +177,8 @@ def _assign_outwards(loops: _Loops, ranks: list[Rank]) -> tuple[list[Ints], list
         taken = found & allowed
         if flatten is None:
             high = at
+        elif flatten is loops.active:
+            high = np.full_like(at, loops.count - 1)
         else:
             barred = loops.active & ~flatten & (loops.index > at)
             high = np.where(barred.any(axis=0), np.argmax(barred, axis=0) - 1, loops.count - 1)

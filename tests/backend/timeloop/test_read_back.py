@@ -64,3 +64,54 @@ def test_merging_leaves_whole_levels_alone() -> None:
     cost = LayerCost(3.0, 5, 0.5, 2, {"a": ComponentCost(3.0, 0.0, 5, 1)}, 2)
     assert merge_split_levels(cost, {}) == cost
     assert replace(cost, components={"b": cost.components["a"]}) == merge_split_levels(cost, {"a": "b"})
+
+
+NETWORKS = """
+Networks
+--------
+Network 0
+---------
+glb <==> rf
+
+    SPECS
+    -----
+        Type            : Legacy
+
+    STATS
+    -----
+    Weights:
+        Fanout                                  : 16
+            @multicast 1 @scatter 16: 20.00
+        Energy (per-hop)                        : 640.00 fJ
+        Energy (per-instance)                   : 30.00 pJ
+        Energy (total)                          : 60.50 pJ
+        Link transfer energy (total)            : 1.25 pJ
+        Spatial Reduction Energy (total)        : 0.00 pJ
+    Outputs:
+        Energy (total)                          : 2.00 pJ
+
+Network 1
+---------
+rf <==> mac
+
+    STATS
+    -----
+    Weights:
+        Energy (total)                          : 0.00 pJ
+
+
+Summary Stats
+-------------
+"""
+
+
+def test_networks_that_cost_something_are_read(recorded_run: Callable[[str], Any]) -> None:
+    case = recorded_run("eyeriss_alexnet_c1")
+    text = (case.folder / "run1" / "stats.txt").read_text()
+    head, _, tail = text.partition("\nNetworks\n")
+    rest = tail[tail.index("Summary Stats\n-------------\n") + len("Summary Stats\n-------------\n") :]
+    cost = cost_from_stats(head + NETWORKS + rest, case.architecture, case.problem)
+    assert {name: network.dataspaces for name, network in cost.networks.items()} == {
+        "glb <==> rf": {"Weights": 61.75, "Outputs": 2.0}
+    }
+    assert cost.energy_pj == pytest.approx(read(case).energy_pj + 63.75)

@@ -300,7 +300,7 @@ class Builder:
 
     def __init__(self, folder: Path, marks: Path, seed: int = 4) -> None:
         arguments = [sys.executable, "-c", BUILDER, str(folder), str(marks), str(seed)]
-        root = Path(__file__).parents[2]
+        root = Path(__file__).parents[3]
         environment = {**os.environ, "PYTHONPATH": str(root)}
         self.process = subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True, cwd=root, env=environment)
 
