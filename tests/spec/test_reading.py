@@ -95,12 +95,23 @@ def test_mesh_and_instances_that_contradict_are_refused() -> None:
         hwloop.load_architecture(text)
 
 
-def test_power_gating_passes_to_the_level_below_the_one_that_has_it() -> None:
+def test_power_gating_passes_to_the_level_below_the_one_that_has_it_and_not_past_a_container() -> None:
     text = NODES.replace("depth: 4096}", "depth: 4096, has_power_gating: true}")
-    arch = hwloop.load_architecture(text)
-    gates = {level.name: level.values.get("power_gated_at") for level in arch.levels}
-    assert gates["glb"] is None
-    assert gates["rf"] == "inter_PE_spatial"
+    with pytest.warns(SpecWarning, match="has_power_gating: no effect after a container, as in the front end"):
+        arch = hwloop.load_architecture(text)
+    assert all(level.values.get("power_gated_at") is None for level in arch.levels)
+    bare = hwloop.load_architecture(
+        """
+architecture:
+  nodes:
+  - !Component {name: DRAM, class: DRAM, attributes: {datawidth: 16, has_power_gating: true}}
+  - !Component {name: glb, class: SRAM, attributes: {datawidth: 16, depth: 64}}
+  - !Component {name: rf, class: regfile, attributes: {datawidth: 16, depth: 8}}
+  - !Component {name: mac, class: intmac}
+"""
+    )
+    gates = {level.name: level.values.get("power_gated_at") for level in bare.levels}
+    assert gates == {"DRAM": None, "glb": None, "rf": "glb", "mac": None}
 
 
 FLAT = """
