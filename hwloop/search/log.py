@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import IO, Any
 
 from hwloop.errors import DataError, SpecError
-from hwloop.reading import own_file
 from hwloop.search.records import LayerRecord, Record
 from hwloop.spec.plan import load_plan
 
@@ -33,8 +32,7 @@ class EvaluationLog:
         self._fractions = fractions
         self._records: dict[Key, Record] = {}
         self._file: IO[str] | None = None
-        if path is not None and os.path.lexists(path):
-            own_file(path)
+        if path is not None and path.is_file():
             self._read(path)
         self.resumed = len(self._records)
 

@@ -298,7 +298,8 @@ def checkpoint_case(rng: Random) -> str:
         for _ in range(rng.choice((1, 2))):
             key = rng.choice(list(state))
             old = state[key]
-            t = old if isinstance(old, torch.Tensor) and old.dtype == torch.float32 and old.layout == torch.strided and not old.is_nested else torch.zeros(2)
+            plain = isinstance(old, torch.Tensor) and old.dtype == torch.float32 and old.layout == torch.strided
+            t = old if plain and not old.is_nested else torch.zeros(2)
             state[key] = rng.choice((
                 t * math.nan, t * math.inf, t.double(), t.half(), t.to(torch.complex64), t.bool(), t.int(),
                 t.to_sparse() if t.dim() else t, t[None],
