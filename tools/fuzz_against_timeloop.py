@@ -15,6 +15,7 @@ import math
 import sys
 import time
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -28,8 +29,10 @@ from hwloop.errors import HwloopError, InfeasibleMappingError, SimulatorError
 from hwloop.simulator import simulate, simulate_batch
 from hwloop.spec.architecture import load_architecture
 from hwloop.spec.batch import MappingBatch
-from hwloop.spec.energy_table import load_energy_table
-from hwloop.spec.mapping import load_mapping
+from hwloop.spec.constraints import Constraints, LoopConstraint
+from hwloop.spec.energy_table import EnergyTable, load_energy_table
+from hwloop.spec.loops import REUSE_FLAGS
+from hwloop.spec.mapping import Mapping, load_mapping
 from hwloop.spec.problem import load_problem
 from hwloop.validate.compare import compare_costs, compare_stats
 
@@ -41,9 +44,10 @@ def check(case: dict[str, Any], timeloop: Timeloop) -> tuple[str, list[str]]:
         `equal`, `both refuse, ...`, `crash` (the real program's), `differ` or `error`, and what differs.
     """
     problem, architecture = load_problem(case["problem"]), load_architecture(case["arch"])
-    mapping, table = load_mapping(case["mapping"]), load_energy_table(dict(case["ert"]))
-    batch = MappingBatch.from_mappings([mapping], problem.shape, problem.bounds, architecture)
-    document = model_input(problem, architecture, batch.to_mapping(0, problem.shape, architecture), table)
+    mapping, table = load_mapping(case["mapping"]), _table(case)
+    searched = architecture.with_constraints(_forbidden(mapping))
+    batch = MappingBatch.from_mappings([mapping], problem.shape, problem.bounds, searched)
+    document = model_input(problem, architecture, batch.to_mapping(0, problem.shape, searched), table)
     if case.get("bits"):
         return _check_bits(case, timeloop)
     stats: dict[str, Any] | None = None
@@ -63,10 +67,9 @@ def check(case: dict[str, Any], timeloop: Timeloop) -> tuple[str, list[str]]:
         return "error", [f"{type(error).__name__}: {error}"]
     if stats is None:
         return "differ", [f"Timeloop refuses what hwloop runs: {refusal}"]
-    wrong = [
-        f"{d.quantity} {d.where}: Timeloop {d.expected}, hwloop {d.found}" for equal, d in compare_stats(cost, stats) if not equal
-    ]
-    many = simulate_batch(problem, architecture, MappingBatch.concatenate([batch] * 3), table)
+    differ = [d for equal, d in compare_stats(cost, stats) if not equal]
+    wrong = [f"{d.quantity} {d.where}: Timeloop {d.expected}, hwloop {d.found}" for d in differ]
+    many = simulate_batch(problem, searched, MappingBatch.concatenate([batch] * 3), table)
     if (
         not many.feasible.all()
         or many.cycles[2] != cost.cycles
@@ -74,6 +77,17 @@ def check(case: dict[str, Any], timeloop: Timeloop) -> tuple[str, list[str]]:
     ):
         wrong.append(f"batch: {many.feasible[2]}, {many.cycles[2]} cycles, {many.energy_pj[2]} pJ")
     return ("differ" if wrong else "equal"), wrong
+
+
+def _table(case: dict[str, Any]) -> EnergyTable:
+    table, areas = load_energy_table(dict(case["ert"])), case.get("areas") or {}
+    return EnergyTable(tuple(replace(c, area_um2=areas.get(c.name)) for c in table.components))
+
+
+def _forbidden(mapping: Mapping) -> Constraints:
+    """Constraints that forbid the reuse that a mapping forbids: batches of mappings have it from there."""
+    flags = [(entry, {name: getattr(entry, name) for name in REUSE_FLAGS if getattr(entry, name)}) for entry in mapping.loops]
+    return Constraints(tuple(LoopConstraint(entry.target, entry.kind, **given) for entry, given in flags if given))
 
 
 def _check_bits(case: dict[str, Any], timeloop: Timeloop) -> tuple[str, list[str]]:
@@ -109,6 +123,8 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--sparse", action="store_true")
     parser.add_argument("--bits", action="store_true", help="bits of their own for some data spaces")
     parser.add_argument("--imperfect", action="store_true", help="factors with remainders")
+    parser.add_argument("--networks", action="store_true", help="networks that cost something")
+    parser.add_argument("--reuse", action="store_true", help="mappings that forbid reuse")
     parser.add_argument("--keep", type=Path, help="folder for the cases that differ")
     parser.add_argument("--replay", type=Path, nargs="+", help="cases that were kept")
     args = parser.parse_args(arguments)
@@ -116,9 +132,11 @@ def main(arguments: list[str]) -> int:
     if args.replay:
         cases = [(path.stem, json.loads(path.read_text())) for path in args.replay]
     else:
-        kind = ("sparse" if args.sparse else "dense") + ("-imperfect" if args.imperfect else "") + ("-bits" if args.bits else "")
+        options = ("imperfect", "bits", "networks", "reuse")
+        kind = "-".join(["sparse" if args.sparse else "dense", *(option for option in options if getattr(args, option))])
         names = [f"{kind}-{seed}" for seed in range(args.seed, args.seed + args.cases)]
-        cases = [(name, random_case(Random(name), args.sparse, args.imperfect, args.bits)) for name in names]
+        chosen = [getattr(args, option) for option in options]
+        cases = [(name, random_case(Random(name), args.sparse, *chosen)) for name in names]
     verdicts: Counter[str] = Counter()
     start = time.perf_counter()
     for name, case in cases:

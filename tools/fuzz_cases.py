@@ -27,13 +27,21 @@ class LevelDraft:
     only: list[str] = field(default_factory=list)  # the data spaces it may keep, all when empty
 
 
-def random_case(rng: Random, sparse: bool, imperfect: bool = False, bits: bool = False) -> dict[str, Any]:
-    """One case: `arch` (v0.4 nodes text), `problem`, `mapping`, `ert`."""
+def random_case(
+    rng: Random, sparse: bool, imperfect: bool = False, bits: bool = False, networks: bool = False, reuse: bool = False
+) -> dict[str, Any]:
+    """One case: `arch` (v0.4 nodes text), `problem`, `mapping`, `ert`, and `areas` [um^2] with networks."""
     kind = rng.choice([name for name in SHAPES if not sparse or name not in DENSE_ONLY])
     problem = random_problem(rng, kind, sparse)
     spaces = [d["name"] for d in problem["shape"]["data_spaces"]]
     arch, levels = random_architecture(rng, problem, spaces, sparse)
     mapping = random_mapping(rng, problem, levels, spaces, imperfect)
+    table = random_table(rng, levels, sparse)
+    areas: dict[str, float] = {}
+    if networks:
+        arch, areas = random_networks(rng, arch, levels, table)
+    if reuse:
+        forbid_reuse(rng, mapping, levels, spaces)
     widths = {s: rng.choice((1, 2, 3, 4, 5, 7, 8, 12, 16, 20, 32, 40)) for s in spaces if rng.random() < 0.7} if bits else {}
     return {
         "shape": kind,
@@ -41,9 +49,46 @@ def random_case(rng: Random, sparse: bool, imperfect: bool = False, bits: bool =
         "arch": arch,
         "problem": problem,
         "mapping": mapping,
-        "ert": random_table(rng, levels, sparse),
+        "ert": table,
         "bits": widths,
+        "areas": areas,
     }
+
+
+def random_networks(rng: Random, arch: str, levels: list[LevelDraft], table: list[Any]) -> tuple[str, dict[str, float]]:
+    """Energies of networks: attributes of some levels in the text, a `wire` in the table, areas that give hops their length.
+
+    Returns:
+        The accelerator's text, and areas by component [um^2].
+    """
+    drafts = {level.name for level in levels}
+    lines = arch.split("\n")
+    for at, line in enumerate(lines):
+        name = line.strip().removeprefix("name: ")
+        if not line.strip().startswith("name: ") or name not in drafts or rng.random() < 0.4:
+            continue
+        own = {
+            "energy_per_hop": rng.choice((0.05, 0.31)), "router_energy": rng.choice((0.07, 0.4)), "wire_energy": 0.13,
+            "tile_width": rng.choice((50, 180.5)), "network_word_bits": rng.choice((8, 20)), "energy-per-ingress": 0.21,
+            "reduction_supported": rng.random() < 0.5,
+        }  # fmt: skip
+        chosen = {key: value for key, value in own.items() if rng.random() < 0.3}
+        place = next(i for i in range(at, at + 5) if lines[i].strip().startswith("attributes: {"))
+        head, _, body = lines[place].partition("attributes: ")
+        lines[place] = f"{head}attributes: {json.dumps(json.loads(body) | chosen)}"
+    if rng.random() < 0.6:
+        table.append(["wire", {"transfer_random": rng.choice((0.1, 0.25, 0.777))}])
+    areas = {name: rng.choice((0.0, 300.0, 12000.0, 1.25e6)) for name, _ in table if name != "wire"}
+    return "\n".join(lines), areas if rng.random() < 0.8 else {}
+
+
+def forbid_reuse(rng: Random, mapping: list[dict[str, Any]], levels: list[LevelDraft], spaces: list[str]) -> None:
+    """Adds reuse flags to targets of a mapping, in place."""
+    for entry in mapping:
+        for flag, kinds in (("no_reuse", ("spatial", "temporal")), ("no_link_transfer", ("spatial",)),
+                            ("rmw_first_update", ("temporal",))):  # fmt: skip
+            if entry["type"] in kinds and rng.random() < 0.35:
+                entry[flag] = [s for s in spaces if rng.random() < 0.5]
 
 
 def random_problem(rng: Random, kind: str, sparse: bool) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hwloop.errors import InfeasibleMappingError
 from hwloop.simulator.compiled import Compiled, CompiledSpace
-from hwloop.simulator.nest import SPATIAL_X, TEMPORAL, Loop, Nest, Tile
+from hwloop.simulator.nest import SPATIAL_X, TEMPORAL, Delivery, Flags, Loop, Nest, Tile
 from hwloop.simulator.numeric import round_half_up
 from hwloop.simulator.reuse import Mesh, Shares, Vector, spread, volume, words_over_time
 
@@ -18,9 +18,10 @@ class Profile:
         extents: size of the tile by rank, by level.
         shares: what one instance sends to the level below, by how many children share it.
         links: words that children pass among themselves instead.
+        hops: hops of the words of `shares`, by the same keys; empty unless some network costs something.
     """
 
-    __slots__ = ("extents", "links", "shares", "sizes", "spatial_sizes")
+    __slots__ = ("extents", "hops", "links", "shares", "sizes", "spatial_sizes")
 
     def __init__(self, levels: int) -> None:
         self.sizes = [0] * levels
@@ -28,15 +29,17 @@ class Profile:
         self.extents: list[Vector] = [()] * levels
         self.shares: list[Shares] = [{} for _ in range(levels)]
         self.links: list[float] = [0.0] * levels
+        self.hops: list[Shares] = [{} for _ in range(levels)]
 
 
-def analyse(compiled: Compiled, loops: list[Loop], keep: list[list[bool]]) -> Nest:
+def analyse(compiled: Compiled, loops: list[Loop], keep: list[list[bool]], flags: Flags) -> Nest:
     """Analyses a nest whose factors are all perfect.
 
     Args:
         compiled: problem and architecture.
         loops: loops with a bound above 1, innermost first.
         keep: `keep[level][data space]`.
+        flags: reuse that the mapping forbids.
 
     Raises:
         InfeasibleMappingError: the real program has no answer for the mapping (it stops at an internal check).
@@ -61,7 +64,7 @@ def analyse(compiled: Compiled, loops: list[Loop], keep: list[list[bool]]) -> Ne
         if not temporal_seen:
             starts[level], children[level] = position, tuple(covered)
         bounds[level] = tuple(covered)
-    profiles = [_profile(compiled, space, loops, strides, bounds, children, starts) for space in compiled.spaces]
+    profiles = [_profile(compiled, s, loops, strides, bounds, children, starts, flags) for s in range(len(compiled.spaces))]
     fan_x, fan_y = [1] * count, [1] * count
     iterations = 1
     for loop in loops:
@@ -77,8 +80,10 @@ def analyse(compiled: Compiled, loops: list[Loop], keep: list[list[bool]]) -> Ne
         y_expansion[level + 1] = y_expansion[level] * fan_y[level]
     instances = [float(x * y) for x, y in zip(x_expansion, y_expansion, strict=True)]
     fanout = [x * y for x, y in zip(fan_x, fan_y, strict=True)]
+    tiles = collapse(compiled, profiles, keep, fanout, instances, flags)
     return Nest(
-        tiles=collapse(compiled, profiles, keep, fanout, instances),
+        tiles=tiles,
+        deliveries=deliveries(compiled, profiles, tiles),
         bounds=bounds,
         instances=instances[:-1],
         x_expansion=x_expansion[:-1],
@@ -98,9 +103,10 @@ def extents_of(space: CompiledSpace, bounds: tuple[int, ...]) -> Vector:
 
 
 def _profile(
-    compiled: Compiled, space: CompiledSpace, loops: list[Loop], strides: list[int], bounds: list[tuple[int, ...]],
-    children: list[tuple[int, ...]], starts: list[int],
+    compiled: Compiled, s: int, loops: list[Loop], strides: list[int], bounds: list[tuple[int, ...]],
+    children: list[tuple[int, ...]], starts: list[int], flags: Flags,
 ) -> Profile:  # fmt: skip
+    space = compiled.spaces[s]
     count = len(bounds)
     out = Profile(count)
     zero = (0,) * len(space.ranks)
@@ -122,10 +128,13 @@ def _profile(
         around = temporal[before[first] :]
         if first > previous:  # spatial loops in use
             mesh = _mesh(compiled, level, loops, moves, previous, first)
-            out.shares[level], out.links[level] = spread(extents, around, mesh, innermost, space.simple)
+            mesh.apart, mesh.linked = (level, s) in flags.apart, (level, s) not in flags.unlinked
+            forgets = innermost or (level + 1, s) in flags.forgets
+            sent = spread(extents, around, mesh, forgets, space.simple)
+            out.shares[level], out.links[level], out.hops[level] = sent.shares, sent.links, sent.hops
             out.spatial_sizes[level] = volume(extents_of(space, children[level]))
-        elif innermost:
-            words = 1
+        elif innermost or (level + 1, s) in flags.forgets:
+            words = volume(extents)
             for bound, _ in around:
                 words *= bound
             out.shares[level] = {(1, 1): words}
@@ -147,11 +156,12 @@ def _mesh(compiled: Compiled, level: int, loops: list[Loop], moves: list[Vector]
             used_x *= loop.bound
         else:
             used_y *= loop.bound
-    return Mesh([(loops[i].bound, moves[i]) for i in range(begin, end)], max(x, used_x), max(y, used_y))
+    passes = [(loops[i].bound, moves[i]) for i in range(begin, end)]
+    return Mesh(passes, max(x, used_x), max(y, used_y), counted=compiled.counts_hops)
 
 
 def collapse(
-    compiled: Compiled, profiles: list[Profile], keep: list[list[bool]], fanout: list[int], instances: list[float]
+    compiled: Compiled, profiles: list[Profile], keep: list[list[bool]], fanout: list[int], instances: list[float], flags: Flags
 ) -> list[list[Tile]]:
     """Takes bypassed levels out of the chain and splits what remains into reads, fills and updates.
 
@@ -159,16 +169,17 @@ def collapse(
         InfeasibleMappingError: the real program stops at an internal check.
     """
     columns = [
-        _collapse_space(compiled, s, profiles[s], [row[s] for row in keep], fanout, instances)
+        _collapse_space(compiled, s, profiles[s], [row[s] for row in keep], fanout, instances, flags)
         for s in range(len(compiled.spaces))
     ]
     return [[column[level] for column in columns] for level in range(len(keep))]
 
 
 def _collapse_space(
-    compiled: Compiled, s: int, profile: Profile, kept: list[bool], fanout: list[int], instances: list[float]
+    compiled: Compiled, s: int, profile: Profile, kept: list[bool], fanout: list[int], instances: list[float], flags: Flags
 ) -> list[Tile]:
     count = len(kept)
+    passing = [(level, s) in flags.passing for level in range(count)]  # kept or not, what is inside asks the level outside
     space = compiled.spaces[s]
     sizes, shares, links = profile.sizes, profile.shares, profile.links
     partition = [sizes[0]] * count
@@ -180,14 +191,21 @@ def _collapse_space(
     for level in range(1, count):
         arriving[level] = sum([sent * share / fanout[level - 1] for (share, _), sent in sorted(shares[level - 1].items())])
     for level in range(count - 1, 0, -1):
-        if not kept[level]:
+        if not kept[level] or passing[level]:
             weighted = sum([sent * share for (share, _), sent in shares[level - 1].items()])
             if weighted:
                 factor = content[level] * fanout[level - 1] / weighted
                 content[level - 1] = sum([sent * factor for _, sent in sorted(shares[level - 1].items())])
                 shares[level - 1] = {key: sent * factor for key, sent in shares[level - 1].items()}
             links[level - 1] = 0.0
-    outermost = kept.index(True)
+    if all(passing[level] for level in range(count) if kept[level]):
+        raise InfeasibleMappingError(
+            f"{space.name}: every level that keeps it passes it on (no_coalesce); keep it in the outermost one", "", space.name
+        )
+    outermost = next(level for level in range(count) if kept[level] and not passing[level])
+    kept = [level >= outermost and here for level, here in enumerate(kept)]
+    for level in range(outermost):
+        shares[level], links[level] = {}, 0.0
     arriving[outermost] = 0.0
     peer = [0.0] * count
     for level in range(outermost, count - 1):
@@ -202,7 +220,10 @@ def _collapse_space(
         tile = Tile(True, profile.extents[level], sizes[level], partition[level], parent=parent)
         if parent is not None:
             tiles[parent].child = level
-        _count(compiled, space, level, tile, content[level], arriving[level], peer[level], level == outermost)
+        first = (level, s) in flags.reads_first
+        _count(
+            compiled, space, level, tile, content[level], arriving[level], peer[level], level == outermost, passing[level], first
+        )
         tiles.append(tile)
         parent = level
     return tiles
@@ -210,9 +231,9 @@ def _collapse_space(
 
 def _count(
     compiled: Compiled, space: CompiledSpace, level: int, tile: Tile, content: float, arriving: float, peer: float,
-    outermost: bool,
+    outermost: bool, passing: bool, reads_first: bool,
 ) -> None:  # fmt: skip
-    """Reads, fills and updates. A result's first arrival at a level is written without being read before."""
+    """Reads, fills and updates. A result's first arrival at a level is written without being read before, but `reads_first`."""
     if not content:
         raise InfeasibleMappingError(
             f"{compiled.levels[level].name}: {space.name} never leaves it because neighbouring instances pass it on among "
@@ -233,6 +254,10 @@ def _count(
             space.name,
         )
     tile.updates = round_half_up(content)
+    if passing or reads_first:
+        tile.reads = tile.temporal_reductions = round_half_up(content + peer)
+        tile.fills = tile.reads if passing else round_half_up(arriving + peer)
+        return
     tile.reads = tile.temporal_reductions = round_half_up(again)
     tile.fills = round_half_up(arriving + peer) if outermost else _wrap(arriving + peer - tile.partition_size)
 
@@ -241,3 +266,25 @@ def _wrap(x: float) -> int:
     """Rounds to a whole number; the real program keeps it in 64 bits without a sign."""
     rounded = int(round_half_up(abs(x)))
     return rounded if x >= 0 else 2**64 - rounded
+
+
+def deliveries(compiled: Compiled, profiles: list[Profile], tiles: list[list[Tile]]) -> list[list[Delivery]]:
+    """What the networks carry, once bypassed levels are taken out: `[level][data space]`, empty where no network costs anything.
+
+    A bypassed level's network carries what passes it, over as many hops as if the level kept its tile: so does the real program.
+    """
+    if not compiled.counts_hops:
+        return []
+    return [
+        [
+            Delivery(
+                hops=sum(profile.hops[level].get(key, 0.0) for key in profile.shares[level]),
+                links=profile.links[level],
+                partition_size=tile.partition_size,
+                ingresses=tuple((share, float(words)) for (share, _), words in sorted(profile.shares[level].items())),
+                word_hops=tuple(profile.hops[level].get(key, 0.0) for key in sorted(profile.shares[level])),
+            )
+            for profile, tile in zip(profiles, row, strict=True)
+        ]
+        for level, row in enumerate(tiles)
+    ]

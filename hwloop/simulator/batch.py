@@ -15,6 +15,7 @@ from hwloop.simulator.batch_nest import BatchAnalysis
 from hwloop.simulator.compiled import Compiled
 from hwloop.simulator.cost import evaluate
 from hwloop.simulator.fit import fits
+from hwloop.simulator.loops import constraint_flags
 from hwloop.simulator.nest import TEMPORAL, Nest
 from hwloop.simulator.result import BatchCost
 from hwloop.simulator.simulator import Simulator
@@ -30,7 +31,7 @@ CHUNK = 2048  # mappings at once: a chunk's arrays stay in a core's cache
 class BatchSimulator:
     """A problem on an accelerator, ready to cost batches of mappings.
 
-    Mappings with remainders go through `Simulator` one by one.
+    Mappings with remainders go through `Simulator` one by one, and all where reuse is forbidden or a network counts routers.
 
     Args:
         problem: the layer.
@@ -49,13 +50,15 @@ class BatchSimulator:
         self.scalar = Simulator(problem, architecture, energy_table, bits)
         self.compiled = self.scalar.compiled
         self.analysis = BatchAnalysis(self.compiled)
-        names = [(i, level.name) for i, level in enumerate(self.compiled.levels) if not level.spatial]
-        self._names: list[tuple[int, str]] = names
+        self._names = [(i, level.name) for i, level in enumerate(self.compiled.levels) if not level.spatial]
+        self._in_arrays = self.analysis.exact and not constraint_flags(self.compiled)
+        self._in_arrays &= all(prices.wires.linear for prices in self.compiled.wires)
 
     def run(self, batch: MappingBatch) -> BatchCost:
         """The cost of every mapping; infeasible ones are masked, never raised."""
-        size = len(batch)
-        out = _empty(size, [*(name for _, name in self._names), self.compiled.compute_name], self.compiled.problem.computes)
+        names = [name for _, name in self._names]
+        names += [self.compiled.compute_name, *(prices.wires.name for prices in self.compiled.wires)]
+        out = _empty(len(batch), names, self.compiled.problem.computes)
         for rows, keep in by_keep(batch):
             for begin in range(0, len(rows), CHUNK):
                 self._run_chunk(batch, rows[begin : begin + CHUNK], keep, out)
@@ -64,7 +67,7 @@ class BatchSimulator:
     def _run_chunk(self, batch: MappingBatch, rows: Ints, keep: Keep, out: BatchCost) -> None:
         if not all(any(row[s] for row in keep) for s in range(len(self.compiled.spaces))):
             return
-        if not self.analysis.exact:
+        if not self._in_arrays:
             self._run_each(batch, rows, out)
             return
         if batch.remainders is not None:
@@ -114,6 +117,9 @@ class BatchSimulator:
             energy = cost.levels[index].energy_pj
             out.component_energy_pj[name][done] = energy[valid] if isinstance(energy, np.ndarray) else energy
         out.component_energy_pj[self.compiled.compute_name][done] = cost.compute_pj[valid]
+        for name, energies in cost.networks_pj.items():
+            total: Any = sum(energies)
+            out.component_energy_pj[name][done] = total[valid]
 
     def _run_each(self, batch: MappingBatch, rows: Ints, out: BatchCost) -> None:
         """One by one, for mappings that the arrays do not cover."""
@@ -127,6 +133,8 @@ class BatchSimulator:
             out.utilization[row] = cost.utilization
             for name, component in cost.components.items():
                 out.component_energy_pj[name][row] = component.energy_pj
+            for name, network in cost.networks.items():
+                out.component_energy_pj[name][row] = network.energy_pj
 
 
 def simulate_batch(

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwloop.simulator.batch_loops import Bools, Footprint, Ints, Slots, SpaceTable, accumulate_rows, extents_of, product
-from hwloop.simulator.batch_space import Children, spread_rows
+from hwloop.simulator.batch_space import Children, child_offsets, hops_of, spread_rows
 from hwloop.simulator.compiled import Compiled
-from hwloop.simulator.nest import SPATIAL_X, Tile
+from hwloop.simulator.nest import SPATIAL_X, Delivery, Tile
 from hwloop.simulator.numeric import Number, round_half_up
 
 
@@ -40,6 +40,7 @@ class Chain:
         if self.space.simple:
             self.passing: Ints = np.where(self.moving, slots.outer[:-1], 1)
         self._codes: tuple[Ints, Ints] | None = None
+        self.deliveries = [Delivery(0, 0) for _ in range(self.count)] if compiled.counts_hops else []
 
     def moves(self, begin: int) -> tuple[Ints, Ints]:
         """(code of each loop's stride, code of the box's move in its step) of the slots from `begin` on."""
@@ -136,6 +137,8 @@ class Chain:
     ) -> tuple[Number, Number, Number]:
         """What one instance of a level with a fan-out sends, what arrives at each child, and what goes over links.
 
+        Notes what its network carries.
+
         Args:
             level: the level.
             words: what each child receives if it is kept; None when it passes the requests of its own children on.
@@ -148,13 +151,20 @@ class Chain:
         base = content if words is None else words
         groups = spatial[:, self.table.relevant].prod(axis=(0, 1))
         special = self.special(level, spatial)
+        points = level == self.count - 1
+        hops: Number = 0
+        if self.deliveries:
+            own = words if words is not None else self.words(self.slots.starts[level + 1], size, extents)
+            hops = self.mesh_hops(level) * own
+            self.deliveries[level] = Delivery(hops, 0)
         if special is None:
             return groups * base, arriving, 0
         rows = np.flatnonzero(special)
         if not len(rows):
             return groups * base, arriving, 0
-        points = level == self.count - 1
         found = spread_rows(self.children_of(level, rows, points, size[rows], [e[rows] for e in extents]))
+        if self.deliveries:
+            hops[rows] = found.hops
         new_content = groups * base
         if words is None:  # the child passes its children's requests on, with the multicast of its own traffic
             fan = (self.foot.fan_x[level] * self.foot.fan_y[level])[rows]
@@ -163,13 +173,38 @@ class Chain:
             new_content[rows] = found.scaled(factor)
             return new_content, arriving, 0
         new_content[rows] = found.sent
-        if points:
+        links = np.zeros(len(special), np.float64)
+        links[rows] = found.links
+        if self.deliveries:
+            self.deliveries[level].links = links
+        if points:  # operands of compute units come from no storage's neighbour
             return new_content, arriving, 0
         arrived = arriving.astype(np.float64)
         arrived[rows] = found.arrive
-        links = np.zeros(len(special), np.float64)
-        links[rows] = found.links
         return new_content, arrived, links
+
+    def mesh_hops(self, level: int) -> NDArray[np.float64]:
+        """`(batch,)` hops of a word to each group of children that share it, where no two dimensions meet in a rank."""
+        spatial, codes = self.in_order(level, self.foot.factors[level, SPATIAL_X:], self.table.radix[:, None], slice(None))
+        packed = np.concatenate([spatial.reshape(-1, spatial.shape[2]), codes.reshape(-1, codes.shape[2])]).T
+        _, first, inverse = np.unique(packed, axis=0, return_index=True, return_inverse=True)
+        offsets, _ = child_offsets(spatial[:, :, first], codes[:, :, first])
+        width, height = self.mesh(level, first)
+        found: NDArray[np.float64] = hops_of(offsets, width, height)[inverse.reshape(-1)]
+        return found
+
+    def mesh(self, level: int, rows: Ints | slice) -> tuple[Ints, Ints]:
+        """`(row,)` width and height of the mesh below a level."""
+        x, y = self.compiled.fanout[level]
+        return np.maximum(x, self.foot.fan_x[level, rows]), np.maximum(y, self.foot.fan_y[level, rows])
+
+    def in_order(self, level: int, spatial: Ints, code: Ints, rows: Ints | slice) -> tuple[Ints, Ints]:
+        """Spatial loops and what a pass of each adds to a position, both `(2, dimension, row)`, innermost first."""
+        codes = np.stack([np.broadcast_to(code, spatial[0].shape), code * spatial[0]])  # a loop on Y lies outside that on X
+        if self.spatial_order is None:
+            return spatial, codes
+        by_order = np.broadcast_to(self.spatial_order[level][:, rows].astype(np.int64), spatial.shape)
+        return np.take_along_axis(spatial, by_order, 1), np.take_along_axis(codes, by_order, 1)
 
     def special(self, level: int, spatial: Ints) -> Bools | None:
         """Where neighbours may exchange data, or children share a word in groups of unequal size; None for nowhere."""
@@ -211,24 +246,21 @@ class Chain:
             dimensions, strides = slots.dimensions[begin:].take(rows, axis=1), slots.strides[begin:].take(rows, axis=1)
             part = self.partial(dimensions, strides, leading, size, extents)
             sizes = np.where(active & (move != 0), np.where(move == pattern, part, size), 0)
-        mesh_x, mesh_y = self.compiled.fanout[level]
         inner = np.ones_like(spatial[0]) if points else foot.bounds[level + 1][:, rows]
-        code = self.table.radix[:, None] * inner
-        codes = np.stack([code, code * spatial[0]])  # a dimension's loop on Y lies outside its loop on X
-        if self.spatial_order is not None:
-            by_order = np.broadcast_to(self.spatial_order[level][:, rows].astype(np.int64), spatial.shape)
-            spatial, codes = np.take_along_axis(spatial, by_order, 1), np.take_along_axis(codes, by_order, 1)
+        spatial, codes = self.in_order(level, spatial, self.table.radix[:, None] * inner, rows)
+        width, height = self.mesh(level, rows)
         return Children(
             bounds=spatial,
             codes=codes,
-            width=np.maximum(mesh_x, foot.fan_x[level, rows]),
-            height=np.maximum(mesh_y, foot.fan_y[level, rows]),
+            width=width,
+            height=height,
             full=size,
             active=active,
             sizes=sizes,
             moves=move,
             weights=slots.weight[begin:].take(rows, axis=1),
             passes=bounds,
+            counted=bool(self.deliveries),
         )
 
     def partitions(self, kept: list[bool]) -> dict[int, Ints]:

@@ -78,10 +78,11 @@ class BatchAnalysis:
         instances = (x * y).astype(np.float64)
         iterations = slots.outer[0]
         valid = np.ones(batch, np.bool_)
-        columns = []
+        columns, carried = [], []
         for s, table in enumerate(self.tables):
             chain = Chain(self.compiled, s, table, foot, spatial_order, slots, instances)
             columns.append(chain.tiles([row[s] for row in keep], iterations, valid))
+            carried.append(chain.deliveries)
         nest = Nest(
             tiles=[[column[level] for column in columns] for level in range(count)],
             bounds=[tuple(foot.bounds[level]) for level in range(count)],
@@ -96,5 +97,6 @@ class BatchAnalysis:
             factors=foot.factors,
             order=order,
             spatial_order=spatial_order,
+            deliveries=[list(row) for row in zip(*carried, strict=True)],
         )
         return nest, valid

@@ -27,6 +27,7 @@ class Children:
         moves: `(slot, row)` how the tile moves in it.
         weights: `(slot, row)` how often it happens.
         passes: `(slot, row)` the loop's bound.
+        counted: whether hops are counted.
     """
 
     bounds: Ints
@@ -39,6 +40,7 @@ class Children:
     moves: Ints
     weights: Ints
     passes: Ints
+    counted: bool = False
 
 
 @dataclass(slots=True)
@@ -52,6 +54,7 @@ class Spread:
         weighted: `(row,)` words sent times the children that each reaches.
         arrive: `(row,)` words that arrive at a child, on average over the children.
         links: `(row,)` words that children hand to each other instead.
+        hops: `(row,)` hops of all words; 0 unless they are counted.
     """
 
     row: Ints
@@ -60,6 +63,7 @@ class Spread:
     weighted: NDArray[np.float64]
     arrive: NDArray[np.float64]
     links: NDArray[np.float64]
+    hops: NDArray[np.float64]
 
     def scaled(self, factor: NDArray[np.float64]) -> NDArray[np.float64]:
         """The words sent when each mapping's are scaled, added up in the order of the real program."""
@@ -74,12 +78,14 @@ def _sum_by(place: Ints, values: NDArray[Any], size: int) -> NDArray[np.float64]
 
 def spread_rows(children: Children) -> Spread:
     """Tries every child. Sums are made in the order and precision of the real program, which truncates them."""
-    offsets, count = _offsets(children)
+    offsets, count = child_offsets(children.bounds, children.codes)
     groups, by_share = _groups(offsets)
     words = children.full + (children.sizes * children.weights).sum(axis=0)
-    links = np.zeros(len(count))
+    links, hops = np.zeros(len(count)), np.zeros(len(count))
     parts: list[tuple[Ints, Ints, Ints, Ints]] = []  # (row, share, groups, words sent)
-    handed = _linked(children, offsets, groups, links, parts)
+    handed = _linked(children, offsets, groups, links, parts, hops)
+    if children.counted:
+        hops += hops_of(offsets, children.width, children.height) * (words - handed)
     row, share = np.nonzero(by_share)
     number = by_share[row, share]
     parts.append((row, share + 1, number, number * (words - handed)[row]))
@@ -96,18 +102,24 @@ def spread_rows(children: Children) -> Spread:
         weighted=_sum_by(row, amount * share, size),
         arrive=_sum_by(row, amount * share / count[row], size),
         links=links,
+        hops=hops,
     )
 
 
-def _offsets(children: Children) -> tuple[Ints, Ints]:
-    """`(row, child)` positions in linear order, `_NOWHERE` beyond a mapping's children, and how many there are."""
-    rows = children.bounds.shape[2]
-    count = children.bounds.prod(axis=(0, 1))
+def child_offsets(bounds: Ints, codes: Ints) -> tuple[Ints, Ints]:
+    """`(row, child)` positions in linear order, `_NOWHERE` beyond a mapping's children, and how many there are.
+
+    Args:
+        bounds: see `Children`.
+        codes: likewise.
+    """
+    rows = bounds.shape[2]
+    count = bounds.prod(axis=(0, 1))
     ids = np.arange(int(count.max()))
     offsets = np.zeros((rows, len(ids)), np.int64)
     stride = np.ones(rows, np.int64)
-    flat = children.bounds.reshape(-1, rows)
-    for bound, code in zip(flat, children.codes.reshape(-1, rows), strict=True):
+    flat = bounds.reshape(-1, rows)
+    for bound, code in zip(flat, codes.reshape(-1, rows), strict=True):
         if bound.max() > 1:
             offsets += (ids // stride[:, None]) % bound[:, None] * code[:, None]
             stride = stride * bound
@@ -130,10 +142,43 @@ def _groups(offsets: Ints) -> tuple[Ints, Ints]:
     return by_share.sum(axis=1), by_share
 
 
+def hops_of(offsets: Ints, width: Ints, height: Ints) -> NDArray[np.float64]:
+    """`(row,)` hops of a word to each group of children at the same position, summed over the groups; see `reuse.mesh_hops`.
+
+    Args:
+        offsets: `(row, child)` positions in linear order; `_NOWHERE` for children that get nothing.
+        width: `(row,)` children in a row of the mesh.
+        height: `(row,)` rows of the mesh.
+    """
+    rows, count = offsets.shape
+    ids = np.arange(count)
+    h, v = ids % width[:, None], ids // width[:, None]
+    row = np.repeat(np.arange(rows), count)
+    real = offsets.reshape(-1) != _NOWHERE
+    out = np.zeros(rows)
+    if not real.any():
+        return out
+    row, position, h, v = row[real], offsets.reshape(-1)[real], h.reshape(-1)[real], v.reshape(-1)[real]
+    order = np.lexsort((v, h, position, row))
+    row, position, h, v = row[order], position[order], h[order], v[order]
+    group = np.ones(len(row), np.bool_)
+    group[1:] = (row[1:] != row[:-1]) | (position[1:] != position[:-1])
+    column = group.copy()
+    column[1:] |= h[1:] != h[:-1]
+    first = np.flatnonzero(column)
+    last = np.append(first[1:], len(row)) - 1
+    centre = (height[row[first]] - 1) / 2
+    np.add.at(out, row[first], np.maximum(centre - v[first], 0.0) + np.maximum(v[last] - centre, 0.0))
+    ends = np.append(np.flatnonzero(group)[1:], len(row)) - 1  # the farthest column of each group
+    np.add.at(out, row[ends], h[ends].astype(np.float64))
+    return out
+
+
 def _linked(
-    children: Children, offsets: Ints, groups: Ints, links: NDArray[np.float64], parts: list[tuple[Ints, Ints, Ints, Ints]]
-) -> Ints:
-    """Finds the steps in which neighbours hand data over: adds to `links`, and to `parts` what is still sent in them.
+    children: Children, offsets: Ints, groups: Ints, links: NDArray[np.float64], parts: list[tuple[Ints, Ints, Ints, Ints]],
+    hops: NDArray[np.float64],
+) -> Ints:  # fmt: skip
+    """Finds the steps in which neighbours hand data over: adds to `links`, and to `parts` and `hops` what is still sent in them.
 
     Returns:
         `(row,)` words of a child's tile in those steps.
@@ -157,6 +202,8 @@ def _linked(
     slot, row, by_share = slot[better], row[better], by_share[better]
     amount = (often * sizes)[slot, row]
     np.add.at(links, row, amount * hits[better])
+    if children.counted:
+        np.add.at(hops, row, amount * hops_of(rest[better], children.width[row], children.height[row]))
     np.add.at(handed, row, amount)
     pair, share = np.nonzero(by_share)
     number = by_share[pair, share]

@@ -27,7 +27,9 @@ from hwloop.simulator.batch_nest import BatchAnalysis
 from hwloop.simulator.compiled import Compiled, compile_structure
 from hwloop.simulator.cost import Cost, evaluate
 from hwloop.simulator.fit import fits
+from hwloop.simulator.loops import constraint_flags
 from hwloop.simulator.nest import Nest
+from hwloop.simulator.networks import linear_wires
 from hwloop.simulator.pricing import price
 from hwloop.simulator.simulator import nest_of
 from hwloop.simulator.sparse import (
@@ -102,7 +104,11 @@ class CandidateCosts:
         levels = [(i, level.name) for i, level in enumerate(self._compiled.levels) if not level.spatial]
         out = {name: np.full(self.feasible.shape, np.inf) for _, name in levels}
         out[self._compiled.compute_name] = np.full(self.feasible.shape, np.inf)
+        for name in {name for _, _, cost in self._parts for name in cost.networks_pj}:
+            out[name] = np.full(self.feasible.shape, np.inf)
         for where, good, cost in self._parts:
+            for name, energies in cost.networks_pj.items():
+                _put(out[name], where, good, sum(energies))
             for index, name in levels:
                 _put(out[name], where, good, cost.levels[index].energy_pj)
             _put(out[self._compiled.compute_name], where, good, cost.compute_pj)
@@ -221,7 +227,7 @@ class LayerNests:
         imperfect = np.zeros(len(batch), np.bool_)
         if batch.remainders is not None:
             imperfect = (batch.remainders != batch.factors).any(axis=(1, 2, 3))
-        if not self._analysis.exact:
+        if not (self._analysis.exact and linear_wires(self.compiled.architecture)) or constraint_flags(self.compiled):
             imperfect[:] = True
         for rows, keep in by_keep(batch):
             if not all(any(row[s] for row in keep) for s in range(len(self.compiled.spaces))):

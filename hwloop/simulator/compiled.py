@@ -8,8 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from hwloop.errors import SpecError
+from hwloop.simulator.networks import WirePrices, network_latency
 from hwloop.simulator.numeric import Number
 from hwloop.spec.architecture import Architecture, Level
+from hwloop.spec.builtin import builtin_access_pj
 from hwloop.spec.problem import Problem
 
 # Fall-back chains of the actions of a storage level: (state, kind) -> names in the energy table, first found wins.
@@ -86,7 +88,8 @@ class CompiledLevel:
         min_capacity: least capacity that must be used.
         read_bandwidth: None when unlimited; likewise `write_bandwidth` and, for both together, `shared_bandwidth`.
         instances: how many there are; `mesh_x` x `mesh_y`.
-        clusters: groups of `cluster_size` instances that share one row and one energy per access.
+        clusters: groups of instances that share one row and one energy per access.
+        builtin_pj: energy of an access [pJ] where the table names none at all, None of a fan-out.
         metadata_width: bits of one metadata access, 0 when there is no metadata storage.
         energy_pj: (state, kind) -> energy of a data access [pJ].
         metadata_pj: (state, kind) -> energy of a metadata access [pJ].
@@ -117,7 +120,7 @@ class CompiledLevel:
     mesh_x: int
     mesh_y: int
     clusters: int
-    cluster_size: int
+    builtin_pj: float | None
     metadata_width: int
     energy_pj: dict[tuple[str, str], Number]
     metadata_pj: dict[tuple[str, str], Number]
@@ -131,7 +134,12 @@ class CompiledLevel:
 
 @dataclass(frozen=True)
 class Compiled:
-    """A problem on an architecture with an energy table, ready to be asked about mappings."""
+    """A problem on an architecture with an energy table, ready to be asked about mappings.
+
+    Attributes:
+        wires: the networks that cost something.
+        counts_hops: whether the nest analysis counts hops.
+    """
 
     problem: Problem
     architecture: Architecture
@@ -147,7 +155,10 @@ class Compiled:
     compute_instances: int
     compute_mesh: tuple[int, int]
     compute_pj: dict[str, Number]
+    compute_leak_pj: Number
     network_latency: int
+    wires: tuple[WirePrices, ...] = ()
+    counts_hops: bool = True
 
 
 def compile_structure(problem: Problem, architecture: Architecture) -> Compiled:
@@ -160,7 +171,6 @@ def compile_structure(problem: Problem, architecture: Architecture) -> Compiled:
     spaces = tuple(_compile_space(problem, name) for name in (d.name for d in problem.shape.data_spaces))
     names = [level.name for level in architecture.storage]
     compute = architecture.compute
-    latency = sum(int(level.number(f"network_{end}_latency", 0)) for level in architecture.storage for end in ("fill", "drain"))
     return Compiled(
         problem=problem,
         architecture=architecture,
@@ -178,7 +188,8 @@ def compile_structure(problem: Problem, architecture: Architecture) -> Compiled:
         compute_instances=compute.instances,
         compute_mesh=(compute.mesh_x, compute.mesh_y),
         compute_pj=dict.fromkeys(COMPUTE_ACTIONS, 0.0),
-        network_latency=latency,
+        compute_leak_pj=0.0,
+        network_latency=network_latency(architecture),
     )
 
 
@@ -246,7 +257,7 @@ def _compile_level(level: Level, names: list[str], spaces: list[str]) -> Compile
         mesh_x=level.mesh_x,
         mesh_y=level.mesh_y,
         clusters=level.instances // level.cluster_size,
-        cluster_size=level.cluster_size,
+        builtin_pj=None if level.kind == "spatial" else builtin_access_pj(level),
         metadata_width=int(level.number("metadata_storage_width", 0)),
         energy_pj=dict.fromkeys(STORAGE_ACTIONS, 0.0),
         metadata_pj=dict.fromkeys(METADATA_ACTIONS, 0.0),

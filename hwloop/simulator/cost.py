@@ -5,13 +5,14 @@ Each formula stands once and takes Python numbers (one mapping) or arrays (a bat
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from hwloop.simulator.activity import Activity, ComputeActivity, TileActivity
 from hwloop.simulator.compiled import Compiled, CompiledLevel
 from hwloop.simulator.nest import Nest
+from hwloop.simulator.networks import WirePrices, network_energy
 from hwloop.simulator.numeric import Number, as_float, ceil, ceil_div, maximum, minimum, unsigned, where
 
 
@@ -34,13 +35,25 @@ class LevelCost:
 
 @dataclass(slots=True)
 class Cost:
-    """The whole accelerator: cycles, energy [pJ], utilisation (0-1), by level, and of the compute units."""
+    """The whole accelerator.
+
+    Attributes:
+        cycles: time.
+        energy_pj: of everything [pJ].
+        utilization: part of the compute units' time that they compute, 0-1.
+        levels: by storage level.
+        compute_pj: of the compute units' operations [pJ].
+        compute_leakage_pj: leakage of all compute units [pJ]; not in `energy_pj`, as the real program counts none.
+        networks_pj: by network that costs something, its energy by data space over all instances [pJ].
+    """
 
     cycles: Number
     energy_pj: Number
     utilization: Number
     levels: list[LevelCost]
     compute_pj: Number
+    compute_leakage_pj: Number = 0.0
+    networks_pj: dict[str, list[Number]] = field(default_factory=dict)
 
 
 def needed_capacity(level: CompiledLevel, tiles: list[TileActivity]) -> list[Number]:
@@ -82,9 +95,22 @@ def evaluate(compiled: Compiled, nest: Nest, activity: Activity) -> Cost:
         total = sum(space_pj) + leakage
         levels.append(LevelCost(level_cycles[index], leakage, total, space_pj))
         energy = energy + total
+    networks = {prices.wires.name: _network_energy(compiled, nest, prices) for prices in compiled.wires}
+    for spaces in networks.values():
+        energy = energy + sum(spaces)
     ideal = as_float(compute.computes + compute.gated) / compiled.compute_instances
     all_cycles = cycles + compiled.network_latency
-    return Cost(all_cycles, energy, ideal / all_cycles, levels, compute_pj)
+    leakage = compiled.compute_leak_pj * compiled.compute_instances * cycles
+    return Cost(all_cycles, energy, ideal / all_cycles, levels, compute_pj, leakage, networks)
+
+
+def _network_energy(compiled: Compiled, nest: Nest, prices: WirePrices) -> list[Number]:
+    """Energy of a network by data space, over all instances in use [pJ]."""
+    level = prices.wires.level
+    return [
+        network_energy(prices, delivery, space.read_write, space.name) * nest.instances[level]
+        for space, delivery in zip(compiled.spaces, nest.deliveries[level], strict=True)
+    ]
 
 
 def _compute_energy(compiled: Compiled, compute: ComputeActivity) -> Number:

@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 from hwloop.errors import InfeasibleMappingError
-from hwloop.simulator.analysis import Profile, collapse, extents_of
+from hwloop.simulator.analysis import Profile, collapse, deliveries, extents_of
 from hwloop.simulator.compiled import Compiled
-from hwloop.simulator.nest import SPATIAL_X, TEMPORAL, Loop, Nest
+from hwloop.simulator.nest import SPATIAL_X, TEMPORAL, Flags, Loop, Nest
 from hwloop.simulator.walk import Walk
 
 
-def analyse_imperfect(compiled: Compiled, loops: list[Loop], keep: list[list[bool]]) -> Nest:
+def analyse_imperfect(compiled: Compiled, loops: list[Loop], keep: list[list[bool]], flags: Flags) -> Nest:
     """Analyses a nest in which some loop is cut short in its last pass.
 
     Args:
         compiled: problem and architecture.
         loops: loops with a bound above 1, innermost first.
         keep: `keep[level][data space]`.
+        flags: reuse that the mapping forbids.
 
     Raises:
         InfeasibleMappingError: the real program has no answer for the mapping.
     """
-    walk = Walk(compiled, loops)
+    walk = Walk(compiled, loops, flags)
     walk.run()
     count = len(compiled.levels)
     profiles = [Profile(count) for _ in compiled.spaces]
@@ -41,6 +42,7 @@ def analyse_imperfect(compiled: Compiled, loops: list[Loop], keep: list[list[boo
     for level, i in innermost.items():
         for s, profile in enumerate(profiles):
             profile.shares[level], profile.links[level] = walk.states[i].shares[s], walk.states[i].links[s]
+            profile.hops[level] = walk.states[i].hops[s]
             profile.extents[level] = extents_of(compiled.spaces[s], by_level[level])
     instances, average, fan_x, fan_y = instances_used(compiled, walk.loops)
     x, y = [1], [1]
@@ -52,8 +54,10 @@ def analyse_imperfect(compiled: Compiled, loops: list[Loop], keep: list[list[boo
         iterations *= loop.bound if loop.axis == TEMPORAL else 1
     fanout = [a * b for a, b in zip(fan_x, fan_y, strict=True)]
     passes = sum(walk.computes.values()) / len(walk.computes)
+    tiles = collapse(compiled, profiles, keep, fanout, instances, flags)
     return Nest(
-        tiles=collapse(compiled, profiles, keep, fanout, instances),
+        tiles=tiles,
+        deliveries=deliveries(compiled, profiles, tiles),
         bounds=list(by_level),
         instances=instances[:-1],
         x_expansion=x[:-1],

@@ -6,13 +6,16 @@ from functools import lru_cache
 
 from hwloop.errors import InfeasibleMappingError, SpecError
 from hwloop.simulator.compiled import Compiled
-from hwloop.simulator.nest import SPATIAL_X, SPATIAL_Y, TEMPORAL, Loop
+from hwloop.simulator.nest import SPATIAL_X, SPATIAL_Y, TEMPORAL, Flags, Loop
+from hwloop.spec.batch import with_flags
 from hwloop.spec.loops import complete_permutation
 from hwloop.spec.mapping import Bypass, Loops, Mapping
 
+_NO_FLAGS = Flags()
 
-def mapping_loops(compiled: Compiled, mapping: Mapping) -> tuple[list[Loop], list[list[bool]]]:
-    """The loops with a bound above 1, innermost first, and `keep[level][data space]`.
+
+def mapping_loops(compiled: Compiled, mapping: Mapping) -> tuple[list[Loop], list[list[bool]], Flags]:
+    """The loops with a bound above 1, innermost first, `keep[level][data space]`, and the reuse that is forbidden.
 
     Within a level the spatial loops (X, then Y, in the order of the permutation) lie inside the temporal ones.
 
@@ -42,7 +45,7 @@ def mapping_loops(compiled: Compiled, mapping: Mapping) -> tuple[list[Loop], lis
         loops += by_level[level]
         loops += temporal[level]
     _check_products(compiled, loops)
-    return loops, _kept(compiled, mapping.bypass)
+    return loops, _kept(compiled, mapping.bypass), mapping_flags(compiled, mapping)
 
 
 def _level(compiled: Compiled, target: str, kind: str = "") -> int:
@@ -118,3 +121,36 @@ def _kept(compiled: Compiled, entries: tuple[Bypass, ...]) -> list[list[bool]]:
         if not any(row[s] for row in keep):
             raise InfeasibleMappingError(f"{space.name}: no level keeps it; keep it in the outermost one", "", space.name)
     return keep
+
+
+def constraint_flags(compiled: Compiled) -> Flags:
+    """The reuse that the accelerator's constraints forbid in every mapping of a search."""
+    return mapping_flags(compiled, with_flags(Mapping(()), compiled.architecture))
+
+
+def mapping_flags(compiled: Compiled, mapping: Mapping) -> Flags:
+    """The reuse that a mapping forbids.
+
+    Raises:
+        SpecError: a target or data space that is not there.
+    """
+    index = {space.name: i for i, space in enumerate(compiled.spaces)}
+    found: dict[str, set[tuple[int, int]]] = {}
+
+    def note(kind: str, level: int, names: tuple[str, ...], field: str) -> None:
+        for name in names:
+            if name not in index:
+                raise SpecError("mapping", field, f"a data space among {list(index)}", name)
+            found.setdefault(kind, set()).add((level, index[name]))
+
+    for target in mapping.loops:
+        if not (target.no_reuse or target.no_link_transfer or target.rmw_first_update):
+            continue
+        level = _level(compiled, target.target, target.kind)
+        note("apart" if target.kind == "spatial" else "forgets", level, target.no_reuse, f"{target.target}.no_reuse")
+        note("unlinked", level, target.no_link_transfer, f"{target.target}.no_link_transfer")
+        note("reads_first", level, target.rmw_first_update, f"{target.target}.rmw_first_update")
+    for entry in mapping.bypass:
+        if entry.no_coalesce:
+            note("passing", _level(compiled, entry.target), entry.no_coalesce, f"{entry.target}.no_coalesce")
+    return Flags(**{kind: frozenset(pairs) for kind, pairs in found.items()}) if found else _NO_FLAGS

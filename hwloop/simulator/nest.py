@@ -37,6 +37,28 @@ class Loop:
     remainder: int
 
 
+@dataclass(frozen=True)
+class Flags:
+    """Reuse that a mapping forbids, each a set of (level, data space).
+
+    Attributes:
+        apart: no multicast to, and no reduction of, the children below the level (`no_reuse` of a spatial target).
+        unlinked: no passing on among them (`no_link_transfer`).
+        forgets: the level's tile is sent again in every step (`no_reuse` of a temporal target).
+        reads_first: the first update of a result reads what it is added to, as the later ones do (`rmw_first_update`).
+        passing: every access of the levels inside goes on to the level outside (`no_coalesce`).
+    """
+
+    apart: frozenset[tuple[int, int]] = frozenset()
+    unlinked: frozenset[tuple[int, int]] = frozenset()
+    forgets: frozenset[tuple[int, int]] = frozenset()
+    reads_first: frozenset[tuple[int, int]] = frozenset()
+    passing: frozenset[tuple[int, int]] = frozenset()
+
+    def __bool__(self) -> bool:
+        return bool(self.apart or self.unlinked or self.forgets or self.reads_first or self.passing)
+
+
 @dataclass(slots=True)
 class Tile:
     """One data space at one level; counts are words per instance of the level, over the whole problem, without sparsity.
@@ -67,6 +89,25 @@ class Tile:
 
 
 @dataclass(slots=True)
+class Delivery:
+    """What one instance of a level sends over the network below it for one data space, without sparsity.
+
+    Attributes:
+        hops: hops of all words together.
+        links: words that children pass among themselves instead.
+        partition_size: of the level's tile.
+        ingresses: (children that share a word, words) of each kind of ingress; None for a batch.
+        word_hops: hops of the words of each kind of ingress.
+    """
+
+    hops: Number
+    links: Number
+    partition_size: Number = 0
+    ingresses: tuple[tuple[int, float], ...] | None = None
+    word_hops: tuple[float, ...] = ()
+
+
+@dataclass(slots=True)
 class Nest:
     """The analysed nest.
 
@@ -87,6 +128,7 @@ class Nest:
         factors: `(level, 3, dimension, batch)` bounds by axis (a batch only; None for one mapping).
         order: `(level, dimension, batch)` dimension indices of the temporal loops, innermost first (a batch only).
         spatial_order: likewise of the spatial loops, those on X before those on Y; None for the shape's order (a batch only).
+        deliveries: `deliveries[level][data space]`, what networks carry; empty where none costs anything.
     """
 
     tiles: list[list[Tile]]
@@ -104,6 +146,7 @@ class Nest:
     factors: Number = None
     order: Number = None
     spatial_order: Number = None
+    deliveries: list[list[Delivery]] = field(default_factory=list)
 
     @property
     def computes(self) -> Number:

@@ -17,6 +17,7 @@ from hwloop.simulator.compiled import (
     CompiledLevel,
     compile_structure,
 )
+from hwloop.simulator.networks import price_wires
 from hwloop.simulator.numeric import Number, ceil_div, maximum
 from hwloop.spec.architecture import Architecture
 from hwloop.spec.energy_table import ComponentEnergy, EnergyTable
@@ -44,7 +45,8 @@ def compile_simulation(
         SpecError: bits of a data space that is not there, or below 1.
         EnergyTableError: a component or an action that the table lacks.
     """
-    return price(compile_structure(problem, architecture), [energy_table], bits or {})
+    compiled = price(compile_structure(problem, architecture), [energy_table], bits or {})
+    return replace(compiled, counts_hops=bool(compiled.wires))
 
 
 def price(compiled: Compiled, tables: Sequence[EnergyTable], bits: Mapping[str, Number], which: Number = 0) -> Compiled:
@@ -68,10 +70,13 @@ def price(compiled: Compiled, tables: Sequence[EnergyTable], bits: Mapping[str, 
             raise SpecError("bits", name, "a whole number of at least 1", width)
     widths = [bits.get(space.name) for space in compiled.spaces]
     prices = _Prices(tables, which)
+    wires = price_wires(compiled.architecture, tables, which)
     return replace(
         compiled,
         levels=tuple(_price_level(level, widths, prices) for level in compiled.levels),
         compute_pj=prices.compute(compiled.compute_name),
+        compute_leak_pj=prices.leak(compiled.compute_name),
+        wires=wires,
     )
 
 
@@ -90,20 +95,23 @@ class _Prices:
             else set()
         )
         return {
-            key: self._energy(level.name, chain, None if key in must else 0.0, level.cluster_size)
-            for key, chain in chains.items()
+            key: self._energy(level.name, chain, None if key in must else 0.0, level.builtin_pj) for key, chain in chains.items()
         }
 
     def compute(self, name: str) -> dict[str, Number]:
         """Energies of the operations of the compute units."""
         return {kind: self._energy(name, chain, None, None) for kind, chain in COMPUTE_ACTIONS.items()}
 
-    def _energy(self, name: str, chain: tuple[str, ...], default: float | None, cluster_size: int | None) -> Number:
+    def leak(self, name: str) -> Number:
+        """Leakage of one of the compute units in a cycle."""
+        return self._energy(name, ("leak",), 0.0, None)
+
+    def _energy(self, name: str, chain: tuple[str, ...], default: float | None, builtin_pj: float | None) -> Number:
         if name not in self._components:
             distinct: list[ComponentEnergy] = []
             place = [_place(distinct, table.component(name)) for table in self._tables]
-            if cluster_size is not None:
-                distinct = [component.as_storage(cluster_size) for component in distinct]
+            if builtin_pj is not None:
+                distinct = [component.as_storage(builtin_pj) for component in distinct]
             self._components[name] = distinct, np.array(place)[self._which]
         distinct, index = self._components[name]
         values = [component.energy_pj(*chain, default=default) for component in distinct]

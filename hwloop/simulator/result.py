@@ -74,6 +74,19 @@ class ComponentCost:
 
 
 @dataclass(frozen=True, slots=True)
+class NetworkCost:
+    """The wires between two levels.
+
+    Attributes:
+        energy_pj: of all instances [pJ].
+        dataspaces: of it, by data space [pJ].
+    """
+
+    energy_pj: float
+    dataspaces: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class LayerCost:
     """The cost of one layer under one mapping, minimised by the mapper.
 
@@ -86,6 +99,8 @@ class LayerCost:
         actual_computes: those done; equal to `computes` without sparsity.
         gated_computes: those gated.
         skipped_computes: those skipped.
+        networks: the networks that cost something, by name as the real program prints it.
+        compute_leakage_pj: leakage of all compute units [pJ]. It is not in `energy_pj`: the real program counts none.
     """
 
     energy_pj: float
@@ -96,6 +111,8 @@ class LayerCost:
     actual_computes: int
     gated_computes: int = 0
     skipped_computes: int = 0
+    networks: dict[str, NetworkCost] = field(default_factory=dict)
+    compute_leakage_pj: float = 0.0
 
     @property
     def edp(self) -> float:
@@ -116,7 +133,8 @@ class LayerCost:
                 ranks = {kind: tuple((m, p) for m, p in pairs) for kind, pairs in values["metadata"].items()}
                 spaces[space] = DataSpaceCost(**{**values, "metadata": ranks})
             components[name] = ComponentCost(**{**component, "dataspaces": spaces})
-        return cls(**{**raw, "components": components})
+        networks = {name: NetworkCost(**network) for name, network in raw.get("networks", {}).items()}
+        return cls(**{**raw, "components": components, "networks": networks})
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +147,7 @@ class BatchCost:
         cycles: time [cycles], int64.
         utilization: part of the compute units' time that they compute, 0-1.
         computes: multiply-accumulates of the dense problem, int64.
-        component_energy_pj: by component name, leakage included [pJ].
+        component_energy_pj: by name of component or network, leakage included [pJ].
     """
 
     feasible: NDArray[np.bool_]

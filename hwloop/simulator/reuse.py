@@ -15,8 +15,8 @@ The model is Timeloop's (Parashar et al., ISPASS 2019), whose recursion over the
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field
 
 Vector = tuple[int, ...]  # a move in the tensor, by rank
 Loops = Sequence[tuple[int, Vector]]  # innermost first: (bound, move of the box in one pass)
@@ -34,11 +34,20 @@ class Step:
 
 @dataclass(slots=True)
 class Mesh:
-    """The children of one instance: spatial loops on a mesh `width` wide and `height` high (in Timeloop's linear order)."""
+    """The children of one instance: spatial loops on a mesh `width` wide and `height` high (in Timeloop's linear order).
+
+    Attributes:
+        apart: whether every child gets its data by itself, also what others get (`no_reuse` of a spatial target).
+        linked: whether neighbours may pass data on.
+        counted: whether hops are counted.
+    """
 
     loops: list[tuple[int, Vector]]
     width: int
     height: int
+    apart: bool = False
+    linked: bool = True
+    counted: bool = False
 
 
 def volume(extents: Vector) -> int:
@@ -115,14 +124,45 @@ def multicast(mesh: Mesh) -> dict[int, int]:
     used: set[int] = set()
     for bound, move in mesh.loops:
         moved = {r for r, m in enumerate(move) if m}
-        if moved & used:
+        if moved & used and not mesh.apart:
             return dict(Counter(Counter(_offsets(mesh)).values()))
         used |= moved
-        if moved:
+        if moved or mesh.apart:
             groups *= bound
         else:
             same *= bound
     return {same: groups}
+
+
+def mesh_hops(mesh: Mesh, without: Collection[int] = ()) -> dict[int, float]:
+    """Hops of a word to each group of children that share it, summed over the groups: {how many share: hops}.
+
+    A word enters at the middle of the left edge, goes along X as far as it must and from there along Y.
+
+    Args:
+        mesh: the children.
+        without: children that get their data in another way.
+    """
+    groups: dict[object, list[int]] = {}
+    for i, own in enumerate(_offsets(mesh)):
+        if i not in without:
+            groups.setdefault(i if mesh.apart else own, []).append(i)
+    out: dict[int, float] = {}
+    for members in groups.values():
+        out[len(members)] = out.get(len(members), 0.0) + group_hops(members, mesh.width, mesh.height)
+    return out
+
+
+def group_hops(members: Iterable[int], width: int, height: int) -> float:
+    """Hops of one word to these children."""
+    centre = (height - 1) / 2
+    rows: dict[int, list[int]] = {}
+    for i in members:
+        rows.setdefault(i % width, []).append(i // width)
+    hops = float(max(rows))
+    for column in rows.values():
+        hops += max(centre - min(column), 0.0) + max(max(column) - centre, 0.0)
+    return hops
 
 
 def _offsets(mesh: Mesh) -> list[Vector]:
@@ -133,7 +173,7 @@ def _offsets(mesh: Mesh) -> list[Vector]:
     return out
 
 
-def linked(mesh: Mesh, gap: Vector) -> tuple[int, dict[int, int]]:
+def linked(mesh: Mesh, gap: Vector) -> tuple[set[int], dict[int, int]]:
     """Children that get their data from a neighbour, and the multicast groups among the others.
 
     Args:
@@ -142,54 +182,79 @@ def linked(mesh: Mesh, gap: Vector) -> tuple[int, dict[int, int]]:
     """
     offsets = _offsets(mesh)
     count, width, height = len(offsets), mesh.width, mesh.height
-    rest: list[Vector] = []
+    hits: set[int] = set()
+    rest: list[object] = []
     for i, own in enumerate(offsets):
         wanted = tuple([o + g for o, g in zip(own, gap, strict=True)])
         h, v = i % width, i // width
-        if not (
+        if (
             (v > 0 and offsets[i - width] == wanted)
             or (v < height - 1 and i + width < count and offsets[i + width] == wanted)
             or (h > 0 and offsets[i - 1] == wanted)
             or (h < width - 1 and i + 1 < count and offsets[i + 1] == wanted)
         ):
-            rest.append(own)
-    return count - len(rest), dict(Counter(Counter(rest).values()))
+            hits.add(i)
+        else:
+            rest.append(i if mesh.apart else own)
+    return hits, dict(Counter(Counter(rest).values()))
 
 
-def spread(extents: Vector, loops: Loops, mesh: Mesh, points: bool, simple: bool) -> tuple[Shares, int]:
-    """What an instance sends to its children over the whole nest, by how many share it, and the words that take links instead.
+@dataclass(slots=True)
+class Sent:
+    """What an instance sends to its children over the whole nest.
+
+    Attributes:
+        shares: words, by how many children share them and how many groups do so.
+        links: words that children pass among themselves instead.
+        hops: hops of the words of `shares`, by the same keys; empty unless they are counted.
+    """
+
+    shares: Shares
+    links: int = 0
+    hops: Shares = field(default_factory=dict)
+
+
+def spread(extents: Vector, loops: Loops, mesh: Mesh, points: bool, simple: bool) -> Sent:
+    """What an instance sends to its children.
 
     Args:
         extents: size of a child's box by rank.
         loops: temporal loops around the child.
         mesh: the children.
-        points: the children are compute units.
+        points: the children hold nothing from one step to the next: compute units, or `no_reuse` of a temporal target.
         simple: no rank sums two dimensions.
     """
     groups = multicast(mesh)
+    hops = mesh_hops(mesh) if mesh.counted else {}
     if not points and (simple or not loops or not any(loops[0][1])):  # no move can match a neighbour's
         words = words_over_time(extents, loops, simple)
-        return {(share, count): count * words for share, count in groups.items()}, 0
+        return Sent(
+            {(share, count): count * words for share, count in groups.items()},
+            hops={(share, count): hops[share] * words for share, count in groups.items() if hops},
+        )
     reach = [sum([abs(move[r]) * (bound - 1) for bound, move in mesh.loops]) for r in range(len(extents))]
     sent = sum(groups.values())
-    shares: Shares = {}
-    links = 0
-    found: dict[Vector, tuple[int, dict[int, int]]] = {}
+    out = Sent({})
+    found: dict[Vector, tuple[set[int], dict[int, int], dict[int, float]]] = {}
     for step, before, weight in _pairs(steps(extents, loops, points), loops):
         if step.size == 0:
             continue
-        used = groups
-        near = all(abs(m) <= limit for m, limit in zip(step.move, reach, strict=True))
+        used, used_hops = groups, hops
+        near = mesh.linked and all(abs(m) <= limit for m, limit in zip(step.move, reach, strict=True))
         if before is not None and before.size == step.size and near:
             if step.move not in found:
-                found[step.move] = linked(mesh, step.move)
-            hits, rest = found[step.move]
+                hits, rest = linked(mesh, step.move)
+                found[step.move] = hits, rest, mesh_hops(mesh, hits) if mesh.counted else {}
+            hits, rest, rest_hops = found[step.move]
             if sum(rest.values()) < sent:
-                used = rest
-                links += hits * step.size * weight
+                used, used_hops = rest, rest_hops
+                out.links += len(hits) * step.size * weight
         for share, count in used.items():
-            shares[share, count] = shares.get((share, count), 0) + count * step.size * weight
-    return shares, links
+            key = share, count
+            out.shares[key] = out.shares.get(key, 0) + count * step.size * weight
+            if mesh.counted:
+                out.hops[key] = out.hops.get(key, 0.0) + used_hops[share] * step.size * weight
+    return out
 
 
 def _pairs(kinds: list[Step], loops: Loops) -> list[tuple[Step, Step | None, int]]:

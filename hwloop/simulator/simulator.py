@@ -15,7 +15,7 @@ from hwloop.simulator.loops import mapping_loops
 from hwloop.simulator.nest import Nest
 from hwloop.simulator.numeric import unsigned
 from hwloop.simulator.pricing import compile_simulation
-from hwloop.simulator.result import ComponentCost, DataSpaceCost, LayerCost
+from hwloop.simulator.result import ComponentCost, DataSpaceCost, LayerCost, NetworkCost
 from hwloop.simulator.sparse import nest_of_mapping, prepare, sparse_activity, sparse_needed
 from hwloop.spec.architecture import Architecture, load_architecture
 from hwloop.spec.energy_table import EnergyTable, load_energy_table
@@ -68,10 +68,10 @@ def nest_of(compiled: Compiled, mapping: Mapping) -> Nest:
         InfeasibleMappingError: factors that do not cover the problem, or bypassed data.
         SpecError: the mapping names something that is not there.
     """
-    loops, keep = mapping_loops(compiled, mapping)
+    loops, keep, flags = mapping_loops(compiled, mapping)
     if any(loop.bound != loop.remainder for loop in loops):
-        return analyse_imperfect(compiled, loops, keep)
-    return analyse(compiled, loops, keep)
+        return analyse_imperfect(compiled, loops, keep, flags)
+    return analyse(compiled, loops, keep, flags)
 
 
 def simulate(
@@ -162,4 +162,9 @@ def layer_cost(compiled: Compiled, nest: Nest, activity: Activity, cost: Cost, a
         actual_computes=done_compute.computes,
         gated_computes=done_compute.gated,
         skipped_computes=done_compute.skipped,
+        networks={
+            name: NetworkCost(sum(energies), dict(zip((s.name for s in compiled.spaces), energies, strict=True)))
+            for name, energies in cost.networks_pj.items()
+        },
+        compute_leakage_pj=cost.compute_leakage_pj,
     )

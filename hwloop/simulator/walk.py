@@ -10,8 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from hwloop.simulator.compiled import Compiled, CompiledSpace
-from hwloop.simulator.nest import SPATIAL_X, TEMPORAL, Loop
-from hwloop.simulator.reuse import Vector, volume
+from hwloop.simulator.nest import SPATIAL_X, TEMPORAL, Flags, Loop
+from hwloop.simulator.reuse import Vector, group_hops, volume
 
 Box = tuple[Vector, Vector]  # lowest corner, and one beyond the highest
 Region = tuple[Box, ...]  # disjoint boxes
@@ -67,6 +67,7 @@ class _State:
     largest: list[int]
     shares: list[dict[tuple[int, int], float]]
     links: list[float]
+    hops: list[dict[tuple[int, int], float]]
     handed_out: list[dict[int, frozenset[Box]]] = field(default_factory=list)
 
 
@@ -76,10 +77,11 @@ class Walk:
     Args:
         compiled: problem and architecture.
         loops: loops with a bound above 1, innermost first; some with a remainder.
+        flags: reuse that the mapping forbids.
     """
 
-    def __init__(self, compiled: Compiled, loops: list[Loop]) -> None:
-        self.compiled, self.spaces = compiled, compiled.spaces
+    def __init__(self, compiled: Compiled, loops: list[Loop], flags: Flags) -> None:
+        self.compiled, self.spaces, self.flags = compiled, compiled.spaces, flags
         self.loops = with_idle_loops(compiled, loops)
         count, dims, spaces = len(self.loops), len(compiled.bounds), len(compiled.spaces)
         self.index = [0] * count
@@ -102,7 +104,7 @@ class Walk:
                 self.cut[self.loops[i].dimension] = i
         self.states = [
             _State([None] * spaces, [None] * spaces, [0] * spaces, [{} for _ in self.spaces], [0.0] * spaces,
-                   [{} for _ in self.spaces])
+                   [{} for _ in self.spaces], [{} for _ in self.spaces])
             for _ in self.loops
         ]  # fmt: skip
         self.boundary = [i + 1 == count or self.loops[i + 1].level != self.loops[i].level for i in range(count)]
@@ -145,7 +147,7 @@ class Walk:
             last = state.last[s]
             state.last[s] = box
             move = (0,) * len(space.ranks) if last is None else _move(last, box)
-            if last is None:
+            if last is None or (self.loops[i].level, s) in self.flags.forgets:
                 out.append((box,))
             elif not any(move):
                 out.append(_subtract(box, last))
@@ -242,32 +244,39 @@ class Walk:
         before, state.handed_out[s] = state.handed_out[s], children
         if not size:
             return
+        level = self.loops[i].level
+        apart = (level, s) in self.flags.apart
         linked = set()
-        for n, own in children.items():
+        for n, own in {} if (level, s) in self.flags.unlinked else children.items():
             h, v = n % width, n // width
             around = [n - width] * (v > 0) + [n + width] * (v < height - 1) + [n - 1] * (h > 0) + [n + 1] * (h < width - 1)
             if any(before.get(m) == own for m in around):
                 linked.add(n)
-        groups = _groups(children, set())
+        groups = _groups(children, set(), apart)
         if linked:
-            rest = _groups(children, linked)
-            if sum(rest.values()) < sum(groups.values()):
+            rest = _groups(children, linked, apart)
+            if len(rest) < len(groups):
                 groups = rest
                 state.links[s] += len(linked) * size * self.epochs
-        shares = state.shares[s]
-        for share, number in groups.items():
-            shares[share, number] = shares.get((share, number), 0) + number * size * self.epochs
+        by_share: dict[int, list[list[int]]] = {}
+        for members in groups:
+            by_share.setdefault(len(members), []).append(members)
+        shares, hops = state.shares[s], state.hops[s]
+        for share, those in by_share.items():
+            key = share, len(those)
+            shares[key] = shares.get(key, 0) + len(those) * size * self.epochs
+            if self.compiled.counts_hops:
+                each = sum([group_hops(members, width, height) for members in those])
+                hops[key] = hops.get(key, 0.0) + each * size * self.epochs
 
 
-def _groups(children: dict[int, frozenset[Box]], without: set[int]) -> dict[int, int]:
-    same: dict[frozenset[Box], int] = {}
+def _groups(children: dict[int, frozenset[Box]], without: set[int], apart: bool) -> list[list[int]]:
+    """Children that get the same data."""
+    same: dict[object, list[int]] = {}
     for n, own in children.items():
         if n not in without:
-            same[own] = same.get(own, 0) + 1
-    out: dict[int, int] = {}
-    for number in same.values():
-        out[number] = out.get(number, 0) + 1
-    return out
+            same.setdefault(n if apart else own, []).append(n)
+    return list(same.values())
 
 
 def with_idle_loops(compiled: Compiled, loops: list[Loop]) -> list[Loop]:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hwloop.errors import SpecError
 from hwloop.spec.architecture import Architecture
-from hwloop.spec.loops import complete_permutation
+from hwloop.spec.loops import REUSE_FLAGS, complete_permutation
 from hwloop.spec.mapping import Bypass, Loops, Mapping
 from hwloop.spec.problem import ProblemShape
 
@@ -66,9 +67,11 @@ class MappingBatch:
     ) -> MappingBatch:
         """Lays mappings out as arrays. A bound of 0 becomes the whole dimension, as Timeloop has it.
 
+        Reuse that a mapping forbids is not in the arrays: all mappings of a batch forbid what the accelerator's constraints do.
+
         Raises:
-            SpecError: a target that is no level of the architecture, an unknown dimension or data space, or data kept at a
-                spatial level.
+            SpecError: a target that is no level of the architecture, an unknown dimension or data space, data kept at a spatial
+                level, or reuse forbidden that the architecture's constraints do not forbid.
         """
         levels, dims = architecture.storage, shape.dimensions
         spaces = [d.name for d in shape.data_spaces]
@@ -80,7 +83,14 @@ class MappingBatch:
         default_keep = [[_default_keep(architecture, i, s) for s in spaces] for i in range(len(levels))]
         index = {d: i for i, d in enumerate(dims)}
         names = {level.name: i for i, level in enumerate(levels)}
+        forbidden = set(_flags(with_flags(Mapping(()), architecture)))
         for b, mapping in enumerate(mappings):
+            more = sorted(set(_flags(mapping)) - forbidden)
+            if more:
+                raise SpecError(
+                    f"mapping {b}", f"{more[0][0]}.{more[0][2]}", "what the accelerator's constraints say too", more[0][3],
+                    "put it into the constraints, or simulate the mapping alone",
+                )  # fmt: skip
             order[b] = [index[d] for d in complete_permutation((), dims)]
             keep[b] = default_keep
             for loops in mapping.loops:
@@ -113,7 +123,7 @@ class MappingBatch:
         return cls(factors, order, keep, None if np.array_equal(factors, rests) else rests, spatial)
 
     def to_mapping(self, row: int, shape: ProblemShape, architecture: Architecture) -> Mapping:
-        """One mapping of the batch as a `Mapping`, every level written out."""
+        """One mapping of the batch as a `Mapping`, every level written out, with the reuse that the constraints forbid."""
         dims = shape.dimensions
         spaces = [d.name for d in shape.data_spaces]
         rests = self.factors if self.remainders is None else self.remainders
@@ -140,7 +150,34 @@ class MappingBatch:
                 (d, int(self.factors[row, i, TEMPORAL, j]), int(rests[row, i, TEMPORAL, j])) for j, d in enumerate(dims)
             )
             loops.append(Loops(level.name, "temporal", factors, tuple(dims[k] for k in self.order[row, i])))
-        return Mapping(tuple(loops), tuple(bypass))
+        return with_flags(Mapping(tuple(loops), tuple(bypass)), architecture)
+
+
+def with_flags(mapping: Mapping, architecture: Architecture) -> Mapping:
+    """The mapping, which also forbids the reuse that the accelerator's constraints forbid."""
+    loops = {(entry.target, entry.kind): entry for entry in mapping.loops}
+    bypass = {entry.target: entry for entry in mapping.bypass}
+    for c in architecture.constraints.loops:
+        if any(getattr(c, name) for name in REUSE_FLAGS):
+            own = loops.get((c.target, c.kind), Loops(c.target, c.kind, ()))
+            flags: dict[str, Any] = {name: tuple(dict.fromkeys((*getattr(own, name), *getattr(c, name)))) for name in REUSE_FLAGS}
+            loops[c.target, c.kind] = replace(own, **flags)
+    for d in architecture.constraints.data_spaces:
+        if d.no_coalesce:
+            entry = bypass.get(d.target, Bypass(d.target))
+            bypass[d.target] = replace(entry, no_coalesce=tuple(dict.fromkeys((*entry.no_coalesce, *d.no_coalesce))))
+    return Mapping(tuple(loops.values()), tuple(bypass.values()))
+
+
+def _flags(mapping: Mapping) -> Iterator[tuple[str, str, str, str]]:
+    """(target, kind, flag, data space) of all reuse that a mapping forbids."""
+    for entry in mapping.loops:
+        for name in REUSE_FLAGS:
+            for space in getattr(entry, name):
+                yield entry.target, entry.kind, name, space
+    for bypass in mapping.bypass:
+        for space in bypass.no_coalesce:
+            yield bypass.target, "bypass", "no_coalesce", space
 
 
 def _natural_order(order: NDArray[np.int8]) -> NDArray[np.int8]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -10,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from hwloop.errors import EnergyTableError, SpecError
+from hwloop.errors import EnergyTableError, SpecError, SpecWarning
 from hwloop.spec.document import Fields, to_yaml
 from hwloop.spec.source import read_spec
 
@@ -56,17 +57,19 @@ class ComponentEnergy:
             f"it has {sorted(self.energies_pj)}; add one of them [pJ]"
         )
 
-    def as_storage(self, cluster_size: int) -> ComponentEnergy:
-        """The table as a storage reads it: one without any read, fill, write or update has its dearest action for all of them.
+    def as_storage(self, access_pj: float) -> ComponentEnergy:
+        """The table as a storage reads it: one that names actions, but no read, fill, write or update, has `access_pj` for them.
 
-        Args:
-            cluster_size: instances that share one row; the program divides by it.
+        That is the estimate of the program itself (`hwloop.spec.builtin`); a `SpecWarning` says so.
         """
         names = self.energies_pj
         if not names or any(word in name for name in names for word in ("read", "fill", "write", "update")):
             return self
-        dearest = max(names.values()) / cluster_size
-        return replace(self, actions=(*self.actions, ("read", dearest), ("write", dearest)))
+        message = (
+            f"energy table: {self.name!r} has no read and no write, only {sorted(names)}; the real program's own estimate counts"
+        )
+        warnings.warn(f"{message}: {access_pj:.4g} pJ", SpecWarning, stacklevel=2)
+        return replace(self, actions=(*self.actions, ("read", access_pj), ("write", access_pj)))
 
 
 @dataclass(frozen=True)

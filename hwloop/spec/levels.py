@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Any
 
 from hwloop.errors import SpecError
-from hwloop.spec.attributes import BANDWIDTH_SCALE, SPATIAL_ATTRIBUTES, SPATIAL_CLASS, quoted
+from hwloop.spec.attributes import BANDWIDTH_SCALE, SPATIAL_ATTRIBUTES, quoted
 from hwloop.spec.constraint_sets import read_constraint_sets
 from hwloop.spec.constraints import Constraints
 from hwloop.spec.document import Fields, to_yaml
@@ -274,9 +274,7 @@ def chain(
 
 
 def component_kind(class_name: str) -> str:
-    """What a class is: `storage`, `spatial` (stores nothing), `compute`, `network`, or empty. The programs look for words."""
-    if class_name == SPATIAL_CLASS:
-        return "spatial"
+    """What a class is: `storage`, `compute`, `network`, or empty. The programs look for words in it."""
     if any(word in class_name for word in ("DRAM", "SRAM", "regfile", "smartbuffer", "storage")):
         return "storage"
     if any(word in class_name for word in ("mac", "compute")):

@@ -121,7 +121,7 @@ def load_mapping(source: Any, variables: MappingABC[str, Any] | None = None, inc
     document, name = read_spec(source, variables, include)
     path = ""
     if isinstance(document, MappingABC):
-        if "mapping" not in document and "architecture" in document:
+        if document.get("mapping") is None and ("architecture" in document or "arch" in document):
             return Mapping(())  # the constraints of its nodes are the mapping
         if "mapping" not in document:
             raise SpecError(name, "mapping", "a list of targets", None, "give the list itself or put it under `mapping:`")

@@ -47,11 +47,15 @@ class _Builder:
     gate_next: bool = False
 
     def place(self, level: Level, gated: bool) -> None:
-        """Appends a level; the level after one with `has_power_gating` switches those below it."""
+        """Appends a level; the level after one with `has_power_gating` switches those below it.
+
+        Not so after a container: the front end copies an empty `power_gated_at` from it to every component.
+        """
         if self.gate_next:
             self.gate = level.name
         self.gate_next = gated
-        if self.gate not in (None, level.name) and level.kind == "storage" and level.values.get("power_gated_at") is None:
+        free = self.top is None and level.kind == "storage" and level.values.get("power_gated_at") is None
+        if free and self.gate not in (None, level.name):
             level = replace(level, attributes=(*level.attributes, ("power_gated_at", self.gate)))
         self.levels.append(level)
 
@@ -203,6 +207,8 @@ def _read_component(fields: Fields, scope: Attributes, builder: _Builder) -> Non
         return
     kind = component_kind(class_name) or ("compute" if "multiplier" in class_name.lower() else "")
     gated = bool(own.own.get("has_power_gating"))
+    if gated and builder.top is not None:
+        fields.warn("attributes.has_power_gating", "no effect after a container, as in the front end; give `power_gated_at`")
     spread = _spread(fields, name, scope, builder, gated)
     _read_node_constraints(fields, name, spread, kind == "storage", builder)
     fields.finish()

@@ -299,7 +299,7 @@ def _read_instance(fields: Fields, shape: ProblemShape, name: str) -> Problem:
         slip = nearest(extra, [n for n, _ in shape.coefficients if n[0].casefold() == extra[:1].casefold()], 0.8)
         if slip:
             raise fields.error(extra, "a dimension or a coefficient of the shape", value, f"did you mean {slip!r}?")
-        if not isinstance(value, (int, float)):
+        if not isinstance(value, (int, float)) and nearest(extra, ["densities"]):
             raise fields.error(extra, f"one of the dimensions {list(shape.dimensions)}, a coefficient, or densities", value)
         spare.append(extra)
     if spare:

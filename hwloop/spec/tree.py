@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-from hwloop.spec.attributes import Attributes, read_scale, read_variables, refuse_slips
+from hwloop.spec.attributes import SPATIAL_ATTRIBUTES, SPATIAL_CLASS, Attributes, read_scale, read_variables, refuse_slips
 from hwloop.spec.document import Fields
 from hwloop.spec.levels import Architecture, Level, apply_sparse, chain, component_kind
 from hwloop.spec.limits import INSTANCES, LEVELS
@@ -88,6 +88,8 @@ def _read_local(fields: Fields, scope: Attributes, count: int, found: _Found) ->
     own = scope.read(fields.sub("attributes"))
     fields.finish(strict=False)
     kind = component_kind(class_name)
+    if class_name == SPATIAL_CLASS and _of_the_front_end(own):
+        kind = "spatial"
     if kind == "network":
         found.networks.append(network_of(dict(own.own_pairs(())), name, network_kind(class_name) or ""))
         return
@@ -97,6 +99,12 @@ def _read_local(fields: Fields, scope: Attributes, count: int, found: _Found) ->
     scales = (energy_scale, area_scale)
     level = make_level(fields, name, kind, class_name, own, count * own_count, subclass, scales)
     (found.compute if kind == "compute" else found.storage).append(level)
+
+
+def _of_the_front_end(own: Attributes) -> bool:
+    """Whether a `dummy_storage` is a fan-out that stores nothing, by the mark of the front end or for want of any size."""
+    marked = own.own.get("technology") == SPATIAL_ATTRIBUTES["technology"]
+    return marked or not any(own.own.get(name) is not None for name in ("width", "datawidth", "depth", "entries"))
 
 
 def make_level(

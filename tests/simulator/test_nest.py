@@ -189,8 +189,8 @@ def test_the_building_blocks() -> None:
     assert [(s.weight, s.size, s.move) for s in steps((4,), loops, points=False)] == [(1, 4, (0,)), (4, 1, (1,)), (1, 4, (-1,))]
     assert words_over_time((4,), loops, simple=False) == 4 + 4 + 4
     assert multicast(Mesh([(3, (1,)), (3, (1,))], 3, 3)) == {1: 2, 2: 2, 3: 1}
-    assert linked(Mesh([(4, (1,))], 4, 1), (1,)) == (3, {1: 1})
-    assert linked(Mesh([(4, (1,))], 4, 1), (2,)) == (0, {1: 4})
+    assert linked(Mesh([(4, (1,))], 4, 1), (1,)) == ({0, 1, 2}, {1: 1})
+    assert linked(Mesh([(4, (1,))], 4, 1), (2,)) == (set(), {1: 4})
 
 
 def test_the_package_is_called_like_the_function() -> None:

@@ -38,14 +38,14 @@ def run(case: Any, **changes: Any) -> LayerCost | None:
 def test_the_closed_form_equals_the_walk(random_case: Callable[..., Any], seed: int) -> None:
     case = random_case(seed)
     compiled = Simulator(case.problem, case.architecture, case.energy_table).compiled
-    loops, keep = mapping_loops(compiled, case.mapping)
+    loops, keep, flags = mapping_loops(compiled, case.mapping)
     try:
-        expected = analyse_imperfect(compiled, loops, keep)
+        expected = analyse_imperfect(compiled, loops, keep, flags)
     except InfeasibleMappingError:
         with pytest.raises(InfeasibleMappingError, match=r"the real program stops here"):
-            analyse(compiled, loops, keep)
+            analyse(compiled, loops, keep, flags)
         return
-    found = analyse(compiled, loops, keep)
+    found = analyse(compiled, loops, keep, flags)
     assert found.tiles == expected.tiles
     assert (found.instances, found.compute_accesses) == (expected.instances, expected.compute_accesses)
 

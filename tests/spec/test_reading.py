@@ -74,6 +74,15 @@ def test_hyphenated_keywords_are_named() -> None:
         hwloop.load_architecture(changed(TREE, CASES["hyphenated keywords"][1]))
 
 
+def test_hyphens_that_the_real_program_misses_say_nothing() -> None:
+    """Checked on the real program: `payload-word-bits: 9` changes nothing, `payload_word_bits: 9` is refused as too wide."""
+    text = TREE.replace("depth: 4096}", "depth: 4096, network-word-bits: 4}")
+    with pytest.warns(SpecWarning, match="network-word-bits: no effect with hyphens, as in the real program; write underscores"):
+        arch = hwloop.load_architecture(text)
+    assert arch.level("glb").network.word_bits == 16
+    assert hwloop.load_architecture(text.replace("network-word-bits", "network_word_bits")).level("glb").network.word_bits == 4
+
+
 def test_a_component_of_no_class_that_counts_is_left_out() -> None:
     with pytest.warns(SpecWarning, match=r"adder \(intadder\): neither a storage nor a compute unit nor a network"):
         arch = hwloop.load_architecture(changed(TREE, CASES["a component of another class"][1]))
@@ -86,12 +95,23 @@ def test_mesh_and_instances_that_contradict_are_refused() -> None:
         hwloop.load_architecture(text)
 
 
-def test_power_gating_passes_to_the_level_below_the_one_that_has_it() -> None:
+def test_power_gating_passes_to_the_level_below_the_one_that_has_it_and_not_past_a_container() -> None:
     text = NODES.replace("depth: 4096}", "depth: 4096, has_power_gating: true}")
-    arch = hwloop.load_architecture(text)
-    gates = {level.name: level.values.get("power_gated_at") for level in arch.levels}
-    assert gates["glb"] is None
-    assert gates["rf"] == "inter_PE_spatial"
+    with pytest.warns(SpecWarning, match="has_power_gating: no effect after a container, as in the front end"):
+        arch = hwloop.load_architecture(text)
+    assert all(level.values.get("power_gated_at") is None for level in arch.levels)
+    bare = hwloop.load_architecture(
+        """
+architecture:
+  nodes:
+  - !Component {name: DRAM, class: DRAM, attributes: {datawidth: 16, has_power_gating: true}}
+  - !Component {name: glb, class: SRAM, attributes: {datawidth: 16, depth: 64}}
+  - !Component {name: rf, class: regfile, attributes: {datawidth: 16, depth: 8}}
+  - !Component {name: mac, class: intmac}
+"""
+    )
+    gates = {level.name: level.values.get("power_gated_at") for level in bare.levels}
+    assert gates == {"DRAM": None, "glb": None, "rf": "glb", "mac": None}
 
 
 FLAT = """
@@ -202,3 +222,34 @@ def test_old_energy_tables_and_several_tables() -> None:
     )
     assert [c.name for c in several.components] == ["a", "b"]
     assert several.component("b").energies_pj == {"read": 0.001}
+
+
+@pytest.mark.parametrize(
+    ("entry", "per_compute_fj"),
+    [({"rf": {"access": 1.0}}, 11119.15), ({"glb": {"idle": 0.5}}, 11464.18), ({"DRAM": {"idle": 0.5}}, 17334.61)],
+)
+def test_a_table_without_any_access_leaves_the_programs_own_estimate(entry: dict[str, Any], per_compute_fj: float) -> None:
+    with pytest.warns(SpecWarning, match="has no read and no write, only .*; the real program's own estimate counts"):
+        cost = hwloop.simulate(PROBLEM, TREE, MAPPING.replace("SPREAD", "glb"), {**ENERGIES, **entry})
+    assert cost.energy_pj * 1e3 / cost.computes == pytest.approx(per_compute_fj, abs=0.0051)
+
+
+def test_a_dummy_storage_that_the_front_end_did_not_make_stores_like_any_other() -> None:
+    level = "- {name: mine, class: dummy_storage, attributes: {width: 16, datawidth: 16, depth: 64%s}}\n    subtree:"
+    kinds = [
+        hwloop.load_architecture(TREE.replace('subtree:\n    - name: "PE', (level % extra) + '\n    - name: "PE'))
+        .level("mine")
+        .kind
+        for extra in ("", ", technology: -1")
+    ]
+    assert kinds == ["storage", "spatial"]
+
+
+def test_repeated_keys_and_a_list_of_dicts() -> None:
+    with pytest.warns(SpecWarning, match="stands twice, the first counts, as in the real program: depth"):
+        arch = hwloop.load_architecture(TREE.replace("depth: 4096", "depth: 4096, depth: 1"))
+    assert arch.level("glb").depth == 4096
+    parts = hwloop.load_architecture(NODES.replace("depth: 4096", "depth: lines") + "variables: [{lines: 64}, {other: 2}]\n")
+    assert parts.level("glb").depth == 64
+    with pytest.raises(SpecError, match=r"variables\.lines: expected one value in all parts of the list, found 65"):
+        hwloop.load_architecture(NODES + "variables: [{lines: 64}, {lines: 65}]\n")

@@ -66,7 +66,8 @@ def _common(problem: Problem, architecture: Architecture, table: EnergyTable, na
     top = {k: v for k, v in architecture.attributes if v is not None}
     top.setdefault("global_cycle_seconds", architecture.cycle_s)
     top.setdefault("technology", "45nm")
-    tree = {"name": _TOP, "attributes": {"version": "0.4", **top}, "local": [_level(level) for level in architecture.levels]}
+    tree: dict[str, Any] = {"name": _TOP, "attributes": {"version": "0.4", **top}, "local": []}
+    tree["local"] = [*(network.to_dict() for network in architecture.networks), *(_level(level) for level in architecture.levels)]
     document: dict[str, Any] = {
         "architecture": {"version": "0.4", "subtree": [tree]},
         "problem": _problem(problem, names),
@@ -79,7 +80,9 @@ def _common(problem: Problem, architecture: Architecture, table: EnergyTable, na
         document["sparse_optimizations"] = {"targets": sparse}
     full = {level.name: f"{_TOP}.{level.name}[1..{level.instances}]" for level in architecture.levels}
     stored = [level.name for level in architecture.levels if level.kind != "spatial"]
-    document["ERT"] = {"version": "0.4", "tables": [_energies(table, name, full[name]) for name in stored]}
+    shared = [name for name in ("wire", "Wire", *(network.name for network in architecture.networks)) if name in table]
+    tables = [*(_energies(table, n, full[n]) for n in stored), *(_energies(table, n, f"{_TOP}.{n}") for n in shared)]
+    document["ERT"] = {"version": "0.4", "tables": tables}
     areas = {name: table.component(name).area_um2 for name in stored}
     document["ART"] = {"version": "0.4", "tables": [{"name": full[n], "area": areas[n] or 0.0} for n in stored]}
     return document

@@ -11,7 +11,7 @@ from hwloop.errors import SimulatorError
 _HEADING = re.compile(r"^=== (.+) ===$")
 _DATA_SPACE = re.compile(r"^ {4}(\S+):$")
 _FIELD = re.compile(r"^(.+?)\s*:\s+(.+)$")
-_RATIO = re.compile(r"^(\S+)\s+= (-?[\d.]+|-?nan|inf)$")
+_RATIO = re.compile(r"^(\S+(?: <==> \S+)?)\s+= (-?[\d.]+|-?nan|inf)$")
 _UNIT = re.compile(r" (pJ|bits|um\^2|cycles|words/cycle)$")
 _SUMMARY = (
     ("cycles", re.compile(r"^Cycles: (\d+)$"), int),
