@@ -81,7 +81,7 @@ def whole(place: Path):
 def test_a_run_leaves_config_versions_evaluations_fronts_and_a_plot(whole, place: Path) -> None:
     folder = place / "whole"
     config = json.loads((folder / "config.json").read_text())
-    assert (config["model"], config["method"]["options"]["population"]) == ("lenet5", 8)
+    assert (config["model"], config["settings"]["method_options"]["population"]) == ("lenet5", 8)
     assert set(json.loads((folder / "versions.json").read_text())) >= {"hwloop", "backend", "torch"}
     assert (folder / "front.png").read_bytes().startswith(b"\x89PNG")
     rows = list(csv.DictReader((folder / "front.csv").open()))

@@ -43,13 +43,13 @@ def add_data(parser: argparse.ArgumentParser, model: str | None = None, data: st
     group = parser.add_argument_group("network and data")
     group.add_argument(
         "--model", required=model is None, default=model, metavar="NAME",
-        help="lenet5, vgg16, mobilenet, resnet20/32/44/56, any torchvision model, or package.module:function",
+        help="lenet5, {vgg16,mobilenet}_cifar10, resnet20/32/44/56, any torchvision model, or package.module:function",
     )  # fmt: skip
     group.add_argument(
         "--data", default=data, metavar="NAME", help="digits (embedded), mnist, cifar10 or imagefolder (default: %(default)s)"
     )
     group.add_argument("--data-root", metavar="DIR", help="folder of the data set, in torchvision's layout")
-    group.add_argument("--image-size", type=int, metavar="PIXELS", help="resize images to this side")
+    group.add_argument("--image-size", type=whole_number, metavar="PIXELS", help="resize images to this side")
     group.add_argument("--normalisation", choices=("imagenet",), help="for checkpoints trained on images normalised so")
 
 
@@ -64,7 +64,7 @@ def add_simulator(parser: Any) -> None:
 def add_memo(parser: argparse.ArgumentParser) -> None:
     """`--memo`, `--workers`."""
     parser.add_argument("--memo", metavar="FILE", help="memo table of mapper results, made when missing; share one between runs")
-    parser.add_argument("--workers", type=int, metavar="N", help="processes of the mapper (default: one a core)")
+    parser.add_argument("--workers", type=whole_number, metavar="N", help="processes of the mapper (default: one a core)")
 
 
 def add_template(parser: Any) -> None:
@@ -105,6 +105,13 @@ def progress_of(args: argparse.Namespace) -> Progress:
 def print_json(data: Any) -> None:
     """Prints plain data."""
     print(json.dumps(data, indent=1))
+
+
+def whole_number(text: str) -> int:
+    """A whole number of 1 or more, for argparse."""
+    if not text.strip().isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number of 1 or more, found {text!r}")
+    return int(text)
 
 
 def read_range(text: str, what: str) -> tuple[int, int]:

@@ -19,7 +19,7 @@ from hwloop.cli.common import (
     read_range,
 )
 from hwloop.run import settings
-from hwloop.search.method import METHODS
+from hwloop.search.method import METHODS, describe_method
 from hwloop.search.objectives import OBJECTIVES
 from hwloop.search.options import split_options
 from hwloop.search.space import SPACES
@@ -44,7 +44,8 @@ def add_parser(commands: Subparsers) -> None:
         "--energy", default=default.energy, metavar="SOURCE", help="shipped, hwcomponents, accelergy, table, or a table's file"
     )
     add_simulator(target)
-    target.add_argument("--effort", default=default.mapper_effort, choices=("quick", "normal", "thorough"), help="of the mapper")
+    target.add_argument("--effort", default=default.mapper_effort, choices=settings.EFFORTS,
+        help="how long the mapper looks (default: %(default)s)")  # fmt: skip
     search = parser.add_argument_group("search")
     search.add_argument(
         "--objectives", default=",".join(default.objectives), metavar="A,B,...",
@@ -59,8 +60,9 @@ def add_parser(commands: Subparsers) -> None:
         help=f"{', '.join(METHODS)}, or package.module:Class of your own (default: %(default)s)",
     )  # fmt: skip
     search.add_argument(
-        "--method-option", action="append", default=[], metavar="NAME=VALUE", help="a setting of the method, e.g. eta=10; repeat"
-    )
+        "--method-option", action="append", default=[], metavar="NAME=VALUE",
+        help="a setting of the method; repeat for more. " + "; ".join(f"{name}: {describe_method(name)}" for name in METHODS),
+    )  # fmt: skip
     search.add_argument("--population", type=int, metavar="N", help="short for --method-option population=N")
     search.add_argument("--generations", type=int, metavar="N", help="short for --method-option generations=N")
     search.add_argument("--evaluations", type=int, metavar="N", help="stop a search after this many candidates")
@@ -70,34 +72,52 @@ def add_parser(commands: Subparsers) -> None:
         help=f"what may be changed: {', '.join(SPACES)}, or package.module:Class (default: %(default)s)",
     )  # fmt: skip
     search.add_argument(
-        "--space-option", action="append", default=[], metavar="NAME=VALUE", help="an option of the space; repeat"
+        "--space-option", action="append", default=[], metavar="NAME=VALUE", help="an option of the space; repeat for more"
     )
     search.add_argument("--weight-bits", default="2-16", metavar="LOW-HIGH", help="bits per weight (default: %(default)s)")
     search.add_argument(
-        "--activation-bits", default="8", metavar="N|LOW-HIGH|none", help="fixed, searched, or left alone (default: %(default)s)"
+        "--activation-bits",
+        default="8",
+        metavar="N|LOW-HIGH|none",
+        help="a fixed number, a range to search, or none for those of the reference (default: %(default)s)",
     )
     search.add_argument(
-        "--coding", default=default.coding, choices=settings.CODINGS, help="of the stored model (default: %(default)s)"
+        "--coding", default=default.coding, choices=settings.CODINGS, help="how the stored model is coded (default: %(default)s)"
     )
     search.add_argument("--validation-images", type=int, metavar="N", help="score on this many validation images (default: all)")
     search.add_argument("--train-images", type=int, metavar="N", help="use this many training images, validation included")
-    search.add_argument("--seed", type=int, default=0, help="(default: %(default)s)")
+    search.add_argument("--seed", type=int, default=0, metavar="N", help="of everything that is drawn (default: %(default)s)")
     library = parser.add_argument_group("library of pruned models")
     library.add_argument(
-        "--library", metavar="DIR", help="its folder, made when missing; runs can share it (default: OUT/library)"
+        "--library", metavar="DIR", help="its folder, made when missing; runs can share one (default: OUT/library)"
     )
     library.add_argument("--pruning", metavar="P,P,...", help="pruning amounts, e.g. 0.3,0.5,0.9 or 0.05:0.95:0.05")
     library.add_argument(
-        "--library-mode", default=default.library_mode, choices=("trajectory", "gradual"), help="(default: %(default)s)"
+        "--library-mode",
+        default=default.library_mode,
+        choices=settings.LIBRARY_MODES,
+        help="how its models are pruned: all on one way, or each from the trained model (default: %(default)s)",
     )
     library.add_argument(
-        "--library-epochs", type=int, default=default.library_epochs, help="of retraining a step (default: %(default)s)"
+        "--library-epochs",
+        type=int,
+        default=default.library_epochs,
+        metavar="N",
+        help="epochs of retraining after each step of pruning (default: %(default)s)",
     )
     library.add_argument(
-        "--library-rate", type=float, default=default.library_learning_rate, help="learning rate (default: %(default)s)"
+        "--library-rate",
+        type=float,
+        default=default.library_learning_rate,
+        metavar="RATE",
+        help="learning rate of retraining (default: %(default)s)",
     )
     library.add_argument(
-        "--epochs", type=int, default=default.epochs, help="of training without --weights (default: %(default)s)"
+        "--epochs",
+        type=int,
+        default=default.epochs,
+        metavar="N",
+        help="epochs of training, without --weights (default: %(default)s)",
     )
     parser.add_argument("--out", required=True, metavar="DIR", help="folder of the run")
     parser.add_argument(

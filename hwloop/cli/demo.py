@@ -19,7 +19,7 @@ def add_parser(commands: Subparsers) -> None:
         "hwloop demo --out hwloop-demo", _DESCRIPTION,
     )  # fmt: skip
     parser.add_argument("--out", default="hwloop-demo", metavar="DIR", help="folder of the results (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="(default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of everything that is drawn (default: %(default)s)")
     add_output(parser)
 
 

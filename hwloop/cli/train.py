@@ -15,10 +15,12 @@ def add_parser(commands: Subparsers) -> None:
     parser = add_command(commands, "train", "train a network and save its weights", _EXAMPLE)
     add_data(parser)
     parser.add_argument("--weights", metavar="FILE", help="start from this checkpoint")
-    parser.add_argument("--epochs", type=int, default=10, help="(default: %(default)s)")
-    parser.add_argument("--batch-size", type=int, default=64, help="(default: %(default)s)")
-    parser.add_argument("--rate", type=float, default=0.05, help="learning rate at its highest (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="(default: %(default)s)")
+    parser.add_argument("--epochs", type=int, default=10, metavar="N", help="(default: %(default)s)")
+    parser.add_argument("--batch-size", type=int, default=64, metavar="N", help="images of a step (default: %(default)s)")
+    parser.add_argument(
+        "--rate", type=float, default=0.05, metavar="RATE", help="learning rate at its highest (default: %(default)s)"
+    )
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of everything that is drawn (default: %(default)s)")
     parser.add_argument("--out", required=True, metavar="FILE", help="checkpoint to write; `compress --weights` reads it")
     add_output(parser)
 

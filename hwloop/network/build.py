@@ -13,13 +13,13 @@ from pathlib import Path
 from torch import nn
 
 from hwloop.errors import DataError, SpecError
+from hwloop.network.entries import Registry
 from hwloop.network.finetune import EpochEvent, TrainConfig, check_trainable, train
 from hwloop.network.identity import code_digest, digest_of, workload_digest
 from hwloop.network.library import DIGITS, Library, Member, MemberInfo, add_member, read_index, versions
 from hwloop.network.locks import locked
-from hwloop.network.prepare import registry_of
 from hwloop.network.prune import Masks, densities, magnitude_masks, schedule
-from hwloop.network.registry import Registry
+from hwloop.network.registry import register
 from hwloop.network.scoring import validation_score
 from hwloop.network.splits import DataSplits
 from hwloop.network.weights_file import check_finite, read_state, weights_digest, write_state
@@ -124,7 +124,7 @@ def build_library(
     config = config or LibraryConfig()
     check_trainable(splits, config.training)
     check_finite(model.state_dict(), name or type(model).__name__)
-    registry = registry or registry_of(model, splits, name or None)
+    registry = registry or register(model, splits.example_for(model), name or None)
     registry.select(config.exclude)
     fractions = sorted({0.0, *(round(p, DIGITS) for p in config.fractions)})
     library = _there(model, registry, splits, Path(folder), config, name, fractions)

@@ -9,24 +9,25 @@ from math import prod
 
 from torch import Tensor, nn
 
-from hwloop.errors import DataError, SpecError
+from hwloop.errors import DataError
 from hwloop.network.build import block_pattern
 from hwloop.network.cache import ByteCache
 from hwloop.network.calibrate import Calibration, calibrate
 from hwloop.network.coding import FLOAT_BITS, ModelCount, WeightCount, model_size
 from hwloop.network.completion import completed, weight_densities
+from hwloop.network.entries import Registry
 from hwloop.network.finetune import TrainConfig, train
 from hwloop.network.layers import device_of
 from hwloop.network.library import Library
 from hwloop.network.operands import attach
 from hwloop.network.parts import call_score
-from hwloop.network.prepare import registry_of
 from hwloop.network.quantize import quantize_weight, recalibrate_batchnorm_
 from hwloop.network.recording import unwrapped
-from hwloop.network.registry import Registry
+from hwloop.network.registry import register
 from hwloop.network.scoring import BATCH_SIZE, HeldBatches
 from hwloop.network.splits import DataSplits
-from hwloop.network.treatment import Sparsity, Treatment, origin, traced_name, treatment_of
+from hwloop.network.transforms.apply import reshaped
+from hwloop.network.treatment import Sparsity, Treatment, origin, treatment_of
 from hwloop.network.variant import DENSITY_DIGITS, Variant, WeightCache
 from hwloop.spec.plan import Plan
 from hwloop.spec.pruning import BlockPattern, base_pruning
@@ -96,7 +97,7 @@ class CompressedNetwork:
             seed: of the choice of examples.
         """
         model = unwrapped(model)
-        self.registry = registry or registry_of(model, splits)
+        self.registry = registry or register(model, splits.example_for(model))
         self.workload = self.registry.workload
         self.layers = tuple(self.registry.by_name)
         self._library, self._splits = library, splits
@@ -181,7 +182,7 @@ class CompressedNetwork:
         variant = self._variant(treatment)
         total = 0.0
         for planned in treatment.planned:
-            entry = variant.registry.by_layer.get(traced_name(planned.name))
+            entry = variant.registry.by_layer.get(planned.name)
             kept = 1.0 if entry is None else variant.nonzeros(entry, treatment) / prod(entry.shape)
             total += planned.problem.computes * kept
         return total
@@ -215,7 +216,7 @@ class CompressedNetwork:
                 entry.write_(network, quantize_weight(entry.read(network), bits, self._granularity, self._clipping))
         quantizer = variant.quantizer(treatment, calibration)
         attach(network, registry, quantizer, quantizer.layers)
-        if self._batchnorm is not None and training is None:
+        if self._batchnorm is not None:
             recalibrate_batchnorm_(network, self._batchnorm)
         return network.eval()
 
@@ -238,7 +239,7 @@ class CompressedNetwork:
                 value = self._score(model, test)
         finally:
             if self._batchnorm is not None:
-                variant.forget()
+                variant.restore()
         self.evaluated += 1
         return value
 
@@ -278,8 +279,11 @@ class CompressedNetwork:
 
     def _reshaped(self, treatment: Treatment) -> Variant:
         """The architecture of a treatment that changes shapes, with its base's weights in it."""
-        layer, share = treatment.structure.layers[0]
-        raise SpecError("<plan>", f"layers.{layer}", "densities and bits alone", share.to_dict())
+        self._own.load(treatment.base, self._state(treatment.base))
+        variant = self._new_variant(*reshaped(self._own.model, self.registry, treatment.structure))
+        state = {name: tensor.clone() for name, tensor in variant.model.state_dict().items()}
+        variant.load(f"{treatment.base} {treatment.structure.key}", state)
+        return variant
 
     def _state(self, base: str) -> Mapping[str, Tensor]:
         if self._library is not None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from math import prod
 
 from hwloop.network.calibrate import Calibration, LayerInputs
-from hwloop.network.registry import Registry
+from hwloop.network.entries import Registry
 from hwloop.network.treatment import Sparsity, Treatment, origin
 from hwloop.network.variant import DENSITY_DIGITS, Variant
 from hwloop.spec.layer_plan import LayerPlan

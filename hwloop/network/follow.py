@@ -79,11 +79,16 @@ class Follower:
         self._labels: Any = WeakTensorKeyDictionary()
         self._viewed, self._tensors = viewed, tensors
         self._shared: dict[object, Reader] = {}
+        self._reshaped: list[Labels] = []
 
     def labels(self, tensor: Tensor) -> Labels | None:
         """The labels of a tensor; None when it has none."""
         found: Labels | None = self._labels.get(tensor)
         return found
+
+    def reshaped_classes(self, classes: Labels) -> set[int]:
+        """The classes of channels that went through a reshape."""
+        return {c for labels in self._reshaped for c in np.unique(classes[labels[labels != NONE]]).tolist()}
 
     def end(self, results: Iterable[Any]) -> None:
         """The model has given these results."""
@@ -133,7 +138,10 @@ class Follower:
         if name in RESHAPES:
             found = RESHAPES[name](labels, args, shapes)
             assert isinstance(found, np.ndarray)
-            if len(varying(found)) > len(varying(labels)):
+            before = varying(labels)
+            if before:
+                self._reshaped.append(np.unique(compressed(labels)))
+            if len(varying(found)) > len(before):
                 self.unions.fix(labels, f"they are split (into heads or groups) by a reshape in {where or 'the model'}")
             return found
         if name in TAKES:

@@ -38,10 +38,12 @@ class Couplings:
     Attributes:
         groups: in the order of their first layer.
         companions: what else has channels that may be removed.
+        reshaped: names of the groups that may be removed unless a reshape has their size written down.
     """
 
     groups: tuple[ChannelGroup, ...]
     companions: tuple[Companion, ...]
+    reshaped: frozenset[str]
 
 
 def find_couplings(follower: Follower, layers: Sequence[Layer]) -> Couplings:
@@ -80,7 +82,10 @@ def find_couplings(follower: Follower, layers: Sequence[Layer]) -> Couplings:
     ]
     free = {draft.name for draft in drafts if not draft.reason}
     kept = tuple(companion for companion in companions if any(name in free for name, _, _ in companion.segments))
-    return Couplings(tuple(draft.group() for draft in drafts), kept)
+    groups = tuple(draft.group() for draft in drafts)
+    reshaped = follower.reshaped_classes(classes)
+    suspects = (draft for draft in drafts if not draft.reason and not reshaped.isdisjoint(draft.channels.tolist()))
+    return Couplings(groups, kept, frozenset(draft.name for draft in suspects if draft.channels.size > draft.multiple))
 
 
 class _Draft:

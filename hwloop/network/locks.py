@@ -7,6 +7,7 @@ import platform
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from hwloop.errors import DataError
 
@@ -33,19 +34,23 @@ def locked(path: Path, on_wait: Callable[[str], None] | None = None) -> Iterator
     except OSError as error:
         raise DataError(f"cannot lock {path} ({error.strerror or error}); make the folder writable, or choose another") from error
     with file:
-        if fcntl is not None:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                if on_wait is not None:
-                    on_wait(_owner(path))
-                fcntl.flock(file, fcntl.LOCK_EX)
-        file.truncate(0)
-        file.write(f"process {os.getpid()} on {platform.node()}")
-        file.flush()
+        try:
+            _take(file, on_wait)
+            file.truncate(0)
+            file.write(f"process {os.getpid()} on {platform.node()}")
+            file.flush()
+        except OSError as error:
+            raise DataError(f"cannot lock {path} ({error.strerror or error}); choose a folder on another file system") from error
         yield
 
 
-def _owner(path: Path) -> str:
-    """Who wrote into the lock file; the writing may not have reached it yet."""
-    return path.read_text(encoding="utf-8") or "another process"
+def _take(file: IO[str], on_wait: Callable[[str], None] | None) -> None:
+    if fcntl is None:
+        return
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        if on_wait is not None:
+            file.seek(0)
+            on_wait(file.read() or "another process")  # it may not have written its name yet
+        fcntl.flock(file, fcntl.LOCK_EX)

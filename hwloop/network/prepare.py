@@ -14,12 +14,11 @@ from torch import nn
 
 from hwloop.errors import DataError
 from hwloop.files import write_file
-from hwloop.network.batches import to_device
+from hwloop.network.entries import Registry
 from hwloop.network.finetune import EpochEvent, TrainConfig, train
 from hwloop.network.identity import digest_of, model_identity
-from hwloop.network.layers import device_of
 from hwloop.network.library import versions
-from hwloop.network.registry import Registry, register
+from hwloop.network.registry import register
 from hwloop.network.scoring import validation_score
 from hwloop.network.splits import DataSplits
 from hwloop.network.trace import trace
@@ -63,19 +62,13 @@ def use_threads(workload: Workload) -> int:
     return torch.get_num_threads()
 
 
-def registry_of(model: nn.Module, splits: DataSplits, name: str | None = None, allow_unmapped: bool = False) -> Registry:
+def registry_of(model: nn.Module, splits: DataSplits, name: str) -> Registry:
     """The layers of `model` for one example of the data set, and the parameters that hold their weights.
-
-    Args:
-        model: on whichever device.
-        splits: the data.
-        name: of the workload; the model's class name when None.
-        allow_unmapped: see `hwloop.trace`.
 
     Raises:
         DataError: the model cannot run on the data, or holds operations that cannot be mapped.
     """
-    return register(model, to_device(splits.example_input, device_of(model)), name, allow_unmapped)
+    return register(model, splits.example_for(model), name)
 
 
 def workload_of(model: nn.Module, splits: DataSplits, name: str) -> Workload:

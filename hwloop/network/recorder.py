@@ -14,7 +14,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._pytree import tree_leaves
 from torch.utils.weak import WeakTensorKeyDictionary
@@ -138,14 +137,7 @@ class Recorder(MultiplyDispatch):
         channels: where the channels go.
     """
 
-    def __init__(self, model: nn.Module, instead: Mapping[str, Tensor] | None = None, observe: Observer | None = None) -> None:
-        """Makes ready for a run.
-
-        Args:
-            model: what will run.
-            instead: tensors to run it with in place of its parameters and buffers, by name.
-            observe: called with the operands of each layer.
-        """
+    def __init__(self, model: nn.Module, observe: Observer | None = None) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.found: list[Found] = []
         self.calls: list[Call] = []
@@ -154,9 +146,8 @@ class Recorder(MultiplyDispatch):
         self.entered: Counter[str] = Counter()
         self.read_by: dict[str, str] = {}
         self._model, self._observe = model, observe
-        self._instead = instead
-        tensors: dict[str, Tensor] = {**dict(model.named_parameters()), **dict(model.named_buffers())} | dict(instead or {})
-        self._parameters = {name: tensors[name] for name, _ in model.named_parameters()}
+        tensors: dict[str, Tensor] = {**dict(model.named_parameters()), **dict(model.named_buffers())}
+        self._parameters = dict(model.named_parameters())
         self._origins: Any = WeakTensorKeyDictionary()
         self._written: dict[StorageWeakRef, _Origin] = {}  # storages that were written in place, for views of them
         self._stack: list[str] = []
@@ -202,10 +193,7 @@ class Recorder(MultiplyDispatch):
         hooks = [hook for name, module in self._model.named_modules() for hook in self._follow(name, module)]
         try:
             with torch.no_grad(), self:
-                if self._instead is None:
-                    result = self._model(*args, **kwargs)
-                else:
-                    result = functional_call(self._model, dict(self._instead), args, kwargs)
+                result = self._model(*args, **kwargs)
             self.channels.end([result])
             return result
         finally:

@@ -16,7 +16,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._pytree import tree_leaves, tree_map
 
 from hwloop.errors import DataError
-from hwloop.network.dispatch import unfused
+from hwloop.network.dispatch import has_recurrent, unfused
 from hwloop.network.recorder import Observer, Recorder
 
 
@@ -46,11 +46,13 @@ def record(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], titl
             recorder = Recorder(model)
             _run(recorder, *on_meta, title)
             return recorder
-        with suppress(
-            Exception
-        ):  # whatever a model may raise on tensors without values; the last run says whether it is at fault
-            recorder = Recorder(model, {name: tensor.to("meta") for name, tensor in _tensors(model)})
-            recorder.run(*on_meta)
+        # whatever a model may raise on tensors without values: the last run says whether it is at fault
+        with suppress(Exception):
+            if has_recurrent(model):
+                raise NotImplementedError("torch runs recurrent layers in another order there")
+            with without_values(model):
+                recorder = Recorder(model)
+                recorder.run(*on_meta)
             return recorder
         with suppress(Exception):  # those that make tensors of their own, on the CPU
             fake = FakeTensorMode(allow_non_fake_inputs=True)
@@ -64,9 +66,32 @@ def record(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], titl
         return recorder
 
 
-def _tensors(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    yield from model.named_parameters()
-    yield from model.named_buffers()
+def meta_of(model: nn.Module) -> dict[int, Tensor]:
+    """A tensor without values for each parameter and buffer of `model`, by the `id` of the one it stands for."""
+    out: dict[int, Tensor] = {}
+    for tensor in (*model.parameters(), *model.buffers()):
+        meta = tensor.detach().to("meta")
+        out[id(tensor)] = nn.Parameter(meta, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else meta
+    return out
+
+
+@contextmanager
+def without_values(model: nn.Module) -> Iterator[None]:
+    """Lends `model` with parameters and buffers that have no values."""
+    instead = meta_of(model)
+    saved: list[tuple[Any, str, Tensor]] = []
+    try:
+        for module in model.modules():
+            for registered in (module._parameters, module._buffers):
+                for name, tensor in registered.items():
+                    if tensor is not None:
+                        saved.append((registered, name, tensor))
+        for registered, name, tensor in saved:
+            registered[name] = instead[id(tensor)]
+        yield
+    finally:
+        for registered, name, tensor in saved:
+            registered[name] = tensor
 
 
 def observe(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], title: str, observer: Observer) -> Recorder:

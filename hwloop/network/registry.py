@@ -2,156 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
-from functools import cached_property
+import copy
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
-from hwloop.errors import DataError, SpecError
-from hwloop.network.groups import Companion, find_couplings
+from hwloop.errors import DataError
+from hwloop.network.entries import Registry, WeightEntry, is_plain
+from hwloop.network.groups import find_couplings
 from hwloop.network.layouts import Layout
-from hwloop.network.recorder import Call, Found, Recorder
-from hwloop.network.recording import arguments, describe, record, unwrapped
+from hwloop.network.recorder import Found, Recorder
+from hwloop.network.recording import arguments, describe, meta_of, record, unwrapped
+from hwloop.network.transforms.shrink import shrink_
+from hwloop.spec.channels import ChannelGroup
 from hwloop.spec.workload import Workload
 
+__all__ = ["Registry", "WeightEntry", "register", "register_again"]
+
 _SHOWN = 5  # how many unmapped operations an error names
-# the modules whose one operation reads their first input as it is
-_PLAIN = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.ConvTranspose1d, nn.ConvTranspose2d)
-_PLAIN_FORWARDS = frozenset(kind.forward for kind in _PLAIN)
-
-
-@dataclass(frozen=True)
-class WeightEntry:
-    """A weight tensor of a network: what is pruned, quantised and stored as one.
-
-    Attributes:
-        name: of the first layer that reads it.
-        parameter: as the workload has it: `key`, and the rows behind it where it is a part of a fused one.
-        key: of the parameter in the model's state dict.
-        layers: names of the layers that read it, in execution order; several when it is tied or its module called again.
-        kind: of the first layer: `conv`, `depthwise`, `grouped`, `linear`.
-        layout: how the parameter holds it.
-    """
-
-    name: str
-    parameter: str
-    key: str
-    layers: tuple[str, ...]
-    kind: str
-    layout: Layout
-
-    @property
-    def shape(self) -> tuple[int, int, int, int]:
-        """Canonical sizes `(M, C / groups, kH, kW)`; the last two are 1 in a linear layer."""
-        return self.layout.canonical
-
-    @property
-    def groups(self) -> int:
-        """Into how many groups its channels fall; the rows of group g are the g-th of so many equal blocks of M."""
-        return self.layout.sizes[self.layout.order.index("G")]
-
-    def of(self, model: nn.Module) -> nn.Parameter:
-        """The parameter in `model`, all of it.
-
-        Raises:
-            DataError: `model` is not of the architecture that was traced.
-        """
-        try:
-            return model.get_parameter(self.key)
-        except AttributeError as error:
-            raise DataError(
-                f"{type(model).__name__} has no parameter {self.key!r}: it is not the model that was traced"
-            ) from error
-
-    def read(self, model: nn.Module) -> Tensor:
-        """The weights in `model`, `(M, C / groups, kH, kW)`, detached; may be a view of the parameter: `write_` changes it."""
-        return self.layout.read(self.of(model).detach())
-
-    def read_gradient(self, model: nn.Module) -> Tensor | None:
-        """The gradient in the same form; None where there is none."""
-        gradient = self.of(model).grad
-        return None if gradient is None else self.layout.read(gradient)
-
-    def write_(self, model: nn.Module, weights: Tensor) -> None:
-        """Puts `weights`, `(M, C / groups, kH, kW)`, into `model`.
-
-        Raises:
-            SpecError: another shape.
-        """
-        self._check(weights)
-        self.layout.write_(self.of(model).detach(), weights)
-
-    def write_gradient_(self, model: nn.Module, gradient: Tensor) -> None:
-        """Puts a gradient of the same form into `model`, which must have one."""
-        self._check(gradient)
-        there = self.of(model).grad
-        assert there is not None
-        self.layout.write_(there, gradient)
-
-    def _check(self, weights: Tensor) -> None:
-        if tuple(weights.shape) != self.shape:
-            raise SpecError("<arguments>", self.name, f"weights of shape {self.shape}", tuple(weights.shape))
-
-
-@dataclass(frozen=True)
-class Registry:
-    """The layers of a network and the parameters that hold their weights. It belongs to the architecture, not to one model.
-
-    Attributes:
-        workload: the network.
-        entries: its weight tensors, in the order of first use.
-        left_out: (parameter, reason) of the weights that cannot be compressed.
-        calls: every convolution and matrix product, in execution order.
-        hooked: module path by layer, for layers whose module runs once and does nothing else with its input.
-        companions: what is no layer's weights, but has channels that may be removed.
-    """
-
-    workload: Workload
-    entries: tuple[WeightEntry, ...]
-    left_out: tuple[tuple[str, str], ...] = ()
-    calls: tuple[Call, ...] = field(default=(), repr=False)
-    hooked: tuple[tuple[str, str], ...] = field(default=(), repr=False)
-    companions: tuple[Companion, ...] = field(default=(), repr=False)
-
-    @cached_property
-    def by_name(self) -> dict[str, WeightEntry]:
-        """The entries by name."""
-        return {entry.name: entry for entry in self.entries}
-
-    @cached_property
-    def by_layer(self) -> dict[str, WeightEntry]:
-        """The entry that each layer reads, by layer name; layers without one are missing."""
-        return {layer: entry for entry in self.entries for layer in entry.layers}
-
-    def entry(self, layer: str) -> WeightEntry:
-        """The entry that `layer` reads.
-
-        Raises:
-            SpecError: it reads none, or there is no such layer.
-        """
-        if layer not in self.by_layer:
-            known = ", ".join(self.by_name)
-            raise SpecError("<arguments>", layer, f"a layer of the model with weights to compress ({known})", layer)
-        return self.by_layer[layer]
-
-    def select(self, exclude: Iterable[str] = ()) -> tuple[WeightEntry, ...]:
-        """The entries that no pattern of `exclude` (`features.*`) names.
-
-        Raises:
-            SpecError: a pattern matches no layer.
-        """
-        out: set[str] = set()
-        for pattern in exclude:
-            matched = {entry.name for entry in self.entries if any(fnmatchcase(layer, pattern) for layer in entry.layers)}
-            if not matched:
-                raise SpecError("<arguments>", "exclude", f"a layer of the model ({', '.join(self.by_name)})", pattern)
-            out |= matched
-        return tuple(entry for entry in self.entries if entry.name not in out)
 
 
 def register(model: nn.Module, example_input: Any, name: str | None = None, allow_unmapped: bool = False) -> Registry:
@@ -169,10 +40,20 @@ def register(model: nn.Module, example_input: Any, name: str | None = None, allo
         )
     if not recorder.found:
         raise DataError(f"{title}: no convolution, linear layer or matrix product ran on an input of {describe(args, kwargs)}")
-    return _registry(recorder, model, title)
+    registry, reshaped = _registry(recorder, model, title, (args, kwargs))
+    return _without_fixed_sizes(registry, model, [group for group in registry.workload.channels if group.name in reshaped])
 
 
-def _registry(recorder: Recorder, model: nn.Module, title: str) -> Registry:
+def register_again(registry: Registry, model: nn.Module) -> Registry:
+    """The registry of another model, run on the input that `registry` was made with; errors as `register`."""
+    args, kwargs = registry.example
+    workload = registry.workload
+    title, unmapped = workload.name, bool(workload.unmapped)
+    return register(model, args or kwargs, title, unmapped)
+
+
+def _registry(recorder: Recorder, model: nn.Module, title: str, example: Any) -> tuple[Registry, frozenset[str]]:
+    """The registry, and the groups that may be removed unless the model's code has their size written into a reshape."""
     names, found = recorder.names, recorder.found
     parameters = dict(model.named_parameters())
     left_out: dict[str, str] = {}
@@ -214,7 +95,9 @@ def _registry(recorder: Recorder, model: nn.Module, title: str) -> Registry:
     couplings = find_couplings(recorder.channels, layers)
     workload = Workload(title, layers, tuple(shapes), tuple(recorder.unmapped), free, couplings.groups)
     hooked = tuple(_hooked(recorder, model, names))
-    return Registry(workload, tuple(entries), tuple(left_out.items()), tuple(recorder.calls), hooked, couplings.companions)
+    calls, reasons = tuple(recorder.calls), tuple(left_out.items())
+    registry = Registry(workload, tuple(entries), reasons, calls, hooked, couplings.companions, example)
+    return registry, couplings.reshaped
 
 
 def _computed(layer: Found) -> str:
@@ -237,6 +120,34 @@ def _hooked(recorder: Recorder, model: nn.Module, names: tuple[str, ...]) -> Ite
         if recorder.entered[path] != 1 or len(places) != 1:
             continue
         module = model.get_submodule(path)
-        plain = type(module).forward in _PLAIN_FORWARDS and getattr(module, "padding_mode", "zeros") == "zeros"
-        if plain and not isinstance(module, torch.jit.ScriptModule):
+        if is_plain(module) and getattr(module, "padding_mode", "zeros") == "zeros":
             yield names[places[0]], path
+
+
+def _without_fixed_sizes(registry: Registry, model: nn.Module, suspects: Sequence[ChannelGroup]) -> Registry:
+    """Fixes the groups without which the model no longer runs; all are tried at once first."""
+    if not suspects or not _fails(registry, model, suspects):
+        return registry
+    reasons = {group.name: _fails(registry, model, [group]) for group in suspects}
+    groups = tuple(
+        replace(group, fixed=f"the model's code needs all of them: {reasons[group.name]}") if reasons.get(group.name) else group
+        for group in registry.workload.channels
+    )
+    return replace(registry, workload=replace(registry.workload, channels=groups))
+
+
+def _fails(registry: Registry, model: nn.Module, groups: Sequence[ChannelGroup]) -> str:
+    """What the model says when these groups lose a channel a block; empty when it runs."""
+    memo: dict[int, Any] = dict(meta_of(model))
+    smaller = copy.deepcopy(model, memo)
+    kept = {}
+    for group in groups:
+        block = group.size // group.multiple
+        kept[group.name] = tuple(c for c in range(group.size) if c % block < block - 1)
+    shrink_(smaller, registry, kept)
+    try:
+        args, kwargs = registry.example
+        record(smaller, args, kwargs, registry.workload.name)
+    except DataError as error:
+        return str(error).rpartition(": in ")[2]
+    return ""

@@ -7,11 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from hwloop.errors import DataError
-from hwloop.network.batches import Inputs
+from hwloop.network.batches import Inputs, to_device
 from hwloop.network.code import code_of
+from hwloop.network.layers import device_of
 from hwloop.network.parts import Score
 from hwloop.network.samples import Augmentation, Split
 
@@ -67,6 +68,10 @@ class DataSplits:
     def example_input(self) -> Inputs:
         """The first training example as a batch of one: what a network is traced on."""
         return self.train.example()
+
+    def example_for(self, model: nn.Module) -> Inputs:
+        """`example_input` on the device that `model` is on."""
+        return to_device(self.example_input, device_of(model))
 
     @property
     def image_shape(self) -> tuple[int, int, int]:

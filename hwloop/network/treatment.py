@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from hwloop.errors import SpecError
-from hwloop.network.registry import Registry
+from hwloop.network.entries import Registry
 from hwloop.spec.bits import MAX_QUANTISED, MIN_QUANTISED, check_bits
 from hwloop.spec.density import Density
 from hwloop.spec.layer_plan import LayerPlan
@@ -17,7 +17,6 @@ from hwloop.spec.planned import PlannedLayer
 from hwloop.spec.pruning import BlockPattern, base_name, base_pruning
 
 _FACTOR = re.compile(r"\.rank\d+(?=#|$)")  # what a factorised layer's parts have behind its name
-_CALL_OF_FACTOR = re.compile(r"(#\d+)(\.rank\d+)$")
 Sparsity = float | BlockPattern
 
 
@@ -77,11 +76,6 @@ class Treatment:
 def origin(layer: str) -> str:
     """The layer that a part of a factorised one comes from (`fc.rank0` -> `fc`); any other layer's own name."""
     return _FACTOR.sub("", layer)
-
-
-def traced_name(planned: str) -> str:
-    """How tracing names a planned layer: the number of the call stands last (`fc#2.rank0` -> `fc.rank0#2`)."""
-    return _CALL_OF_FACTOR.sub(r"\2\1", planned)
 
 
 def treatment_of(plan: Plan, registry: Registry) -> Treatment:

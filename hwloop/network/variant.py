@@ -13,11 +13,11 @@ from torch import Tensor, nn
 from hwloop.errors import DataError
 from hwloop.network.cache import ByteCache
 from hwloop.network.calibrate import Calibration
+from hwloop.network.entries import Registry, WeightEntry
 from hwloop.network.layers import device_of
 from hwloop.network.operands import INPUTS, SECOND, attached
 from hwloop.network.prune import Masks, magnitude_mask
 from hwloop.network.quantize import ActivationQuantizer, quantize_weight
-from hwloop.network.registry import Registry, WeightEntry
 from hwloop.network.treatment import Sparsity, Treatment, origin
 from hwloop.spec.pruning import BlockPattern
 
@@ -43,9 +43,6 @@ class Variant:
     ) -> None:
         self.registry, self._weights, self._granularity, self._clipping = registry, weights, granularity, clipping
         self.model = copy.deepcopy(model).eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self._trainable = [name for name, parameter in self.model.named_parameters() if parameter.requires_grad]
-        for parameter in self.model.parameters():
-            parameter.requires_grad_(False)
         self._state: Mapping[str, Tensor] = {}
         self._base: str | None = None
         self._changed: list[WeightEntry] = []
@@ -53,8 +50,9 @@ class Variant:
 
     @property
     def size_bytes(self) -> int:
-        """What the network takes in memory, its cached weights aside."""
-        return sum(tensor.nbytes for tensor in self.model.state_dict().values())
+        """What the network and the weights that it goes back to take in memory, cached ones aside."""
+        state: Mapping[str, Tensor] = self.model.state_dict()
+        return 2 * sum(tensor.nbytes for tensor in state.values())
 
     @property
     def values(self) -> int:
@@ -81,9 +79,9 @@ class Variant:
                 raise DataError(f"the weights of {base or 'the trained network'} do not fit the model: {text}") from error
             self._state, self._base, self._changed = state, base, []
 
-    def forget(self) -> None:
-        """Has the next `load` put all weights and statistics back."""
-        self._base = None
+    def restore(self) -> None:
+        """Puts all weights and statistics of the loaded network back."""
+        self.model.load_state_dict(dict(self._state))
 
     def sparsity(self, entry: WeightEntry, treatment: Treatment) -> Sparsity:
         """What is still to be pruned of a weight tensor: 1.0 where it has no more weights than the plan asks for."""
@@ -144,10 +142,7 @@ class Variant:
     def copied(self, treatment: Treatment) -> nn.Module:
         """A network of its own with the loaded weights, pruned and not quantised, that can be trained."""
         with self.lent(treatment, None, quantised=False) as model:
-            copied = copy.deepcopy(model)
-        for name in self._trainable:
-            copied.get_parameter(name).requires_grad_(True)
-        return copied.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload,no-any-return]
+            return copy.deepcopy(model).to(memory_format=torch.contiguous_format)  # type: ignore[call-overload,no-any-return]
 
     def _count(self, entry: WeightEntry, sparsity: Sparsity) -> int:
         """How many weights of a tensor of the loaded network are not zero once it is pruned."""

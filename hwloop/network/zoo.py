@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
@@ -18,15 +19,25 @@ from hwloop.network.networks import LENET_MIN_PIXELS, VGG_MIN_PIXELS, CifarResNe
 from hwloop.network.weights_file import read_weights
 from hwloop.user_objects import import_object
 
-_OWN: dict[str, Callable[[int, int, int], nn.Module]] = {
-    "lenet5": LeNet5,
-    "vgg16": SmallVGG16,
-    "vgg16_bn": SmallVGG16,
-    "vgg16_plain": partial(SmallVGG16, batch_norm=False),
-    "mobilenet": SmallMobileNet,
-    **{f"resnet{depth}": partial(CifarResNet, depth) for depth in (20, 32, 44, 56)},
+
+@dataclass(frozen=True)
+class _Own:
+    """A network of this project: how it is made from (channels, pixels, classes), and the images it is for."""
+
+    make: Callable[[int, int, int], nn.Module]
+    channels: int = 3
+    pixels: int = 32
+    least: int = 1  # pixels
+
+
+_OWN = {
+    "lenet5": _Own(LeNet5, channels=1, pixels=28, least=LENET_MIN_PIXELS),
+    "vgg16_cifar10": _Own(SmallVGG16, least=VGG_MIN_PIXELS),
+    "vgg16_plain_cifar10": _Own(partial(SmallVGG16, batch_norm=False), least=VGG_MIN_PIXELS),
+    "mobilenet_cifar10": _Own(SmallMobileNet),
+    **{f"resnet{depth}": _Own(partial(CifarResNet, depth)) for depth in (20, 32, 44, 56)},
 }
-_MIN_PIXELS = {"lenet5": LENET_MIN_PIXELS, "vgg16": VGG_MIN_PIXELS, "vgg16_bn": VGG_MIN_PIXELS, "vgg16_plain": VGG_MIN_PIXELS}
+_SMALL = {"vgg16": "vgg16_cifar10", "vgg16_bn": "vgg16_cifar10"}  # torchvision's, whose form for small images is another network
 _PREFIX = "torchvision:"
 _TORCHVISION_CHANNELS = 3
 _AUXILIARY = ("AuxLogits.", "aux1.", "aux2.")  # heads that torchvision's Inception and GoogLeNet use in training alone
@@ -34,8 +45,22 @@ _GUESSES = 8  # torchvision models to try when saying what a checkpoint looks ma
 
 
 def model_names() -> tuple[str, ...]:
-    """Every name `make_model` knows, the small-image networks first; `vgg16` is theirs, `torchvision:vgg16` is torchvision's."""
-    return (*_OWN, *(name if name not in _OWN else f"{_PREFIX}{name}" for name in _torchvision_names()))
+    """Every name `make_model` knows, the small-image networks first; one name is one network."""
+    return (*_OWN, *_torchvision_names())
+
+
+def native_input(name: str) -> tuple[int, int]:
+    """The (channels, pixels) of the images that a network by name was designed for.
+
+    Raises:
+        DataError: no such network, or one of your own, for which nobody says.
+    """
+    if name in _OWN:
+        return _OWN[name].channels, _OWN[name].pixels
+    bare = name.removeprefix(_PREFIX)
+    if bare not in _torchvision_names():
+        raise DataError(f"model {name!r}: only networks of the zoo have an input size of their own")
+    return _TORCHVISION_CHANNELS, torchvision.models.get_model_weights(bare).DEFAULT.transforms.keywords["crop_size"]
 
 
 def make_model(name: str, in_channels: int = 3, image_size: int = 32, classes: int = 10) -> nn.Module:
@@ -55,10 +80,15 @@ def make_model(name: str, in_channels: int = 3, image_size: int = 32, classes: i
         >>> model = make_model("lenet5", in_channels=1, image_size=28)
     """
     if name in _OWN:
-        if image_size < _MIN_PIXELS.get(name, 1):
-            raise DataError(f"model {name!r}: images of {image_size} pixels are too small, it takes {_MIN_PIXELS[name]} and more")
-        return _OWN[name](in_channels, image_size, classes)
+        if image_size < _OWN[name].least:
+            raise DataError(f"model {name!r}: images of {image_size} pixels are too small, it takes {_OWN[name].least} and more")
+        return _OWN[name].make(in_channels, image_size, classes)
     bare = name.removeprefix(_PREFIX)
+    if name in _SMALL and image_size < native_input(name)[1]:
+        raise DataError(
+            f"model {name!r}: it is made for images of {native_input(name)[1]} pixels and the images have {image_size}; "
+            f"for small images there is {_SMALL[name]!r}, and {_PREFIX + name!r} takes these all the same"
+        )
     if bare in _torchvision_names():
         return _make_torchvision(bare, in_channels, image_size, classes)
     if ":" in name and not name.startswith(_PREFIX):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import platform
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -14,31 +13,27 @@ from typing import Any
 import hwloop
 from hwloop.backend.find import find_backend
 from hwloop.backend.target import ArchitectureLike, DataflowLike, Target, make_targets
-from hwloop.errors import DataError, SpecError
+from hwloop.errors import SpecError
 from hwloop.memo import Memo
-from hwloop.network.build import LibraryConfig, MemberEvent, build_library
 from hwloop.network.candidates import CompressedNetwork
 from hwloop.network.data import as_splits
-from hwloop.network.finetune import EpochEvent, TrainConfig
 from hwloop.network.identity import model_identity
 from hwloop.network.library import Library
 from hwloop.network.library import versions as torch_versions
-from hwloop.network.prepare import Trained, registry_of, seeded_model, trained_model, use_threads
 from hwloop.network.registry import Registry
-from hwloop.network.scoring import validation_score
 from hwloop.network.splits import DataSplits
-from hwloop.network.zoo import load_weights
 from hwloop.report.progress import Progress, Silent
 from hwloop.report.result import Front, Member
 from hwloop.run.identity import target_identity
 from hwloop.run.outputs import CompressResult, write_outputs
 from hwloop.run.settings import Settings
+from hwloop.run.stage_one import pruned_library, trained_network
 from hwloop.run.tuning import Searched, search_target
 from hwloop.search.log import EvaluationLog
-from hwloop.search.method import Method, find_method, method_identity
+from hwloop.search.method import Method, find_method
 from hwloop.search.run_folder import RunFolder
 from hwloop.search.seams import Scorer
-from hwloop.search.space import Choices, Space, check_space, find_space, space_identity
+from hwloop.search.space import Choices, Space, find_space, space_identity
 from hwloop.spec.plan import Plan
 
 
@@ -116,7 +111,7 @@ def compress(
     """
     settings, progress = settings or Settings(), progress or Silent()
     method = find_method(settings.method, settings.method_options)
-    check_space(settings.space, settings.space_options)
+    asked = settings.to_dict()
     targets = make_targets(arch, dataflows, settings.energy)
     backend = find_backend(settings.simulator, workers)
     if library_dir is None and run_dir is None:
@@ -127,7 +122,7 @@ def compress(
         "model": name, "data": data if isinstance(data, str) else "own data",
         "data_root": None if data_root is None else str(data_root), "weights": None if weights is None else str(weights),
         "normalisation": normalisation, "image_size": image_size, "targets": [target.name for target in targets],
-        "settings": settings.to_dict(), "method": method_identity(method),
+        "settings": asked,
     }  # fmt: skip
     versions = {"hwloop": hwloop.__version__, "backend": backend.identity, "machine": platform.platform(), **torch_versions()}
     timings = Timings()
@@ -139,10 +134,10 @@ def compress(
                 data, evaluate=evaluate, root=data_root, seed=settings.seed, image_size=image_size, normalisation=normalisation,
                 limit=settings.train_images,
             )  # fmt: skip
-            trained, registry = _trained(model, name, splits, library_folder, settings, weights, progress)
+            trained, registry = trained_network(model, name, splits, library_folder, settings, weights, progress)
             workload = registry.workload
         with timings.of("library"):
-            library = _library(name, trained, registry, splits, library_folder, settings, progress)
+            library = pruned_library(name, trained, registry, splits, library_folder, settings, progress)
         scorer = CompressedNetwork(
             trained.model, library, splits, registry,
             reference_bits=settings.reference_bits, coding=settings.coding, images=settings.validation_images,
@@ -183,66 +178,6 @@ def compress(
             table.close()
         if folder is not None:
             folder.close()
-
-
-def _trained(
-    model: Any, name: str, splits: DataSplits, folder: Path, settings: Settings, weights: str | Path | None, progress: Progress
-) -> tuple[Trained, Registry]:
-    """The trained network, and where its weights stand; those that cannot be compressed are named before anything is trained."""
-    named = isinstance(model, str)
-    if not named and not (hasattr(model, "state_dict") and hasattr(model, "modules")):
-        raise DataError(f"model: expected a name or a torch module, found {type(model).__name__}")
-    start = seeded_model(model, splits, settings.seed) if named else copy.deepcopy(model).eval()
-    registry = registry_of(start, splits, name)
-    for parameter, reason in registry.left_out:
-        progress.say(f"{name}: {parameter} is not compressed: {reason}")
-    use_threads(registry.workload)
-    training = TrainConfig(
-        epochs=settings.epochs, batch_size=settings.batch_size, learning_rate=settings.learning_rate, seed=settings.seed
-    )
-    if not named:
-        if weights is not None:
-            load_weights(start, weights)
-        how = "weights as given" if weights is None else f"weights of {Path(weights).name}"
-        trained = Trained(start, how, validation_score(start, splits))
-    elif weights is not None:
-        trained = trained_model(model, splits, folder, training, weights)
-    else:
-        with progress.task(f"train {model} on {splits.name}", settings.epochs) as task:
-
-            def on_epoch(event: EpochEvent) -> None:
-                task.advance(f"loss {event.loss:.3f}, validation accuracy {100 * event.validation_accuracy:.2f}%")
-
-            trained = trained_model(model, splits, folder, training, None, on_epoch)
-    progress.say(f"{name}: {trained.how}, validation accuracy {100 * trained.validation_accuracy:.2f}%")
-    return trained, registry
-
-
-def _library(
-    name: str, trained: Trained, registry: Registry, splits: DataSplits, folder: Path, settings: Settings, progress: Progress
-) -> Library:
-    training = TrainConfig(
-        epochs=settings.library_epochs,
-        batch_size=settings.batch_size,
-        learning_rate=settings.library_learning_rate,
-        seed=settings.seed,
-    )
-    config = LibraryConfig(fractions=settings.pruning, mode=settings.library_mode, training=training)
-    wanted = len({0.0, *settings.pruning})
-    with progress.task("library of pruned models", wanted) as task:
-
-        def on_member(event: MemberEvent) -> None:
-            there = ", was there" if event.reused else ""
-            task.advance(f"p {100 * event.info.p:g}%: validation accuracy {100 * event.info.validation_accuracy:.2f}%{there}")
-
-        def on_wait(owner: str) -> None:
-            progress.say(f"the same library is being built by {owner}: waiting for it")
-
-        library = build_library(
-            trained.model, splits, folder, config, name=name, registry=registry, on_member=on_member, on_wait=on_wait
-        )
-    asked = {0.0, *(round(p, 4) for p in settings.pruning)}
-    return replace(library, infos=tuple(info for info in library.infos if info.p in asked))
 
 
 def _with_test_accuracy(searched: Searched, scorer: Scorer, progress: Progress) -> Front:

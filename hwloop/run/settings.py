@@ -10,9 +10,11 @@ from typing import Any
 from hwloop.backend.embedded import EMBEDDED
 from hwloop.backend.find import SIMULATORS
 from hwloop.errors import SpecError
+from hwloop.search.method import find_method
 from hwloop.search.objectives import find_objectives, read_budget
+from hwloop.search.options import plain_options
 from hwloop.search.seams import SearchBudget
-from hwloop.search.space import check_activation_bits
+from hwloop.search.space import check_activation_bits, check_space
 from hwloop.spec.bits import MAX_QUANTISED, MIN_QUANTISED, check_bit_range, check_bits
 from hwloop.spec.pruning import check_pruning
 
@@ -129,8 +131,15 @@ class Settings:
         return "energy" if "energy" in names else "cycles"
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data for `config.json`."""
-        return asdict(self)
+        """Plain data for `config.json`, with every setting of the method and every option of the space.
+
+        Raises:
+            SpecError: no such method or space, or options that they do not have.
+            DataError: the user's own cannot be imported.
+        """
+        method = find_method(self.method, self.method_options)
+        options = {"method_options": plain_options(method), "space_options": check_space(self.space, self.space_options)}
+        return {**asdict(self), **options}
 
 
 def _check_count(name: str, value: Any, least: int) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar, Protocol
 
-from hwloop.search.options import describe_options, find_class, plain_options, read_options
+from hwloop.search.options import describe_options, find_class, read_options
 from hwloop.search.seams import BudgetSpent
 from hwloop.search.space import Space
 from hwloop.search.study import Study
@@ -47,11 +47,6 @@ def find_method(name: str, options: Mapping[str, Any] | None = None) -> Method:
     kind = find_class(name, METHODS, "method")
     method: Method = kind(**read_options(kind, options or {}, "method option"))
     return method
-
-
-def method_identity(method: Method) -> dict[str, Any]:
-    """Name and settings as plain data."""
-    return {"name": method.name, "options": plain_options(method)}
 
 
 def describe_method(name: str) -> str:

@@ -81,6 +81,11 @@ def plain_options(instance: Any, fixed: Iterable[str] = ()) -> dict[str, Any]:
     return {field.name: getattr(instance, field.name) for field in option_fields(type(instance), fixed)}
 
 
+def default_options(kind: type, fixed: Iterable[str] = ()) -> dict[str, Any]:
+    """The options that have a default."""
+    return {field.name: field.default for field in option_fields(kind, fixed) if field.default is not MISSING}
+
+
 def describe_options(kind: type, fixed: Iterable[str] = ()) -> str:
     """`population=40, generations=25, ...`: the options with their defaults."""
     shown = [f"{f.name}={f.default}" if f.default is not MISSING else f.name for f in option_fields(kind, fixed)]

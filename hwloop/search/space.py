@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwloop.errors import SpecError
-from hwloop.search.options import find_class, plain_options, read_options
+from hwloop.search.options import default_options, find_class, plain_options, read_options
 from hwloop.spec.bits import MAX_QUANTISED, MIN_QUANTISED, check_bit_range, check_bits
 from hwloop.spec.plan import LayerPlan, Plan
 from hwloop.spec.pruning import check_pruning
@@ -155,14 +155,15 @@ def find_space(name: str, choices: Choices, options: Mapping[str, Any] | None = 
     return space
 
 
-def check_space(name: str, options: Mapping[str, Any] | None = None) -> None:
-    """Checks that there is such a space with such options, before its choices are known.
+def check_space(name: str, options: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """The options of a space, with its defaults where none are given, before its choices are known.
 
     Raises:
         SpecError: no such space, or options that it does not have.
         DataError: the user's module cannot be imported.
     """
-    read_options(find_class(name, SPACES, "space"), options or {}, "space option", ("choices",))
+    kind = find_class(name, SPACES, "space")
+    return default_options(kind, ("choices",)) | read_options(kind, options or {}, "space option", ("choices",))
 
 
 def space_identity(space: Space) -> dict[str, Any]:

@@ -22,7 +22,8 @@ class PlannedLayer:
 
     Attributes:
         layer: which one.
-        name: the layer's own; a factorised layer is several, called `LAYER.rank0`, `LAYER.rank1`, ...
+        name: the layer's own; a factorised layer is several, called `LAYER.rank0`, `LAYER.rank1`, ... (at a second call
+            `LAYER.rank0#2`).
         problem: its problem with the plan's sizes and densities.
         weight_bits: bits per value of `Weights`; None keeps the accelerator's width.
         activation_bits: bits per value of `Inputs`; None keeps the accelerator's width.
@@ -62,9 +63,10 @@ def planned_layers(workload: Workload, share_of: Callable[[str], LayerPlan]) -> 
             problem = _with(shape, {"Weights": weights, "Inputs": inputs})
             yield PlannedLayer(layer, layer.name, problem, weight_bits, share.activation_bits)
             continue
+        name, mark, call = layer.name.partition("#")  # as they are called when they are traced
         for i, factor in enumerate(_factors(layer, shape, share.rank)):
             problem = _with(factor, {"Weights": weights, "Inputs": inputs if i == 0 else None})
-            yield PlannedLayer(layer, f"{layer.name}.rank{i}", problem, weight_bits, share.activation_bits)
+            yield PlannedLayer(layer, f"{name}.rank{i}{mark}{call}", problem, weight_bits, share.activation_bits)
 
 
 def kept_channels(workload: Workload, share_of: Callable[[str], LayerPlan]) -> dict[str, int]:

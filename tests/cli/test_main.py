@@ -85,6 +85,8 @@ def test_help_does_not_load_torch(command: str) -> None:
         (["compress", *NET, "--space-option", "a=1"], "space option a: expected an option of GlobalPruning"),
         (["compress", *NET, "--evaluations", "0"], "evaluations: expected 1 or more, found 0"),
         (["demo", "--seed", "-1", "--out", "x"], "seed: expected a whole number of 0 or more, found -1"),
+        (["compress", *NET, "--workers", "0"], "argument --workers: expected a whole number of 1 or more, found '0'"),
+        (["compress", *NET, "--image-size", "-8"], "argument --image-size: expected a whole number of 1 or more, found '-8'"),
         (["train", *NET[:2], "--out", "x.pt", "--seed", "-1"], "seed: expected a whole number of 0 or more"),
         (["train", *NET[:2], "--out", "x.pt", "--epochs", "-3"], "epochs: expected a whole number of 0 or more"),
         (["train", *NET[:2], "--out", "x.pt", "--rate", "0"], "learning_rate: expected a number above 0"),
@@ -209,7 +211,8 @@ def test_a_method_and_a_space_of_ones_own_run_log_and_resume(tmp_path: Path, mon
     assert all(plan["base"] == "p=0.8" for plan in plans)
     assert all(len({share["weight_bits"] for share in plan["layers"].values()}) == 1 for plan in plans)
     config = json.loads((tmp_path / "whole" / "config.json").read_text())
-    assert config["method"] == {"name": "climb", "options": {"steps": 6, "stride": 1}}
+    assert config["settings"]["method_options"] == {"steps": 6, "stride": 1}
+    assert config["settings"]["space_options"] == {"amount": 0.8}
     identity = json.loads((tmp_path / "whole" / "identity.json").read_text())
     assert identity["space"] == {"name": "one-width", "options": {"amount": 0.8}}
 

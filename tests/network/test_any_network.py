@@ -14,7 +14,7 @@ from hwloop.network.build import LibraryConfig, build_library
 from hwloop.network.candidates import CompressedNetwork
 from hwloop.network.finetune import TrainConfig
 from hwloop.network.own_data import make_splits
-from hwloop.network.prepare import registry_of
+from hwloop.network.registry import register
 from hwloop.network.splits import DataSplits
 from hwloop.spec.plan import make_plan
 
@@ -86,7 +86,7 @@ def test_a_network_goes_from_data_to_scored_plans(case: str, tmp_path: Path):
     make, data, left_out = CASES[case]
     torch.manual_seed(0)
     splits, model = data(), make()
-    registry = registry_of(model, splits, case)
+    registry = register(model, splits.example_input, case)
     assert {name for name, _ in registry.left_out} == left_out
     held = {entry.key for entry in registry.entries} | left_out
     assert {name for name, parameter in model.named_parameters() if parameter.dim() > 1} == held
@@ -128,7 +128,7 @@ def test_compress_takes_it_end_to_end(case: str, tmp_path: Path):
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     settings = Settings(method="random", evaluations=3, pruning=(0.5,), library_epochs=1, mapper_effort="quick")
     result = hwloop.compress(model, data(), "eyeriss_168", settings=settings, library_dir=tmp_path, workers=1)
-    registry = registry_of(model, data(), case)
+    registry = register(model, data().example_input, case)
     assert {note.partition(" ")[0] for note in result.notes if "is not compressed:" in note} == left_out
     for member in result.fronts[0].members:
         shares = {name: share for name, share in member.plan.layers if name in registry.by_layer}
@@ -136,3 +136,24 @@ def test_compress_takes_it_end_to_end(case: str, tmp_path: Path):
         assert all(share.weight_bits is not None and share.activation_bits is not None for share in shares.values())
         assert member.metrics["energy_pj"] > 0
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+
+
+@pytest.mark.parametrize("case", ["tokens", "vit"])
+def test_half_of_all_channels_that_may_go(case: str):
+    make, data, _ = CASES[case]
+    torch.manual_seed(0)
+    splits, model = data(), make()
+    network = CompressedNetwork(model, None, splits)
+    half = {group.outputs[0]: group.size // 2 for group in network.workload.channels if not group.fixed}
+    assert half
+    plan = make_plan(network.workload, channels=half, weight_density=0.5, weight_bits=6, activation_bits=8)
+    made = network.materialise(plan)
+    assert network.accuracy(plan, made) == network.accuracy(plan)
+    values = sum(parameter.numel() for parameter in made.parameters())
+    assert values < sum(parameter.numel() for parameter in model.parameters())
+    planned = plan.apply(network.workload)
+    assert network.macs(plan) == pytest.approx(
+        sum(layer.problem.computes * (0.5 if layer.layer.parameter else 1.0) for layer in planned), rel=0.02
+    )
+    kept = {name: share.channels for name, share in network.complete(plan).layers if share.channels is not None}
+    assert all(kept[name] == count for name, count in half.items())

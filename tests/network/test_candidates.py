@@ -11,13 +11,15 @@ from hwloop.network.calibrate import calibrate, input_densities
 from hwloop.network.candidates import CompressedNetwork
 from hwloop.network.coding import count_model, model_size
 from hwloop.network.data import DataSplits, load_data
+from hwloop.network.entries import Registry
 from hwloop.network.finetune import TrainConfig, train
 from hwloop.network.library import Library
 from hwloop.network.own_data import make_splits
 from hwloop.network.prune import magnitude_mask
 from hwloop.network.quantize import quantized, recalibrate_batchnorm_
-from hwloop.network.registry import Registry, register
+from hwloop.network.registry import register
 from hwloop.network.scoring import accuracy
+from hwloop.network.transforms.apply import reshaped
 from hwloop.network.zoo import load_weights, make_model
 from hwloop.spec.density import Density
 from hwloop.spec.plan import LayerPlan, Plan, make_plan
@@ -292,3 +294,85 @@ def test_the_public_resnet20_scores_what_it_says(shared: Path, tmp_path: Path):
     model = make_model("resnet20", 3, 32, 10)
     load_weights(model, weights)
     assert round(accuracy(model, load_data("cifar10", tmp_path, normalisation="imagenet").test), 4) == 0.9173
+
+
+def test_shapes_come_first_then_pruning_then_bits(library: Library, splits: DataSplits):
+    network = CompressedNetwork(net(), library, splits, coding="csr")
+    asked = plan(0.5, {"0": 6, "4": 5}, 7, channels={"0": 5}, weight_density={"4": 0.2})
+    small, again = reshaped(member(library, 0.5), network.registry, asked)
+    assert small[4].in_features == 125
+    small[4].weight.data *= magnitude_mask(small[4].weight.data, 0.8)
+    calibration = calibrate(small, again, splits.train.subset(256), "mse")
+    with quantized(small, again, {"0": 6, "4": 5}, 7, calibration, clipping="mse") as smaller:
+        expected = accuracy(smaller, splits.validation)
+    assert network.accuracy(asked) == expected
+    full = network.complete(asked)
+    assert (full.of("0").channels, full.of("4").weight_density) == (5, 0.2)
+    assert full.of("4").input_density == round(calibration.densities()["4"], 4)
+    conv = int(small[0].weight.count_nonzero())
+    assert full.of("0").weight_density == round(conv / 45, 4)
+    assert network.macs(asked) == pytest.approx(conv * 25 + 250)
+    assert [layer.problem.sizes["M"] for layer in full.apply(network.workload)] == [5, 10]
+    assert network.size_bits(asked) == model_size(count_model(small, again), {"0": 6, "4": 5}, "csr").size_bits
+    made = network.materialise(asked)
+    assert made[4].weight.shape == (10, 125)
+    assert accuracy(made, splits.validation) == expected == network.accuracy(full)
+    trained_further = network.materialise(asked, TrainConfig(epochs=1, learning_rate=0.02))
+    assert int(trained_further[4].weight.count_nonzero()) <= 250
+    assert network.accuracy(plan(0.5)) == library.info(0.5).validation_accuracy  # and the network itself is as it was
+
+
+def test_a_factorised_layer_is_scored_as_its_factors(library: Library, splits: DataSplits):
+    network = CompressedNetwork(net(), library, splits, reference_bits=16)
+    whole = plan(0.0, rank={"4": 10})
+    assert network.accuracy(whole) == pytest.approx(network.accuracy(plan()), abs=0.01)  # full rank keeps all
+    asked = plan(0.0, {"4": 6}, {"4": 8}, rank={"4": 3}, weight_density={"4": 0.5})
+    full = network.complete(asked)
+    assert [layer.name for layer in full.apply(network.workload)] == ["0", "4.rank0", "4.rank1"]
+    assert full.of("4") == LayerPlan(0.5, full.of("4").input_density, 6, 8, rank=3)
+    made = network.materialise(asked)
+    factors = [made[4].rank0.weight, made[4].rank1.weight]
+    assert [tuple(factor.shape) for factor in factors] == [(3, 200), (10, 3)]
+    assert [int(factor.count_nonzero()) <= factor.numel() / 2 for factor in factors] == [True, True]
+    assert all(len(row.unique()) <= 63 for row in factors[0])
+    assert network.accuracy(asked) == accuracy(made, splits.validation)
+    assert network.macs(asked) == pytest.approx(8 * 9 * 25 + 300 + 15)
+
+
+def test_networks_of_other_shapes_are_forgotten_when_they_take_too_much(
+    library: Library, splits: DataSplits, monkeypatch: pytest.MonkeyPatch
+):
+    plans = [plan(p, 4, channels={"0": count}) for count in (3, 5, 3) for p in (0.5, 0.9)]
+    whole = [CompressedNetwork(net(), library, splits).accuracy(each) for each in plans]
+    monkeypatch.setattr("hwloop.network.candidates.SHAPED_CACHE_BYTES", 100)
+    monkeypatch.setattr("hwloop.network.candidates._KEPT_ANSWERS", 1)
+    network = CompressedNetwork(net(), library, splits)
+    assert [network.accuracy(each) for each in plans] == whole
+    assert (len(network._shaped), network.evaluated) == (1, len(plans))
+
+
+def test_batchnorm_of_a_network_of_other_shapes_is_put_back(library: Library, splits: DataSplits):
+    plans = [plan(0.9, bits, channels={"0": 5}) for bits in (3, 2)]
+    one, other = (CompressedNetwork(net(), library, splits, batchnorm_images=200) for _ in range(2))
+    assert [one.accuracy(each) for each in plans] == [other.accuracy(each) for each in reversed(plans)][::-1]
+
+
+def test_a_layer_called_twice_is_factorised_once():
+    class Twice(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            torch.manual_seed(0)
+            self.fc, self.out = nn.Linear(6, 6), nn.Linear(6, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.out(torch.relu(self.fc(torch.relu(self.fc(x)))))
+
+    generator = torch.Generator().manual_seed(0)
+    own = make_splits((torch.randn(60, 6, generator=generator), torch.arange(60) % 3))
+    network = CompressedNetwork(Twice(), None, own, reference_bits=8)
+    asked = make_plan(network.workload, rank={"fc": 2}, weight_bits={"fc": 4}, weight_density={"fc": 0.5})
+    assert network.macs(asked) == 2 * (6 + 6) + 18
+    full = network.complete(asked)
+    assert [full.of(name).rank for name in ("fc", "fc#2")] == [2, 2]
+    assert all(full.of(name).weight_bits == 4 and full.of(name).weight_density == 0.5 for name in ("fc", "fc#2"))
+    assert network.accuracy(full) == network.accuracy(asked) == network.accuracy(asked, network.materialise(asked))

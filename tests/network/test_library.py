@@ -309,7 +309,7 @@ class Builder:
         return self.process.stdout.readline().strip()
 
     def rest(self) -> list[str]:
-        output = self.process.communicate(timeout=120)[0]
+        output = self.process.communicate(timeout=600)[0]
         assert self.process.returncode == 0
         return output.splitlines()
 

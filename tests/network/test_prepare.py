@@ -9,7 +9,8 @@ from hwloop.network.code import code_of
 from hwloop.network.finetune import TrainConfig
 from hwloop.network.identity import model_identity
 from hwloop.network.own_data import make_splits
-from hwloop.network.prepare import registry_of, trained_model
+from hwloop.network.prepare import trained_model
+from hwloop.network.registry import register
 from hwloop.network.weights_file import read_weights
 
 
@@ -38,7 +39,7 @@ def splits():
 
 
 def identity(model: nn.Module) -> dict[str, str]:
-    return model_identity(model, registry_of(model, splits()).workload)
+    return model_identity(model, register(model, splits().example_input).workload)
 
 
 def test_an_identity_follows_weights_code_and_workload():
@@ -59,7 +60,7 @@ def test_an_identity_follows_weights_code_and_workload():
 
 def test_the_name_of_a_workload_is_no_part_of_an_identity():
     model = Scaled()
-    assert identity(model) == model_identity(model, registry_of(model, splits(), "another name").workload)
+    assert identity(model) == model_identity(model, register(model, splits().example_input, "another name").workload)
 
 
 def test_a_checkpoint_with_nan_is_refused_with_the_layers_name(tmp_path: Path):

@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 import torch
+import torchvision
 from torch import nn
 
 from hwloop.errors import DataError
 from hwloop.network.trace import trace
-from hwloop.network.zoo import load_weights, make_model, model_names
+from hwloop.network.zoo import load_weights, make_model, model_names, native_input
 
 # weights of convolutions and linear layers, and multiply-accumulates of one image, counted by hand from the papers' tables
 LENET_28 = (25 * 6 + 25 * 6 * 16 + 400 * 120 + 120 * 84 + 84 * 10, 25 * 6 * 784 + 25 * 6 * 16 * 100 + 48_000 + 10_080 + 840)
@@ -37,9 +38,9 @@ def test_lenet5_reaches_the_paper_s_16x5x5(pixels: int) -> None:
 @pytest.mark.parametrize(
     ("name", "layers", "computes"),
     [
-        ("vgg16", 14, 313_201_664),
-        ("vgg16_plain", 14, 313_201_664),
-        ("mobilenet", 28, 46_354_432),
+        ("vgg16_cifar10", 14, 313_201_664),
+        ("vgg16_plain_cifar10", 14, 313_201_664),
+        ("mobilenet_cifar10", 28, 46_354_432),
         ("resnet20", 20, 40_551_040),
         ("resnet32", 32, 68_862_592),
         ("resnet44", 44, 97_174_144),
@@ -60,28 +61,48 @@ def test_resnet_costs_what_its_paper_s_table_says() -> None:
     assert first + 18 * stage - 2 * halved + linear == 40_551_040
 
 
-@pytest.mark.parametrize("name", ["vgg16", "mobilenet", "resnet20"])
+@pytest.mark.parametrize("name", ["vgg16_cifar10", "mobilenet_cifar10", "resnet20"])
 def test_small_networks_take_grey_images_and_other_classes(name: str) -> None:
     model = make_model(name, in_channels=1, image_size=32, classes=5).eval()
     assert model(torch.zeros(2, 1, 32, 32)).shape == (2, 5)
 
 
 def test_batch_norm_makes_biases_needless() -> None:
-    kinds = {name: {type(m) for m in make_model(name).modules()} for name in ("vgg16", "vgg16_bn", "vgg16_plain")}
-    assert nn.BatchNorm2d in kinds["vgg16"] & kinds["vgg16_bn"]
-    assert nn.BatchNorm2d not in kinds["vgg16_plain"]
+    kinds = {name: {type(m) for m in make_model(name).modules()} for name in ("vgg16_cifar10", "vgg16_plain_cifar10")}
+    assert nn.BatchNorm2d in kinds["vgg16_cifar10"]
+    assert nn.BatchNorm2d not in kinds["vgg16_plain_cifar10"]
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("lenet5", (1, 28)), ("vgg16_cifar10", (3, 32)), ("resnet20", (3, 32)), ("vgg16", (3, 224)), ("inception_v3", (3, 299))],
+)
+def test_each_network_knows_its_images(name: str, expected: tuple[int, int]) -> None:
+    assert native_input(name) == expected
+
+
+def test_only_the_zoo_s_networks_know_their_images() -> None:
+    with pytest.raises(DataError, match=r"'mine:build': only networks of the zoo have an input size of their own"):
+        native_input("mine:build")
+
+
+def test_one_name_is_one_network() -> None:
+    with torch.device("meta"):
+        workload = trace(make_model("vgg16", image_size=224, classes=1000), torch.zeros(1, 3, 224, 224))
+    assert workload.computes == 15_470_264_320
 
 
 def test_torchvision_by_name() -> None:
     with torch.device("meta"):
-        small, large = make_model("vgg16"), make_model("torchvision:vgg16", image_size=224, classes=12)
+        large, same = make_model("vgg16", image_size=224, classes=12), make_model("torchvision:vgg16", image_size=224)
         plain, vit = make_model("resnet18", classes=12), make_model("vit_b_16", image_size=32)
         inception = make_model("inception_v3", classes=12)
-    assert type(small) is not type(large)
+    assert type(large) is type(same) is torchvision.models.VGG
     assert plain.fc.out_features == 12  # type: ignore[union-attr]
     assert vit(torch.zeros(1, 3, 32, 32, device="meta")).shape == (1, 10)
     assert inception.train()(torch.zeros(2, 3, 80, 80, device="meta")).shape == (2, 12), "scores alone, no auxiliary head"
-    assert {"lenet5", "resnet20", "resnet18", "torchvision:vgg16", "vit_b_16"} <= set(model_names())
+    assert {"lenet5", "resnet20", "resnet18", "vgg16", "vgg16_cifar10", "vit_b_16"} <= set(model_names())
+    assert len(set(model_names())) == len(model_names())
 
 
 def test_imported_functions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -109,9 +130,15 @@ def test_imported_functions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     [
         (lambda: make_model("resnet19"), r"model 'resnet19': there is none of that name; did you mean resnet18"),
         (lambda: make_model("torchvision:lenet5"), r"'torchvision:lenet5': there is none of that name; did you mean lenet5"),
-        (lambda: make_model("zzz"), r"model 'zzz': there is none of that name; known: lenet5, vgg16"),
+        (lambda: make_model("zzz"), r"model 'zzz': there is none of that name; known: lenet5, vgg16_cifar10"),
         (lambda: make_model("lenet5", 1, 7), r"model 'lenet5': images of 7 pixels are too small, it takes 8 and more"),
-        (lambda: make_model("vgg16", 1, 28), r"model 'vgg16': images of 28 pixels are too small, it takes 32 and more"),
+        (
+            lambda: make_model("vgg16_cifar10", 1, 28),
+            r"'vgg16_cifar10': images of 28 pixels are too small, it takes 32 and more",
+        ),
+        (lambda: make_model("vgg16"), r"'vgg16': it is made for images of 224 pixels and the images have 32; .* 'vgg16_cifar10'"),
+        (lambda: make_model("mobilenet"), r"'mobilenet': there is none of that name; did you mean .*mobilenet_cifar10"),
+        (lambda: make_model("vgg16_plain"), r"'vgg16_plain': there is none of that name; did you mean .*vgg16_plain_cifar10"),
         (lambda: make_model("resnet18", in_channels=1), r"torchvision:resnet18: it takes 3 channels and the images have 1"),
         (lambda: make_model("vit_b_16", image_size=30), r"torchvision:vit_b_16: cannot be made for images of 30 pixels"),
     ],
@@ -149,8 +176,8 @@ def test_weights_go_in_as_they_came_out(tmp_path: Path, wrap: Callable[[dict[str
 def test_a_checkpoint_of_another_model_is_named(tmp_path: Path) -> None:
     path = tmp_path / "weights.pt"
     model = make_model("lenet5", 1)
-    torch.save(make_model("mobilenet").state_dict(), path)
-    message = r"does not fit LeNet5: 10 missing, first conv1\.weight; .* unexpected, first features.*looks made for mobilenet"
+    torch.save(make_model("mobilenet_cifar10").state_dict(), path)
+    message = r"does not fit LeNet5: 10 missing, first conv1\.weight; .* unexpected, .*looks made for mobilenet_cifar10"
     with pytest.raises(DataError, match=message):
         load_weights(model, path)
     torch.save(make_model("lenet5", 3).state_dict(), path)

@@ -12,7 +12,8 @@ import pytest
 from hwloop.errors import DataError, SpecError
 from hwloop.pareto import non_dominated
 from hwloop.search.log import EvaluationLog
-from hwloop.search.method import METHODS, describe_method, find_method, method_identity, run_method
+from hwloop.search.method import METHODS, describe_method, find_method, run_method
+from hwloop.search.options import plain_options
 from hwloop.search.records import Record, front, nearest_to_feasible
 from hwloop.search.seams import SearchBudget
 from hwloop.search.space import Space
@@ -92,8 +93,7 @@ class TestContract:
     def test_says_how_much_it_will_ask_and_what_it_is(self, name: str) -> None:
         method = find_method(name, OPTIONS.get(name))
         assert len(self.search(name).records) <= method.expected() * 2
-        assert method_identity(method)["name"] == method.name
-        assert set(OPTIONS.get(name, {}).items()) <= set(method_identity(method)["options"].items())
+        assert set(OPTIONS.get(name, {}).items()) <= set(plain_options(method).items())
         assert type(method).name in (name, "climb")
 
 

@@ -9,7 +9,6 @@ import numpy as np
 
 from hwloop.errors import SpecError
 from hwloop.search.integer import IntegerProblem
-from hwloop.search.pymoo_adapter import make_nsga2
 from hwloop.search.space import Space
 from hwloop.search.study import Study
 
@@ -54,6 +53,8 @@ class Nsga2:
 
     def run(self, study: Study, space: Space) -> None:
         """Evaluates `population * generations` candidates (fewer when the space or the budget runs out)."""
+        from hwloop.search.pymoo_adapter import make_nsga2  # loads pymoo, which the settings alone do not need
+
         problem = IntegerProblem(study, space)
         algorithm = make_nsga2(
             problem, study.seed, self.population, self.generations, self.eta, self.exchange, self.rate, self.shift
