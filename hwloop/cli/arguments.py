@@ -43,6 +43,8 @@ def why_not(place: str) -> str:
     """Why a file or folder of this name cannot be made or written; empty when it looks as if it could."""
     if not place.strip():
         return "it is empty"
+    if "\0" in place:
+        return "no name holds a null byte"
     try:
         if any(len(os.fsencode(part)) > _NAME_BYTES for part in Path(place).parts) or len(os.fsencode(place)) > _PATH_BYTES:
             return "the name is too long"

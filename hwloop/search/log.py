@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import json
 import os
-from math import isfinite
+from math import inf, isfinite
 from pathlib import Path
 from typing import IO, Any
 
 from hwloop.errors import DataError, SpecError
-from hwloop.reading import own_file
 from hwloop.search.records import LayerRecord, Record
 from hwloop.spec.plan import load_plan
 
 Key = tuple[str, str]
+COUNTED = ("energy_pj", "cycles", "edp", "size_bits", "macs")  # metrics that are never below 0
 KEPT = "every evaluation so far is kept; fix this, then run again with --resume"
 
 
@@ -33,8 +33,7 @@ class EvaluationLog:
         self._fractions = fractions
         self._records: dict[Key, Record] = {}
         self._file: IO[str] | None = None
-        if path is not None and os.path.lexists(path):
-            own_file(path)
+        if path is not None and path.is_file():
             self._read(path)
         self.resumed = len(self._records)
 
@@ -107,7 +106,7 @@ def _to_dict(record: Record) -> dict[str, Any]:
 
 def _from_dict(entry: Any, fractions: bool) -> Record:
     layers = tuple(
-        LayerRecord(str(name), _number(energy, f"the energy of {name}"), int(_number(cycles, f"the cycles of {name}")))
+        LayerRecord(str(name), _number(energy, "energy_pj"), int(_number(cycles, "cycles")))
         for name, energy, cycles in entry["layers"]
     )
     metrics = {str(name): _number(value, str(name), fractions) for name, value in entry["metrics"].items()}
@@ -116,9 +115,8 @@ def _from_dict(entry: Any, fractions: bool) -> Record:
 
 def _number(value: Any, name: str, fractions: bool = True) -> float:
     number = float(value)
-    score = name == "accuracy"
-    in_range = isfinite(number) and (0 <= number <= 1 if score and fractions else score or number >= 0)
-    if isinstance(value, (bool, str)) or not in_range:
+    least, most = (0.0, 1.0) if name == "accuracy" and fractions else (0.0 if name in COUNTED else -inf, inf)
+    if isinstance(value, (bool, str)) or not isfinite(number) or not least <= number <= most:
         raise ValueError(f"{name} is {value!r}")
     return number
 

@@ -16,7 +16,8 @@ from .toys import workload
 PLAN = make_plan(workload(), 0.3, weight_bits=4, base="p=0.7")
 RECORD = Record(PLAN, {"accuracy": 0.1 + 0.2}, (LayerRecord("a", 1 / 3, 7),), "distilled")
 number = st.floats(allow_nan=False, allow_infinity=False)
-layer = st.builds(LayerRecord, st.text(), number, st.integers(0, 10**12))
+energy = st.floats(min_value=0, allow_nan=False, allow_infinity=False)
+layer = st.builds(LayerRecord, st.text(), energy, st.integers(0, 10**12))
 record = st.builds(
     Record, st.just(PLAN) | st.just(Plan()), st.dictionaries(st.text(min_size=1), number), st.lists(layer).map(tuple), st.text()
 )
