@@ -16,9 +16,13 @@ from hwloop.spec.energy_table import EnergyTable
 from hwloop.spec.levels import Architecture, Level
 from hwloop.spec.loops import REUSE_FLAGS
 from hwloop.spec.mapping import Mapping as LoopMapping
+from hwloop.spec.network import NETWORK_REAL, NETWORK_TEXT, NETWORK_WHOLE
 from hwloop.spec.problem import Problem
 
 _TOP = "system"
+_OF_NETWORKS = frozenset(
+    {*NETWORK_REAL, *NETWORK_WHOLE, *NETWORK_TEXT, "reduction_supported"}
+)  # attributes of a fan-out that networks have
 
 
 def letters(dimensions: Iterable[str]) -> dict[str, str]:
@@ -91,7 +95,7 @@ def _common(problem: Problem, architecture: Architecture, table: EnergyTable, na
 def _level(level: Level) -> dict[str, Any]:
     attributes = {k: v for k, v in level.attributes if v is not None}
     if level.kind == "spatial":
-        attributes = {**SPATIAL_ATTRIBUTES, **attributes}
+        attributes = SPATIAL_ATTRIBUTES | {k: v for k, v in attributes.items() if k in _OF_NETWORKS}
     attributes |= {"meshX": level.mesh_x, "meshY": level.mesh_y}
     out: dict[str, Any] = {"name": f"{level.name}[1..{level.instances}]", "class": level.class_name, "attributes": attributes}
     if level.subclass:

@@ -78,8 +78,7 @@ def follower(space: Space, nesting: Nesting, start: int, stop: int, innermost: b
         until = np.where(moves.any(axis=0), np.argmax(moves, axis=0), layout.count)
         joined |= above & ~layout.spatial[:, None] & spatial & (index < until)
     leader = mold.copy()
-    for d in range(layout.dimensions):
-        leader[d] *= np.where(joined & (nesting.dims == d), nesting.bounds, 1).prod(axis=0)
+    _multiply(leader, nesting, joined)
     dimension = pick(nesting.dims, position)
     return Follower(mold, leader, dimension, position, spatial, joined | (index == position), scalar)
 
@@ -108,8 +107,11 @@ def leader_tile(found: Follower, space: Space, leader: Space, nesting: Nesting, 
         first = np.where(both.any(axis=0), np.argmax(both, axis=0), nesting.layout.count)
         index = np.arange(nesting.layout.count)[:, None]
         nothing = found.spatial & (found.within & leader.relevant[nesting.dims] & (index > first)).any(axis=0)
-        common = [np.where(both & (nesting.dims == d), nesting.bounds, 1).prod(axis=0) for d in range(dimensions)]
-        present = [(both & (nesting.dims == d)).any(axis=0) for d in range(dimensions)]
+        common = np.ones_like(mold)
+        _multiply(common, nesting, both)
+        present = np.zeros(mold.shape, np.bool_)
+        at, mapping = np.nonzero(both)
+        present[nesting.dims[at, mapping], mapping] = True
         total = np.ones(nesting.batch)
         for d in np.flatnonzero(shared):
             total = total * common[d]
@@ -122,3 +124,9 @@ def leader_tile(found: Follower, space: Space, leader: Space, nesting: Nesting, 
     along = (np.arange(dimensions)[:, None] == found.dimension) & (scaling > 1)
     mold = np.where(along, np.floor(mold * scaling), mold).astype(np.int64)
     return leader.extents(mold), nothing
+
+
+def _multiply(molds: Ints, nesting: Nesting, chosen: Bools) -> None:
+    """Multiplies the chosen loops `(position, batch)` into `(dimension, batch)`, in place."""
+    at, mapping = np.nonzero(chosen & (nesting.bounds > 1))
+    np.multiply.at(molds, (nesting.dims[at, mapping], mapping), nesting.bounds[at, mapping])
