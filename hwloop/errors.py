@@ -134,7 +134,7 @@ def _pieces(value: object, limit: int, depth: int) -> Iterator[str]:
         for i, item in enumerate(value):
             yield ", " if i else ""
             yield from _pieces(item, limit, depth + 1)
-        yield end
+        yield f",{end}" if type(value) is tuple and len(value) == 1 else end
     else:
         yield printable(repr(value)).replace("\n", " ")
 

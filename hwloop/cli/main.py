@@ -43,12 +43,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a file name need not be text
     chosen = next((word for word in arguments if not word.startswith("-")), "")
+    ours = current_thread() is main_thread()
+    if ours:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C while modules load just ends it: nothing has begun
     try:
         args = make_parser(chosen).parse_args(arguments)
+        module = import_module(f"hwloop.cli.{args.command}")
     except SystemExit as leave:  # argparse printed help or what is wrong
         return leave.code if isinstance(leave.code, int) else _USAGE
-    module = import_module(f"hwloop.cli.{args.command}")
-    if current_thread() is main_thread():
+    finally:
+        if ours:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+    if ours:
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # a scheduler that stops the job is told what Ctrl-C is told
     try:
         with warnings.catch_warnings():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import tempfile
 import warnings
@@ -110,6 +111,7 @@ def _use(case: Case, **changed: Any) -> None:
     constraints = hwloop.load_constraints(changed.get("constraints", b.constraints))
     for made in (problem, table, mapping, constraints):
         made.to_yaml()
+    cost = None
     try:
         cost = hwloop.simulate(problem, arch, mapping, table)
         assert cost.energy_pj >= 0
@@ -118,7 +120,10 @@ def _use(case: Case, **changed: Any) -> None:
         if case.kind == "mapping":
             raise
     batch = MappingBatch.from_mappings([mapping] * 2, problem.shape, problem.bounds, arch)
-    hwloop.simulate_batch(problem, arch, batch, table)
+    many = hwloop.simulate_batch(problem, arch, batch, table)
+    if cost is not None and bool(many.feasible[1]):
+        one, other = (cost.energy_pj, cost.cycles), (float(many.energy_pj[1]), int(many.cycles[1]))
+        assert all(math.isclose(a, b, rel_tol=1e-6) for a, b in zip(one, other, strict=True)), f"{one} alone, {other} in a batch"
     if case.maps:
         hwloop.map_problem(problem, arch, table, constraints, effort="quick")
 
