@@ -113,6 +113,10 @@ def _shrunk(layer: Layer, fewer_out: int, fewer_in: int) -> Problem:
     if not fewer_out and not fewer_in:
         return problem
     sizes = {"M": (layer.output_channels - fewer_out) // groups, "C": (layer.input_channels - fewer_in) // groups}
+    if layer.kind == "depthwise" and sizes["C"] == 1:  # one channel of its own is an ordinary convolution, and traced as one
+        known = {**problem.sizes, "C": 1, "M": 1}
+        bounds = tuple(known[name] for name in _CONV.dimensions)
+        return Problem(_CONV, bounds, problem.coefficients, problem.densities, problem.name)
     return _resized(problem, sizes)
 
 

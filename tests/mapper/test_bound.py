@@ -140,7 +140,7 @@ def test_real_layers_come_near(name: str) -> None:
     table = estimate_energy_table(architecture)
     problem = make_problem(conv2d_shape(), {"C": 64, "M": 64, "P": 14, "Q": 14, "R": 3, "S": 3})
     cycles = map_problem(problem, architecture, table, objective="cycles")
-    assert lower_bound(problem, architecture, table, objective="cycles", found=cycles).gap < 0.02
+    assert lower_bound(problem, architecture, table, objective="cycles", found=cycles).gap < 0.05
     energy = map_problem(problem, architecture, table, objective="energy")
     rough, sharp = (lower_bound(problem, architecture, table, objective="energy", found=energy, nodes=n) for n in (5, 80))
     assert rough.value <= sharp.value <= sharp.found * (1 + 1e-9)
