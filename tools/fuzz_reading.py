@@ -124,7 +124,7 @@ def rewritten(rng: Random, document: dict[str, Any]) -> dict[str, Any]:
             attributes[rng.choice(("word_bits", "word-bits", "word_width"))] = attributes.pop("datawidth")
         if rng.random() < 0.3 and "width" in attributes:
             attributes[rng.choice(("memory_width", "data_storage_width"))] = attributes.pop("width")
-        if rng.random() < 0.3:
+        if rng.random() < 0.3 and component["class"] != "dummy_storage":  # which a technology would make a storage to price
             attributes |= {"nports": 2, "technology": "45nm"}
     at = rng.randrange(len(local))
     if at:
@@ -185,7 +185,8 @@ def judge(case: dict[str, Any], answer: Answer, sources: list[Path], found: bool
             arch.for_problem(problem)
             return ("differ", [f"the mapper refuses: {answer.reason}"]) if "re-spec" in answer.reason else ("no mapping", [])
         cost = hwloop.simulate(problem, arch, mapping, case["ert"])
-        broken = check(mapping, problem, arch) if found else []
+        inner = f"{arch.storage[-1].name} (temporal): loops are"  # there the real mapper ignores an order
+        broken = [b for b in check(mapping, problem, arch) if not b.startswith(inner)] if found else []
     except InfeasibleMappingError as error:
         return ("both refuse", []) if answer.stats is None else ("differ", [f"hwloop refuses what Timeloop runs: {error.reason}"])
     except (HwloopError, SpecError) as error:

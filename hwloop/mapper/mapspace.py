@@ -123,7 +123,7 @@ def _bounds(problem: Problem, constraint: LoopConstraint | None, default: int | 
     high = [default or bound for bound in problem.bounds]
     if constraint is None:
         return tuple(low), tuple(high)
-    for name, relation, bound in constraint.factors:
+    for name, relation, bound in sorted(constraint.factors, key=lambda f: f[1] == "="):  # which decides, beside a bound
         if name not in problem.shape.dimensions:  # e.g. M of a convolution's constraints on a depthwise problem
             continue
         d = problem.shape.dimensions.index(name)

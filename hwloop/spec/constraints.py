@@ -200,12 +200,20 @@ def _one(mine: Any, other: Any, source: str, target: str, what: str, repeats: bo
 
 
 def _check_factors(factors: Iterable[tuple[str, str, int]], source: str, where: str) -> None:
-    """Refuses two factors of one dimension, unless they are a least and a greatest one: the front end's rule."""
-    seen: dict[str, tuple[str, int]] = {}
+    """Refuses two factors of one dimension that no loop can keep to, or that are two of one relation."""
+    seen: dict[str, list[tuple[str, int]]] = {}
     for dimension, relation, bound in factors:
-        have = seen.setdefault(dimension, (relation, bound))
-        if have != (relation, bound) and {have[0], relation} != {"<=", ">="}:
-            raise _again(source, where, f"factors.{dimension}", "".join(map(str, have)), f"{relation}{bound}")
+        for have in seen.setdefault(dimension, []):
+            if have != (relation, bound) and not _agree({have[0]: have[1], relation: bound}):
+                raise _again(source, where, f"factors.{dimension}", "".join(map(str, have)), f"{relation}{bound}")
+        seen[dimension].append((relation, bound))
+
+
+def _agree(bounds: dict[str, int]) -> bool:
+    if len(bounds) == 1:  # two of one relation
+        return False
+    exact = bounds.get("=") or None  # =0 is what is left, whatever that is
+    return exact is None or bounds.get(">=", exact) <= exact <= bounds.get("<=", exact)
 
 
 def _merge_loops(mine: LoopConstraint, other: LoopConstraint, source: str, repeats: bool) -> LoopConstraint:
@@ -216,8 +224,7 @@ def _merge_loops(mine: LoopConstraint, other: LoopConstraint, source: str, repea
         if have is not None and not (repeats and have == bound):
             raise _again(source, where, f"factors.{d}", f"{relation}{have}", f"{relation}{bound}")
     factors = tuple(dict.fromkeys((*mine.factors, *other.factors)))
-    if repeats:
-        _check_factors(factors, source, where)
+    _check_factors(factors, source, where)
     rest = {
         name: _one(getattr(mine, name), getattr(other, name), source, where, name, repeats)
         for name in ("permutation", "split", "remainders", *REUSE_FLAGS)

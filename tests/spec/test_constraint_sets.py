@@ -78,6 +78,16 @@ def test_the_same_thing_twice_passes_the_front_end_and_not_the_program() -> None
         load_constraints([{"target": "glb", "type": "temporal", "factors": f} for f in ("C=1", "C=2")])
 
 
+def test_a_bound_beside_a_factor_that_keeps_to_it_says_nothing_new() -> None:
+    arch = load_architecture(NODES + SETS)
+    both = arch.with_constraints(load_constraints([{"target": "glb", "type": "temporal", "factors": "C<=2"}]))
+    loop = both.constraints.loop("glb", "temporal")
+    assert loop is not None
+    assert {("C", "=", 1), ("C", "<=", 2)} <= set(loop.factors)
+    with pytest.raises(SpecError, match=r"factors\.C: expected each thing.*found '=1 and >=2'"):
+        arch.with_constraints(load_constraints([{"target": "glb", "type": "temporal", "factors": "C>=2"}]))
+
+
 def test_a_level_that_is_not_there_is_refused_with_the_nearest() -> None:
     arch = load_architecture(NODES)
     with pytest.raises(SpecError, match=r"found 'gbl'; did you mean 'glb'\?"):
