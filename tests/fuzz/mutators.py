@@ -98,7 +98,7 @@ def _copy(data: Any) -> Any:
 
 def mutate(data: Any, rng: Random) -> Any:
     """A damaged copy of plain data (dicts and lists), with one to three changes."""
-    data = _copy(data)
+    data, wrapped = _copy(data), False
     for _ in range(rng.choice((1, 1, 1, 2, 3))):
         places = _places(data)
         if not places:
@@ -123,7 +123,9 @@ def mutate(data: Any, rng: Random) -> Any:
         elif what == "graft":
             parent[key] = _copy(_get(data, rng.choice(places)))
         elif what == "wrap":
-            for _ in range(rng.choice((1, 2, 120))):
+            deep = 0 if wrapped else 120  # once: the harness itself recurses
+            wrapped = True
+            for _ in range(rng.choice((1, 2, deep))):
                 parent[key] = rng.choice(([parent[key]], {"a": parent[key]}))
         elif what == "extra" and isinstance(parent, dict):
             parent[rng.choice(("keep_only", "factors_only", "remainders", "split", "constraints", "sparse_optimizations",
