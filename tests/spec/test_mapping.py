@@ -79,7 +79,7 @@ def test_the_split_decides_the_axis() -> None:
     assert batch.keep[0, [0, 2]].all()
 
 
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 @given(st.data())
 def test_arrays_and_targets_are_the_same_mapping(data: st.DataObject) -> None:
     factors = np.ones((1, 3, 3, 7), np.int64)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hwloop.errors import SpecError
@@ -48,6 +48,7 @@ def test_densities_stand_in_the_instance() -> None:
     assert load_problem(problem.to_yaml()) == problem
 
 
+@settings(deadline=None)
 @given(
     st.fixed_dictionaries({d: st.integers(1, 300) for d in ("C", "M", "R", "S", "N", "P", "Q")}),
     st.integers(1, 4),
