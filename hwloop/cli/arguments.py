@@ -11,18 +11,11 @@ from hwloop.errors import SpecError
 # Least and greatest of the options that are whole numbers, by their name in the namespace.
 RANGES: dict[str, tuple[int, int]] = {
     "workers": (1, 1024), "seed": (0, 2**32 - 1), "batch": (1, 2**20), "batch_size": (1, 2**20), "channels": (1, 2**16),
-<<<<<<< HEAD
     "classes": (1, 10**6), "image_size": (1, 2**14), "images": (1, 10**9),
     "train_images": (1, 10**12), "validation_images": (1, 10**12),
     "epochs": (0, 10**6), "library_epochs": (0, 10**6), "generations": (1, 10**6), "population": (2, 10**6),
     "evaluations": (1, 10**9), "weight_bits": (1, 64), "activation_bits": (1, 64), "limit": (0, 10**9), "sample": (0, 10**9),
     "most": (0, 10**9),
-=======
-    "classes": (1, 10**6), "image_size": (1, 2**14), "images": (1, 10**9), "train_images": (1, 10**12),
-    "validation_images": (1, 10**12), "epochs": (0, 10**6), "library_epochs": (0, 10**6), "generations": (1, 10**6),
-    "population": (2, 10**6), "evaluations": (1, 10**9), "weight_bits": (1, 64), "activation_bits": (1, 64), "limit": (0, 10**9),
-    "sample": (0, 10**9), "most": (0, 10**9),
->>>>>>> fuzz
 }  # fmt: skip
 WRITTEN = ("out", "output", "memo", "library")
 _NAME_BYTES, _PATH_BYTES = 255, 4095
