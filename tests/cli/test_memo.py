@@ -40,7 +40,7 @@ def test_check_finds_damage_and_repair_removes_it(table: str, capsys: pytest.Cap
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (["check", "--sample", "-1"], 2, "sample: expected a number of rows, 0 or more, found -1"),
+        (["check", "--sample", "-1"], 2, "sample: expected a whole number from 0 to 1000000000, found -1"),
         (["show", "--limit", "0"], 2, "limit: expected 1 row or more"),
         (["query"], 2, "query: expected a SELECT"),
         (["query", " "], 1, "a query reads: give a SELECT"),

@@ -66,6 +66,7 @@ def test_a_disk_that_refuses_and_a_damaged_file_are_named(tmp_path: Path) -> Non
         (folder.path / "taken.json").mkdir()
         with pytest.raises(DataError, match="every evaluation so far is kept"):
             folder.write_json("taken.json", {})
+        (folder.path / "taken.json").rmdir()
         log = folder.log("here")
         log.append(RECORD)
         log.close()
