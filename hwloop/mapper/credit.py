@@ -22,7 +22,7 @@ from hwloop.spec.mapping import Mapping
 def true_cost(simulation: BatchSimulation, mapping: Mapping, cost: LayerCost) -> tuple[float, float]:
     """Energy [pJ] and cycles of a mapping with every count in full; what the simulator says where every pass is complete."""
     compiled, prices = simulation.compiled, simulation.prices
-    loops, _ = mapping_loops(compiled, mapping)
+    loops, _, _ = mapping_loops(compiled, mapping)
     if all(loop.bound == loop.remainder for loop in loops):
         return cost.energy_pj, float(cost.cycles)
     used, _, fan_x, fan_y = instances_used(compiled, with_idle_loops(compiled, loops))
