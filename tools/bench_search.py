@@ -2,10 +2,11 @@
 
 python tools/bench_search.py [--candidates 64] [--target eyeriss_168:row_stationary ...]
 
-ResNet-20 (32 x 32 pixels), every layer of every candidate with a density and bits of its own, none seen before. Each layer tries
-a short list of mappings, those that the mapper finds for the dense network and for a few corners of density and bits, and the
-best of them by energy x delay counts. Where none of a layer's fits (the last layer, 64 x 10, with a few percent of its weights)
-the mapper is asked, which takes most of such a batch's time: `asked` says how often, `unasked` is without those batches. Rates are by processor time, on one core; both ways must give the same numbers. The median batch counts.
+ResNet-20 (32 x 32 pixels), every layer of every candidate with a density and bits of its own, none seen before. Each layer
+tries a short list of mappings, those that the mapper finds for the dense network and for a few corners of density and bits, and
+the best of them by energy x delay counts. Where none of a layer's fits (the last layer, 64 x 10, with a few percent of its
+weights) the mapper is asked, which takes most of such a batch's time: `asked` says how often, `unasked` is without those
+batches. Rates are by processor time, on one core; both ways must give the same numbers. The median batch counts.
 """
 
 from __future__ import annotations
