@@ -14,18 +14,18 @@ from hwloop.spec.problem import Problem
 
 @dataclass(frozen=True)
 class LevelRow:
-    """One (level, data space) of the table, or the compute units (without a data space).
+    """One (level, data space) of the table, or the compute units or wires (without a data space).
 
     Attributes:
         level: the component.
         data_space: empty for the compute units.
         tile_size: words held [words].
         capacity: words the level holds [words], None when unbounded.
-        instances: in use.
+        instances: in use; 0 for wires.
         reads: of one instance [words]; likewise `fills` and `updates`.
         energy_pj: of all instances, leakage excluded for data spaces [pJ].
         share: of the layer's energy, 0-1.
-        cycles: of the layer if only this component throttled.
+        cycles: of the layer if only this component throttled; 0 for wires, which never do.
     """
 
     level: str
@@ -42,7 +42,7 @@ class LevelRow:
 
 
 def level_table(cost: LayerCost, architecture: Architecture) -> tuple[LevelRow, ...]:
-    """The numbers by level and data space, outermost first, the compute units last."""
+    """The numbers by level and data space, outermost first, then the compute units, then the wires that cost anything."""
     rows = []
     for level in architecture.storage:
         component = cost.components.get(level.name)
@@ -60,6 +60,10 @@ def level_table(cost: LayerCost, architecture: Architecture) -> tuple[LevelRow, 
     rows.append(
         LevelRow(architecture.compute.name, "", 0, None, compute.instances, 0, 0, 0, compute.energy_pj, share, compute.cycles)
     )
+    for name, wires in cost.networks.items():
+        if wires.energy_pj:
+            share = wires.energy_pj / max(cost.energy_pj, 1e-300)
+            rows.append(LevelRow(f"wires {name}", "", 0, None, 0, 0, 0, 0, wires.energy_pj, share, 0))
     return tuple(rows)
 
 

@@ -4,10 +4,20 @@ from __future__ import annotations
 
 from hwloop.simulator.batch import BatchSimulator, simulate_batch
 from hwloop.simulator.candidates import CandidateCosts, LayerCandidate, LayerNests
-from hwloop.simulator.result import BatchCost, ComponentCost, DataSpaceCost, LayerCost, NetworkCost
+from hwloop.simulator.result import BatchCost, ComponentCost, DataSpaceCost, LayerCost, WiresCost
 from hwloop.simulator.simulator import Simulator, simulate
 
 __all__ = [
-    "BatchCost", "BatchSimulator", "CandidateCosts", "ComponentCost", "DataSpaceCost", "LayerCandidate", "LayerCost",
-    "LayerNests", "NetworkCost", "Simulator", "simulate", "simulate_batch",
+    "BatchCost",
+    "BatchSimulator",
+    "CandidateCosts",
+    "ComponentCost",
+    "DataSpaceCost",
+    "LayerCandidate",
+    "LayerCost",
+    "LayerNests",
+    "Simulator",
+    "WiresCost",
+    "simulate",
+    "simulate_batch",
 ]  # fmt: skip

@@ -75,7 +75,7 @@ class ComponentCost:
 
 
 @dataclass(frozen=True, slots=True)
-class NetworkCost:
+class WiresCost:
     """The wires between two levels.
 
     Attributes:
@@ -113,7 +113,7 @@ class LayerCost:
     actual_computes: int
     gated_computes: int = 0
     skipped_computes: int = 0
-    networks: dict[str, NetworkCost] = field(default_factory=dict)
+    networks: dict[str, WiresCost] = field(default_factory=dict)
     compute_leakage_pj: float = 0.0
     padded_computes: int = 0
 
@@ -141,7 +141,7 @@ class LayerCost:
                 ranks = {kind: tuple((m, p) for m, p in pairs) for kind, pairs in values["metadata"].items()}
                 spaces[space] = DataSpaceCost(**{**values, "metadata": ranks})
             components[name] = ComponentCost(**{**component, "dataspaces": spaces})
-        networks = {name: NetworkCost(**network) for name, network in raw.get("networks", {}).items()}
+        networks = {name: WiresCost(**network) for name, network in raw.get("networks", {}).items()}
         return cls(**{**raw, "components": components, "networks": networks})
 
 

@@ -15,7 +15,7 @@ from hwloop.simulator.loops import mapping_loops
 from hwloop.simulator.nest import Nest
 from hwloop.simulator.numeric import unsigned
 from hwloop.simulator.pricing import compile_simulation
-from hwloop.simulator.result import ComponentCost, DataSpaceCost, LayerCost, NetworkCost
+from hwloop.simulator.result import ComponentCost, DataSpaceCost, LayerCost, WiresCost
 from hwloop.simulator.sparse import nest_of_mapping, prepare, sparse_activity, sparse_needed
 from hwloop.spec.architecture import Architecture, load_architecture
 from hwloop.spec.energy_table import EnergyTable, load_energy_table
@@ -163,7 +163,7 @@ def layer_cost(compiled: Compiled, nest: Nest, activity: Activity, cost: Cost, a
         gated_computes=done_compute.gated,
         skipped_computes=done_compute.skipped,
         networks={
-            name: NetworkCost(sum(energies), dict(zip((s.name for s in compiled.spaces), energies, strict=True)))
+            name: WiresCost(sum(energies), dict(zip((s.name for s in compiled.spaces), energies, strict=True)))
             for name, energies in cost.networks_pj.items()
         },
         compute_leakage_pj=cost.compute_leakage_pj,

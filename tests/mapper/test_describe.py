@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from hwloop.energy import estimate_energy_table
 from hwloop.mapper import describe, level_table, loop_nest, map_problem
 from hwloop.spec.energy_table import EnergyTable
 from hwloop.spec.mapping import load_mapping
 from hwloop.spec.problem import conv2d_shape, make_problem
+from hwloop.spec.resources import open_architecture
 
 from .conftest import make_dataflow
 
@@ -57,3 +59,15 @@ def test_table_and_ceiling(energies: EnergyTable) -> None:
     assert str(found.cost.cycles) in text
     slowest = max(r.cycles for r in rows)
     assert found.ceiling.cycles == slowest == found.cost.cycles
+
+
+def test_wires_that_cost_something_have_a_line() -> None:
+    architecture = open_architecture("flexible")
+    table = estimate_energy_table(architecture, "shipped+wires")
+    found = map_problem(ONE, architecture, table, effort="quick")
+    rows = level_table(found.cost, architecture)
+    wires = [row for row in rows if row.level.startswith("wires ")]
+    assert {row.level.removeprefix("wires ") for row in wires} == {n for n, w in found.cost.networks.items() if w.energy_pj}
+    parts = [component.energy_pj for component in found.cost.components.values()] + [row.energy_pj for row in wires]
+    assert wires
+    assert sum(parts) == pytest.approx(found.cost.energy_pj)

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from hwloop.backend.timeloop.stats import ENERGIES, metadata_words, parse_stats
-from hwloop.simulator import ComponentCost, DataSpaceCost, LayerCost, NetworkCost
+from hwloop.simulator import ComponentCost, DataSpaceCost, LayerCost, WiresCost
 from hwloop.spec.levels import Architecture
 from hwloop.spec.problem import Problem
 
@@ -48,9 +48,9 @@ _NETWORK_ENERGY = re.compile(
 )
 
 
-def _networks(text: str) -> dict[str, NetworkCost]:
+def _networks(text: str) -> dict[str, WiresCost]:
     """The networks that cost something, each with its energy by data space."""
-    out: dict[str, NetworkCost] = {}
+    out: dict[str, WiresCost] = {}
     _, _, networks = text.partition("\nNetworks\n")
     for match in _NETWORK.finditer(networks.partition("\nSummary Stats\n")[0]):
         spaces = {
@@ -58,7 +58,7 @@ def _networks(text: str) -> dict[str, NetworkCost]:
             for space in _NETWORK_SPACE.finditer(match[2])
         }
         if any(spaces.values()):
-            out[match[1].strip()] = NetworkCost(sum(spaces.values()), spaces)
+            out[match[1].strip()] = WiresCost(sum(spaces.values()), spaces)
     return out
 
 
