@@ -21,7 +21,8 @@ def level_text(result: MapResult, arch: Architecture) -> str:
         room = "" if row.capacity is None else count_text(row.capacity)
         counts = [count_text(n) if row.data_space else "" for n in (row.reads, row.fills, row.updates)]
         costs = (energy_text(row.energy_pj), percent(row.share, 1), count_text(row.cycles) if row.cycles else "")
-        rows.append((row.level, row.data_space, held, room, str(row.instances or ""), *counts, *costs))
+        level = row.level.replace("inter_", "").replace("_spatial", "") if row.level.startswith("wires ") else row.level
+        rows.append((level, row.data_space, held, room, str(row.instances or ""), *counts, *costs))
     header = ("level", "data", "tile", "room", "instances", "reads", "fills", "updates", "energy", "share", "cycles")
     return table(rows, header, left=(0, 1))
 

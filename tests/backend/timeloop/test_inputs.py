@@ -152,9 +152,7 @@ def test_constraints_put_dimensions_of_one_pass_in_front_where_they_count_toward
     assert (single["permutation"], single["split"]) == (depth + columns + rows, 1)
 
 
-def test_constraints_leave_out_dimensions_that_the_problem_lacks() -> None:
+def test_constraints_of_a_dimension_that_the_problem_lacks_are_refused() -> None:
     text = "targets: [{target: spad, type: temporal, permutation: [Groups, Rows, '*', Columns], factors: [Groups=1, Rows<=2]}]"
-    entry, *_ = constraint_of(text, {"Rows": 4, "Columns": 8, "Depth": 6})
-    rows, columns, _ = letters(("Rows", "Columns", "Depth")).values()
-    assert entry["permutation"] == f"{rows}_{columns}"
-    assert entry["factors"] == f"{rows}<=2"
+    with pytest.raises(SpecError, match=r"spad \(temporal\): expected a dimension among .*, found 'Groups'; did you mean 'Rows'"):
+        constraint_of(text, {"Rows": 4, "Columns": 8, "Depth": 6})
