@@ -105,7 +105,7 @@ def _show_warning(
     file: TextIO | None = None,
     line: str | None = None,
 ) -> None:
-    """What a spec says in vain is told in one line; other warnings look as Python has them."""
+    """What a spec says without effect is reported in one line; other warnings look as Python has them."""
     if issubclass(category, SpecWarning):
         _complain(f"warning: {message}")
     else:

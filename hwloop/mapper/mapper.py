@@ -33,7 +33,7 @@ from hwloop.spec.energy_table import EnergyTable, load_energy_table
 from hwloop.spec.mapping import Mapping
 from hwloop.spec.problem import Problem, load_problem
 
-WORTH_IT = 0.03  # incomplete passes must promise to save this part of the objective: they are slow to cost and clumsy to build
+WORTH_IT = 0.03  # incomplete passes must promise to save this part of the objective: they are slow to cost
 MOST_COMPUTES = 2**53
 FULL_ARRAY = 0.97  # utilization that incomplete passes could hardly raise
 HONEST = 0.9  # the real program's walk misses some work of incomplete passes; a mapping that it credits for more is left out

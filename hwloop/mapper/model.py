@@ -5,7 +5,7 @@ ones follow: loops that do not index a data space let its tile rest only where t
 each level's loops one data space at most rests beyond what rests under every order. Which level that is follows from the tiling,
 so the cost splits into a sum over levels and each level's order is chosen on its own (the reuse analysis of LOMA, Symons et al.,
 AICAS 2021, with the sum in place of the enumeration). The figures equal the simulator's for perfect factors apart from windows
-that slide in two ranks at once, fractions of a vector and sparsity; the simulator has the last word on what is returned.
+that slide in two ranks at once, fractions of a vector and sparsity; the simulator costs what is returned.
 """
 
 from __future__ import annotations

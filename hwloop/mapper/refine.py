@@ -1,4 +1,4 @@
-"""The last word: the simulator costs the shortlist and the neighbourhood of its best, loop orders and keeps included."""
+"""The final step: the simulator costs the shortlist and the neighbourhood of its best, loop orders and keeps included."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ class Effort:
         rounds: steps of a climber at most.
         pairs: best single moves of a climber that are combined in pairs.
         shortlist: tilings that the simulator costs.
-        restarts: how often the best are shaken and climb again, at most; twice in vain is enough.
+        restarts: how often the best are shaken and climb again, at most; two without gain are enough.
         table: rows of a dimension's table with imperfect factors.
         imperfect: steps that the simulator may walk to cost mappings with imperfect factors; 0 leaves them out.
     """
@@ -114,13 +114,13 @@ class TilingSearch:
             climbers = self._climb(climbers, FIRST_STEPS)
             climbers = climbers[np.argsort(climbers.score, kind="stable")[: self.effort.climbers]]
         self._climb(climbers, self.effort.rounds)
-        vain = 0
+        without_gain = 0
         patience = PATIENCE if self.genes.columns else 2  # where keeps are free, hills are many
         for _ in range(self.effort.restarts):
             before = self.archive.score[0] if len(self.archive.score) else np.inf
             self._climb(self._shaken(), self.effort.rounds)
-            vain = vain + 1 if len(self.archive.score) and self.archive.score[0] >= before else 0
-            if vain == patience:
+            without_gain = without_gain + 1 if len(self.archive.score) and self.archive.score[0] >= before else 0
+            if without_gain == patience:
                 break
         return self.archive
 
