@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 from hwloop.errors import SpecError
+from hwloop.spec.bits import MAX_BITS, MIN_BITS
 
 # Least and greatest of the options that are whole numbers, by their name in the namespace.
 RANGES: dict[str, tuple[int, int]] = {
@@ -14,7 +15,8 @@ RANGES: dict[str, tuple[int, int]] = {
     "classes": (1, 10**6), "image_size": (1, 2**14), "images": (1, 10**9),
     "train_images": (1, 10**12), "validation_images": (1, 10**12),
     "epochs": (0, 10**6), "library_epochs": (0, 10**6), "generations": (1, 10**6), "population": (2, 10**6),
-    "evaluations": (1, 10**9), "weight_bits": (1, 64), "activation_bits": (1, 64), "limit": (0, 10**9), "sample": (0, 10**9),
+    "evaluations": (1, 10**9), "weight_bits": (MIN_BITS, MAX_BITS), "activation_bits": (MIN_BITS, MAX_BITS),
+    "limit": (0, 10**9), "sample": (0, 10**9),
     "most": (0, 10**9),
 }  # fmt: skip
 WRITTEN = ("out", "output", "memo", "library")

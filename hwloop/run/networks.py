@@ -72,9 +72,7 @@ def map_layer(
         InfeasibleMappingError: names the layer and the target that it does not fit.
         SimulatorError: an outside program failed.
     """
-    problem, target = load_problem(problem), _target(arch, dataflow, energy)
-    if densities:
-        problem = problem.with_densities(dict(problem.densities) | dict(densities))
+    problem, target = _with_densities(load_problem(problem), densities), _target(arch, dataflow, energy)
     request = MapRequest(
         problem, target.arch, target.table(bits), target.constraints, bits or None, MapperSettings(objective, effort, seed)
     )
@@ -103,9 +101,7 @@ def bound_layer(
     Raises:
         ValueError: the objective is a function.
     """
-    problem, target = load_problem(problem), _target(arch, dataflow, energy)
-    if densities:
-        problem = problem.with_densities(dict(problem.densities) | dict(densities))
+    problem, target = _with_densities(load_problem(problem), densities), _target(arch, dataflow, energy)
     return lower_bound(
         problem, target.arch, target.table(bits), target.constraints, found.objective, bits or None, found, nodes
     )  # fmt: skip
@@ -221,6 +217,11 @@ def open_subject(
         return load_workload(path)
     problem = load_problem(path, variables, include)
     return problem if problem.name else replace(problem, name=Path(path).stem)
+
+
+def _with_densities(problem: Problem, densities: Mapping[str, Density | float] | None) -> Problem:
+    """The problem with these densities on top of its own."""
+    return problem.with_densities(dict(problem.densities) | dict(densities)) if densities else problem
 
 
 def _target(arch: ArchitectureLike | Target, dataflow: DataflowLike, energy: Any) -> Target:
