@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from hwloop.errors import DataError
-from hwloop.network.accuracy.scoring import validation_score
 from hwloop.network.data.splits import DataSplits
 from hwloop.network.library.build import LibraryConfig, MemberEvent, build_library
 from hwloop.network.library.library import Library
+from hwloop.network.scoring import validation_score
 from hwloop.network.tracing.registry import Registry
 from hwloop.network.training.finetune import EpochEvent, TrainConfig
 from hwloop.network.training.prepare import Trained, registry_of, seeded_model, trained_model, use_threads

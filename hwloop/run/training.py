@@ -9,9 +9,9 @@ from tempfile import TemporaryFile
 from typing import Any
 
 from hwloop.errors import DataError
-from hwloop.network.accuracy.scoring import accuracy
 from hwloop.network.data.load import load_data
 from hwloop.network.library.weights_file import write_state
+from hwloop.network.scoring import accuracy
 from hwloop.network.training.finetune import EpochEvent, TrainConfig
 from hwloop.network.training.finetune import train as train_model
 from hwloop.network.training.prepare import seeded_model, use_threads, workload_of

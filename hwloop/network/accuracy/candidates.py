@@ -10,24 +10,24 @@ from math import prod
 from torch import Tensor, nn
 
 from hwloop.errors import DataError
-from hwloop.network.accuracy.cache import ByteCache
-from hwloop.network.accuracy.calibrate import Calibration, calibrate
 from hwloop.network.accuracy.coding import FLOAT_BITS, ModelCount, WeightCount, model_size
 from hwloop.network.accuracy.completion import completed, weight_densities
-from hwloop.network.accuracy.scoring import BATCH_SIZE, HeldBatches
 from hwloop.network.accuracy.treatment import Sparsity, Treatment, origin, treatment_of
 from hwloop.network.accuracy.variant import DENSITY_DIGITS, Variant, WeightCache
+from hwloop.network.cache import ByteCache
 from hwloop.network.data.parts import call_score
 from hwloop.network.data.splits import DataSplits
 from hwloop.network.layers import device_of
 from hwloop.network.library.build import block_pattern
 from hwloop.network.library.library import Library
+from hwloop.network.scoring import BATCH_SIZE, HeldBatches
 from hwloop.network.tracing.entries import Registry
 from hwloop.network.tracing.operands import attach
 from hwloop.network.tracing.recording import unwrapped
 from hwloop.network.tracing.registry import register
 from hwloop.network.training.finetune import TrainConfig, train
 from hwloop.network.transforms.apply import reshaped
+from hwloop.network.transforms.calibrate import Calibration, calibrate
 from hwloop.network.transforms.quantize import quantize_weight, recalibrate_batchnorm_
 from hwloop.spec.plan import Plan
 from hwloop.spec.pruning import BlockPattern, base_pruning

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from math import prod
 
-from hwloop.network.accuracy.calibrate import Calibration, LayerInputs
 from hwloop.network.accuracy.treatment import Sparsity, Treatment, origin
 from hwloop.network.accuracy.variant import DENSITY_DIGITS, Variant
 from hwloop.network.tracing.entries import Registry
+from hwloop.network.transforms.calibrate import Calibration, LayerInputs
 from hwloop.spec.layer_plan import LayerPlan
 from hwloop.spec.plan import Plan
 from hwloop.spec.pruning import BlockPattern

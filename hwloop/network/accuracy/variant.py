@@ -11,12 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from hwloop.errors import DataError
-from hwloop.network.accuracy.cache import ByteCache
-from hwloop.network.accuracy.calibrate import Calibration
 from hwloop.network.accuracy.treatment import Sparsity, Treatment, origin
+from hwloop.network.cache import ByteCache
 from hwloop.network.layers import device_of
 from hwloop.network.tracing.entries import Registry, WeightEntry
 from hwloop.network.tracing.operands import INPUTS, SECOND, attached
+from hwloop.network.transforms.calibrate import Calibration
 from hwloop.network.transforms.prune import Masks, magnitude_mask
 from hwloop.network.transforms.quantize import ActivationQuantizer, quantize_weight
 from hwloop.spec.pruning import BlockPattern

@@ -13,12 +13,12 @@ from pathlib import Path
 from torch import nn
 
 from hwloop.errors import DataError, SpecError
-from hwloop.network.accuracy.scoring import validation_score
 from hwloop.network.data.splits import DataSplits
 from hwloop.network.identity import code_digest, digest_of, workload_digest
 from hwloop.network.library.library import DIGITS, Library, Member, MemberInfo, add_member, read_index, versions
 from hwloop.network.library.locks import locked
 from hwloop.network.library.weights_file import check_finite, read_state, weights_digest, write_state
+from hwloop.network.scoring import validation_score
 from hwloop.network.tracing.entries import Registry
 from hwloop.network.tracing.registry import register
 from hwloop.network.training.finetune import EpochEvent, TrainConfig, check_trainable, train

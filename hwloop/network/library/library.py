@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from hwloop.errors import DataError
 from hwloop.files import write_file
-from hwloop.network.accuracy.cache import ByteCache
+from hwloop.network.cache import ByteCache
 from hwloop.network.library.locks import locked
 from hwloop.network.library.weights_file import ADVICE, read_state
 

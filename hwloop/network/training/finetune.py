@@ -15,10 +15,10 @@ from torch import nn
 from torch.nn import functional
 
 from hwloop.errors import DataError, SpecError
-from hwloop.network.accuracy.scoring import validation_score
 from hwloop.network.data.batches import class_scores, to_device
 from hwloop.network.data.splits import DataSplits
 from hwloop.network.layers import device_of
+from hwloop.network.scoring import validation_score
 from hwloop.network.transforms.prune import Masks
 
 OPTIMIZERS = ("sgd", "adam")

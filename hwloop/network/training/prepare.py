@@ -14,11 +14,11 @@ from torch import nn
 
 from hwloop.errors import DataError
 from hwloop.files import write_file
-from hwloop.network.accuracy.scoring import validation_score
 from hwloop.network.data.splits import DataSplits
 from hwloop.network.identity import digest_of, model_identity
 from hwloop.network.library.library import versions
 from hwloop.network.library.weights_file import read_state, write_state
+from hwloop.network.scoring import validation_score
 from hwloop.network.tracing.entries import Registry
 from hwloop.network.tracing.registry import register
 from hwloop.network.tracing.trace import trace

@@ -8,10 +8,10 @@ from collections.abc import Callable, Mapping, Sequence
 from torch import nn
 
 from hwloop.errors import DataError, SpecError
-from hwloop.network.accuracy.calibrate import Calibration
 from hwloop.network.tracing.entries import Registry
 from hwloop.network.tracing.operands import attach
 from hwloop.network.tracing.registry import register_again
+from hwloop.network.transforms.calibrate import Calibration
 from hwloop.network.transforms.factorise import factors
 from hwloop.network.transforms.modules import owner_of, replace_module
 from hwloop.network.transforms.prune import magnitude_mask

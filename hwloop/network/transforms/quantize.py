@@ -16,11 +16,11 @@ import torch
 from torch import Tensor, nn
 
 from hwloop.errors import SpecError
-from hwloop.network.accuracy.calibrate import ActivationRange, Calibration
 from hwloop.network.data.batches import Batch, run_model
 from hwloop.network.layers import per_layer
 from hwloop.network.tracing.operands import INPUTS, SECOND, attached
 from hwloop.network.tracing.registry import Registry
+from hwloop.network.transforms.calibrate import ActivationRange, Calibration
 from hwloop.spec.bits import MAX_QUANTISED, MIN_QUANTISED, check_bits
 
 GRANULARITIES = ("channel", "tensor")

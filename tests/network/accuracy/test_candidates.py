@@ -6,18 +6,18 @@ import torch
 from torch import Tensor, nn
 
 from hwloop.errors import DataError, SpecError
-from hwloop.network.accuracy.calibrate import calibrate, input_densities
 from hwloop.network.accuracy.candidates import CompressedNetwork
 from hwloop.network.accuracy.coding import count_model, model_size
-from hwloop.network.accuracy.scoring import accuracy
 from hwloop.network.data.load import DataSplits, load_data
 from hwloop.network.data.own_data import make_splits
 from hwloop.network.library.build import LibraryConfig, build_library
 from hwloop.network.library.library import Library
+from hwloop.network.scoring import accuracy
 from hwloop.network.tracing.entries import Registry
 from hwloop.network.tracing.registry import register
 from hwloop.network.training.finetune import TrainConfig, train
 from hwloop.network.transforms.apply import reshaped
+from hwloop.network.transforms.calibrate import calibrate, input_densities
 from hwloop.network.transforms.prune import magnitude_mask
 from hwloop.network.transforms.quantize import quantized, recalibrate_batchnorm_
 from hwloop.network.zoo.models import load_weights, make_model
@@ -110,7 +110,7 @@ def test_few_weights_fit_the_cache_and_answers_stay(library: Library, splits: Da
 
 def test_batches_too_large_to_keep_are_read_again(library: Library, splits: DataSplits, monkeypatch: pytest.MonkeyPatch):
     whole = CompressedNetwork(net(), library, splits).accuracy(plan(0.5, 3, 3))
-    monkeypatch.setattr("hwloop.network.accuracy.scoring.BATCH_CACHE_BYTES", 100)
+    monkeypatch.setattr("hwloop.network.scoring.BATCH_CACHE_BYTES", 100)
     network = CompressedNetwork(net(), library, splits)
     assert network.accuracy(plan(0.5, 3, 3)) == whole
     assert network._validation._held is None

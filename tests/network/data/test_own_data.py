@@ -7,12 +7,12 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
 from hwloop.errors import DataError
-from hwloop.network.accuracy.scoring import accuracy, validation_score
 from hwloop.network.data.batches import as_batch
 from hwloop.network.data.load import as_splits, load_data
 from hwloop.network.data.own_data import make_splits
 from hwloop.network.data.parts import call_score
 from hwloop.network.data.samples import ImageSplit, Split, TensorSplit
+from hwloop.network.scoring import accuracy, validation_score
 from hwloop.network.training.finetune import TrainConfig, train
 
 COUNT = 90

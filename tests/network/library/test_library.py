@@ -14,12 +14,12 @@ import torch
 from torch import nn
 
 from hwloop.errors import DataError, SpecError
-from hwloop.network.accuracy.scoring import accuracy
 from hwloop.network.data.load import DataSplits, load_data
 from hwloop.network.data.own_data import make_splits
 from hwloop.network.library.build import LibraryConfig, MemberEvent, build_library, fraction_steps
 from hwloop.network.library.library import Library, open_library
 from hwloop.network.library.weights_file import weights_digest, write_state
+from hwloop.network.scoring import accuracy
 from hwloop.network.tracing.registry import register
 from hwloop.network.training.finetune import TrainConfig
 from hwloop.network.transforms.prune import densities

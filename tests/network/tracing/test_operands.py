@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hwloop.errors import DataError, SpecError
-from hwloop.network.accuracy.calibrate import ActivationRange, calibrate
 from hwloop.network.data.samples import ImageSplit
 from hwloop.network.tracing.operands import attach, attached
 from hwloop.network.tracing.registry import Registry, register
+from hwloop.network.transforms.calibrate import ActivationRange, calibrate
 from hwloop.network.transforms.quantize import ActivationQuantizer, activation_quantizer, quantize_activation, quantized
 
 

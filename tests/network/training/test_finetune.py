@@ -6,8 +6,8 @@ import torch
 from torch import nn
 
 from hwloop.errors import DataError, SpecError
-from hwloop.network.accuracy.scoring import accuracy
 from hwloop.network.data.load import DataSplits, load_data
+from hwloop.network.scoring import accuracy
 from hwloop.network.tracing.registry import Registry, register
 from hwloop.network.training.finetune import EpochEvent, TrainConfig, learning_rate, train
 from hwloop.network.transforms.prune import densities, magnitude_masks

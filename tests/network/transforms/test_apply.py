@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from hwloop.errors import SpecError
-from hwloop.network.accuracy.calibrate import Calibration, calibrate
 from hwloop.network.data.samples import ImageSplit
 from hwloop.network.tracing.registry import Registry, register
 from hwloop.network.transforms.apply import apply_plan, reshaped
+from hwloop.network.transforms.calibrate import Calibration, calibrate
 from hwloop.network.transforms.factorise import truncated_svd, tucker2
 from hwloop.network.transforms.prune import densities
 from hwloop.network.transforms.quantize import quantize_weight

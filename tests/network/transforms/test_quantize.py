@@ -5,9 +5,9 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from hwloop.errors import SpecError
-from hwloop.network.accuracy.calibrate import ActivationRange, Calibration, LayerInputs, calibrate
 from hwloop.network.data.samples import ImageSplit
 from hwloop.network.tracing.registry import Registry, register
+from hwloop.network.transforms.calibrate import ActivationRange, Calibration, LayerInputs, calibrate
 from hwloop.network.transforms.prune import densities, magnitude_masks
 from hwloop.network.transforms.quantize import (
     quantize_activation,

@@ -3,11 +3,11 @@ import torch
 from torch import nn
 
 from hwloop.errors import DataError
-from hwloop.network.accuracy.calibrate import input_densities
-from hwloop.network.accuracy.scoring import accuracy
 from hwloop.network.data.load import load_data
 from hwloop.network.data.own_data import make_splits
+from hwloop.network.scoring import accuracy
 from hwloop.network.tracing.registry import register
+from hwloop.network.transforms.calibrate import input_densities
 
 
 class Always(nn.Module):

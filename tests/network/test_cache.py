@@ -1,4 +1,4 @@
-from hwloop.network.accuracy.cache import ByteCache
+from hwloop.network.cache import ByteCache
 
 
 def test_what_was_used_longest_ago_goes_first():
