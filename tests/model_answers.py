@@ -141,7 +141,8 @@ def _timeloop_cases() -> list[Recorded]:
 
 @cache
 def _architecture(text: str) -> Architecture:
-    return hwloop.load_architecture(text)
+    architecture: Architecture = hwloop.load_architecture(text)
+    return architecture
 
 
 def _cost(problem: Any, arch: Any, mapping: Any, table: Any, bits: Any = None) -> Any:

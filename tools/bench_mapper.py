@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import hwloop
 from hwloop.backend.distinct import Distinct
@@ -79,7 +80,7 @@ def table(head: list[str], rows: list[list[str]]) -> None:
         print("  ".join(cell.rjust(w) if i > 1 else cell.ljust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))))
 
 
-def _records(shared: Path) -> Iterator[tuple[dict, Problem, Architecture, EnergyTable]]:
+def _records(shared: Path) -> Iterator[tuple[dict[str, Any], Problem, Architecture, EnergyTable]]:
     folder = shared / "reference" / "mapper"
     for line in (folder / "best_found.jsonl").read_text(encoding="utf-8").splitlines():
         record = json.loads(line)

@@ -25,10 +25,11 @@ from spec_sets import SpecSet, spec_sets
 from upstream import Answer, FrontEnd, run_program
 
 import hwloop
-from hwloop.backend.timeloop.stats import compare, parse_stats
+from hwloop.backend.timeloop.stats import parse_stats
 from hwloop.errors import HwloopError
 from hwloop.report.tables import table
 from hwloop.spec.document import parse_yaml
+from hwloop.validate.compare import compare_stats
 
 MODEL, MAPPER = "timeloop-model", "timeloop-mapper"
 SEARCH = {"mapper": {"version": 0.4, "optimization_metrics": ["delay", "energy"], "algorithm": "random", "num_threads": 1,
@@ -177,7 +178,7 @@ class Checker:
             verdict.differences = [str(error)]
             verdict.equal = False if verdict.answered else None
             return
-        verdict.differences = [str(d) for same, d in compare(cost, parse_stats(answer.stats)) if not same]
+        verdict.differences = [str(d) for same, d in compare_stats(cost, parse_stats(answer.stats)) if not same]
         verdict.equal = not verdict.differences
 
 

@@ -26,9 +26,10 @@ from fuzz_cases import random_architecture, random_mapping, random_problem, rand
 from upstream import Answer, FrontEnd, run_program
 
 import hwloop
-from hwloop.backend.timeloop.stats import compare, parse_stats
+from hwloop.backend.timeloop.stats import parse_stats
 from hwloop.errors import HwloopError, InfeasibleMappingError, SpecError
 from hwloop.mapper import check
+from hwloop.validate.compare import compare_stats
 
 KINDS = ("nodes", "tree", "sets")
 SEARCH = {"mapper": {"version": 0.4, "optimization_metrics": ["delay", "energy"], "algorithm": "random", "num_threads": 1,
@@ -200,7 +201,7 @@ def judge(case: dict[str, Any], answer: Answer, sources: list[Path], found: bool
         return ("crash" if crash else "differ"), [f"Timeloop refuses what hwloop runs: {answer.reason}"]
     wrong = [
         f"{d.quantity} {d.where}: {d.expected}, hwloop {d.found}"
-        for same, d in compare(cost, parse_stats(answer.stats))
+        for same, d in compare_stats(cost, parse_stats(answer.stats))
         if not same
     ]
     return ("differ" if wrong or broken else "equal"), [*wrong, *broken]

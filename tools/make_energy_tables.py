@@ -115,7 +115,7 @@ def run(points: Iterable[Point], log: Path) -> dict[Point, list[float]]:
                     print(f"left out: {error}", file=sys.stderr)
                     f = None
                 known[point] = [f.read_pj, f.write_pj, f.leak_w, f.area_um2] if f else None
-                file.write(json.dumps([*point, *(known[point] or [None])]) + "\n")
+                file.write(json.dumps([*point, *(known[point] or (None,))]) + "\n")
                 file.flush()
                 if i % 100 == 0:
                     print(f"{i} points", flush=True)

@@ -150,12 +150,12 @@ def _ask(path: Path, requests: tuple[MapRequest, ...], truth: dict[MapRequest, A
         answers, _ = memo.lookup(requests, Embedded.identity)
         served = list(answers.values())
     for answer in served:
-        known = [t for t in truth.values() if type(t) is type(answer)]
         if isinstance(answer, MapResult):
+            known = [t for t in truth.values() if isinstance(t, MapResult)]
             same = any(t.cost.energy_pj == answer.cost.energy_pj and t.mapping == answer.mapping for t in known)
             assert same, "a wrong answer is served"
         else:
-            assert any(str(t) == str(answer) for t in known), "a wrong reason is served"
+            assert any(str(t) == str(answer) for t in truth.values() if type(t) is type(answer)), "a wrong reason is served"
 
 
 def _checked(path: Path) -> None:
@@ -313,9 +313,15 @@ def checkpoint_case(rng: Random) -> str:
             if rng.random() < 0.3:
                 state[rng.choice((3, None, "", "module.module.x", "a\x1b[2J", ("t",), f"module.{key}"))] = state.pop(key)
     if rng.random() < 0.2:
-        state = rng.choice(
-            ({"state_dict": state}, {"model": {"net": state}}, [state], {"state_dict": [state]}, {}, {"epoch": 3, "net": state})
-        )  # type: ignore[assignment]
+        wrapped: list[Any] = [{"state_dict": state}, {"model": {"net": state}}, [state], {"state_dict": [state]}, {}, {"net": 3}]
+            {"state_dict": state},
+            {"model": {"net": state}},
+            [state],
+            {"state_dict": [state]},
+            {},
+            {"net": state},
+        ]
+        state = rng.choice(wrapped)
     buffer = io.BytesIO()
     try:
         torch.save(state, buffer, _use_new_zipfile_serialization=rng.random() < 0.7)
