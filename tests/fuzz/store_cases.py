@@ -313,7 +313,7 @@ def checkpoint_case(rng: Random) -> str:
             if rng.random() < 0.3:
                 state[rng.choice((3, None, "", "module.module.x", "a\x1b[2J", ("t",), f"module.{key}"))] = state.pop(key)
     if rng.random() < 0.2:
-        wrapped: list[Any] = [{"state_dict": state}, {"model": {"net": state}}, [state], {"state_dict": [state]}, {}, {"net": 3}]
+        wrapped: list[Any] = [
             {"state_dict": state},
             {"model": {"net": state}},
             [state],
