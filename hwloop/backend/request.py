@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from collections.abc import Mapping as MappingABC
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -13,6 +12,7 @@ from hwloop.errors import InfeasibleMappingError
 from hwloop.mapper.objective import Objective
 from hwloop.mapper.result import MapResult
 from hwloop.spec.architecture import Architecture
+from hwloop.spec.bits import Bits, frozen
 from hwloop.spec.constraints import Constraints
 from hwloop.spec.energy_table import EnergyTable
 from hwloop.spec.mapping import Mapping
@@ -46,7 +46,7 @@ class MapRequest:
         arch: the accelerator.
         ert: its energies at these bits.
         constraints: what a mapping may do beyond what the accelerator says.
-        bits: `{data space: bits}`; None for the accelerator's own widths.
+        bits: widths of values, as in `hwloop.simulate`; None for the accelerator's own.
         settings: of the mapper.
         start: mappings to start from.
         network, layer: for people; they change no answer.
@@ -56,7 +56,7 @@ class MapRequest:
     arch: Architecture
     ert: EnergyTable
     constraints: Constraints | None = None
-    bits: MappingABC[str, int] | None = None
+    bits: Bits | None = None
     settings: MapperSettings = MapperSettings()
     start: Sequence[Mapping] = ()
     network: str = ""
@@ -65,8 +65,7 @@ class MapRequest:
     @cached_property
     def question(self) -> tuple[Any, ...]:
         """Everything the answer depends on, hashable: requests with equal questions have equal answers."""
-        bits = None if not self.bits else tuple(sorted(self.bits.items()))
-        return (self.problem, self.arch, self.ert, self.constraints, bits, self.settings, tuple(self.start))
+        return (self.problem, self.arch, self.ert, self.constraints, frozen(self.bits), self.settings, tuple(self.start))
 
     @property
     def name(self) -> str:

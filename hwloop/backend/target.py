@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import Any
 from hwloop.energy import estimate_energy_table
 from hwloop.errors import EnergyTableError, SpecError
 from hwloop.spec.architecture import Architecture
+from hwloop.spec.bits import Bits, array_bits
 from hwloop.spec.constraints import Constraints
 from hwloop.spec.energy_table import EnergyTable
 from hwloop.spec.resources import open_architecture, open_mapping, open_table
@@ -37,13 +38,16 @@ class Target:
     energies: EnergySource
     _tables: dict[tuple[tuple[str, int], ...], EnergyTable] = field(default_factory=dict, init=False, repr=False, compare=False)
 
-    def table(self, bits: Mapping[str, int] | None = None) -> EnergyTable:
-        """The energy table for `{data space: bits}`; a data space that is not named has the accelerator's own width.
+    def table(self, bits: Bits | None = None) -> EnergyTable:
+        """The energy table for these widths of operands; a data space that is not named has the accelerator's own.
+
+        An operation is done at the width that a value has in the array (`*` where widths are given by level); an access of a
+        storage costs what a row does, whatever lies in it.
 
         Raises:
             EnergyTableError: no source has a figure for a component.
         """
-        key = tuple(sorted((bits or {}).items()))
+        key = tuple(sorted(array_bits(bits).items()))
         if key not in self._tables:
             self._tables[key] = self.energies(dict(key))
         return self._tables[key]

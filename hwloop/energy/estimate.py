@@ -16,6 +16,7 @@ from hwloop.energy.primitives import Estimator, node_nm
 from hwloop.energy.shipped import ShippedEstimator
 from hwloop.energy.wires import with_wires
 from hwloop.errors import EnergyTableError
+from hwloop.spec.bits import Bits, array_bits
 from hwloop.spec.energy_table import EnergyTable, load_energy_table
 from hwloop.spec.levels import Architecture
 from hwloop.units import UM2_PER_MM2
@@ -27,7 +28,7 @@ WIRES = "+wires"  # behind a source: the wires between levels are priced too
 
 
 def estimate_energy_table(
-    arch: Architecture, source: str | Path | Mapping[str, Any] | EnergyTable = "shipped", bits: Mapping[str, int] | None = None
+    arch: Architecture, source: str | Path | Mapping[str, Any] | EnergyTable = "shipped", bits: Bits | None = None
 ) -> EnergyTable:
     """The energy and area of every component of an accelerator, each with the estimator that says so.
 
@@ -39,7 +40,8 @@ def estimate_energy_table(
             a file's name, as in `shipped+wires`, also prices the wires between levels (`hwloop.energy.wires`), so that sending a
             word to many places is no longer free; that needs areas.
         bits: bits of a value by data space. Those of `Weights` and `Inputs` are the operands of a multiply; storage is priced
-            by the row, so it does not follow them. None means the width the accelerator was built for.
+            by the row, so it does not follow them. Of bits by level those of `*` count, which the array has. None means the
+            width the accelerator was built for.
 
     Raises:
         EnergyTableError: an unknown source, a component that nobody can price (the message says what to add), or a table
@@ -53,11 +55,10 @@ def estimate_energy_table(
         return with_wires(table, node_nm(arch.compute.values.get("technology"), arch.compute.name))
     if isinstance(source, str) and source in ESTIMATORS:
         estimator = ESTIMATORS[source]()
-        return EnergyTable(
-            tuple(component_energy(level, estimator, arch.cycle_s, bits) for level in arch.levels if level.kind != "spatial")
-        )
+        widths, levels = array_bits(bits), [level for level in arch.levels if level.kind != "spatial"]
+        return EnergyTable(tuple(component_energy(level, estimator, arch.cycle_s, widths) for level in levels))
     if isinstance(source, str) and source in PROGRAMS:
-        return PROGRAMS[source](arch, bits)
+        return PROGRAMS[source](arch, array_bits(bits))
     if source == "table":
         raise EnergyTableError("energy source 'table': give the table's file itself in place of the word")
     if isinstance(source, str) and not _looks_like_table(source):

@@ -7,7 +7,6 @@ it assumes that hardware skips whatever it could.
 
 from __future__ import annotations
 
-from collections.abc import Mapping as MappingABC
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +19,7 @@ from hwloop.mapper.objective import NAMES
 from hwloop.mapper.result import MapResult
 from hwloop.mapper.simulation import BatchSimulation
 from hwloop.spec.architecture import Architecture
+from hwloop.spec.bits import Bits
 from hwloop.spec.constraints import Constraints
 from hwloop.spec.energy_table import EnergyTable
 from hwloop.spec.problem import Problem
@@ -61,7 +61,7 @@ class Bound:
 
 def lower_bound(
     problem: Problem, architecture: Architecture, table: EnergyTable, constraints: Constraints | None = None,
-    objective: str = "edp", bits: MappingABC[str, int] | None = None, found: MapResult | None = None, nodes: int = NODES,
+    objective: str = "edp", bits: Bits | None = None, found: MapResult | None = None, nodes: int = NODES,
 ) -> Bound:  # fmt: skip
     """Bounds the objective from below over every mapping that the constraints allow.
 

@@ -110,7 +110,7 @@ class BoundModel:
                 for s, moved in enumerate(words):
                     for at, kind, amount in moved:
                         if at == index and kind in kinds:
-                            total.add_all(amount, level.bandwidth_scale[s] * self.part_left / have, per=index)
+                            total.add_all(amount, level.packing[s].bandwidth_scale * self.part_left / have, per=index)
                 if total.plus:
                     out.append(total)
         return out
@@ -125,7 +125,7 @@ class BoundModel:
             for s, tensor in enumerate(self.tensor):
                 if decided.keep[index][s] == 1:
                     stored = min(self.prices.part[index, s], self.prices.most[index, s] / tensor)
-                    rows = level.word_rows[s] / level.row_words[s] if level.by_rows else 1.0
+                    rows = level.packing[s].word_rows / level.packing[s].row_words if level.by_rows else 1.0
                     need[Product("tile", index, s)] = stored * rows / max(level.capacity, 1e-9)
             if need:
                 out.append(need)

@@ -21,7 +21,7 @@ from hwloop.mapper.bound_rows import make_parts
 from hwloop.mapper.bound_solve import Convex, Merit, Mixture, minimise
 from hwloop.mapper.bound_terms import Product, Products
 from hwloop.mapper.mapspace import Mapspace
-from hwloop.mapper.prices import tile_reach
+from hwloop.mapper.prices import cheapest, tile_reach
 from hwloop.mapper.simulation import BatchSimulation
 
 Array = NDArray[np.float64]
@@ -55,10 +55,12 @@ class BoundSearch:
     """
 
     def __init__(self, space: Mapspace, simulation: BatchSimulation, imperfect: bool = True) -> None:
-        self.space, self.compiled = space, simulation.compiled
-        densities = [space.problem.density(s.name).density for s in self.compiled.spaces] if simulation.sparse else []
-        self.model = BoundModel(space, self.compiled, simulation.prices, float(np.prod(densities)))
-        reach = tile_reach(space, self.compiled, simulation.prices)
+        self.space, self.compiled = space, cheapest(simulation.compiled)
+        given = [space.problem.density(s.name) for s in self.compiled.spaces] if simulation.sparse else []
+        densities = [density.density for density in given if not density.level]
+        prices = simulation.least_prices(self.compiled)
+        self.model = BoundModel(space, self.compiled, prices, float(np.prod(densities)))
+        reach = tile_reach(space, self.compiled, prices)
         self.parts = make_parts(space, self.compiled, reach, imperfect)
         self.products = Products(space, self.compiled, self.parts)
         self.cases = {level: order_cases(space, self.compiled, level) for level in range(len(self.compiled.levels))}

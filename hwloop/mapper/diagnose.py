@@ -87,7 +87,7 @@ def _need(model: CostModel, index: int, s: int, extents: list[int]) -> float:
     tile = np.array([float(prod(1 + sum(c * (extents[d] - 1) for d, c in rank) for rank in space.ranks))])
     words = float(model.prices.stored(index, s, tile)[0])
     if level.by_rows:
-        return float(np.ceil(words / level.row_words[s]) * level.word_rows[s])
+        return float(np.ceil(words / level.packing[s].row_words) * level.packing[s].word_rows)
     return float(np.ceil(words))
 
 

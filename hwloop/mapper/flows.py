@@ -67,6 +67,8 @@ class Flows:
                     costs = prices.fill[index, s], serve, prices.read[index, s]
                     traffic[index, s] = self._traffic(view, extents, sizes, index, s, costs, mask, savings)
                 own: Array | float = prices.read[index, s] + (prices.update[index, s] if space.read_write else 0.0)
+                if serve is None and (index, s) in prices.waiting:  # what an order saves are partial sums
+                    own = prices.waiting[index, s].read + prices.waiting[index, s].update
                 serve = own if mask is None or serve is None else np.where(mask, own, serve)
             if serve is not None and index in view.spread:
                 serve = serve / view.irrelevant_spread(index, s)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping as MappingABC
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from time import perf_counter
@@ -28,6 +27,7 @@ from hwloop.mapper.simulation import BatchSimulation
 from hwloop.simulator.result import LayerCost
 from hwloop.spec.architecture import Architecture, load_architecture
 from hwloop.spec.batch import MappingBatch
+from hwloop.spec.bits import Bits
 from hwloop.spec.constraints import Constraints
 from hwloop.spec.energy_table import EnergyTable, load_energy_table
 from hwloop.spec.mapping import Mapping
@@ -45,7 +45,7 @@ def map_problem(
     ert: EnergyTable | Any,
     constraints: Constraints | None = None,
     objective: Objective = "edp",
-    bits: MappingABC[str, int] | None = None,
+    bits: Bits | None = None,
     start: Sequence[Mapping] | None = None,
     seed: int = 0,
     effort: str = "normal",

@@ -165,7 +165,7 @@ class CostModel:
                 if (index, s) in sizes:
                     words = self.prices.stored(index, s, sizes[index, s])
                     if level.by_rows:
-                        words = np.ceil(words / level.row_words[s]) * level.word_rows[s]
+                        words = np.ceil(words / level.packing[s].row_words) * level.packing[s].word_rows
                     mask = kept[index, s]
                     need = need + (words if mask is None else np.where(mask, words, 0.0))
             if level.capacity is not None:
@@ -173,6 +173,33 @@ class CostModel:
             if level.min_capacity > 0:
                 overflow = np.maximum(overflow, level.min_capacity / np.maximum(need, 1e-9))
         return overflow
+
+    def _where_results_wait(
+        self, kept: Kept, index: int, s: int, words: tuple[Array, Array | float, Array | float], spent: Array,
+        moved: tuple[Array, Array],
+    ) -> tuple[Array, tuple[Array, Array]]:  # fmt: skip
+        """Energy and bandwidth of a result at a level, with its finished values apart where no level outside keeps it.
+
+        Args:
+            kept: where each level keeps each data space.
+            index, s: the level and the data space.
+            words: read, filled and updated.
+            spent: energy were all values of one width [pJ].
+            moved: words of bandwidth read and written, likewise.
+        """
+        outer = [kept[above, s] for above in range(index) if (above, s) in kept]
+        if any(mask is None for mask in outer):
+            return spent, moved
+        prices, (read, fill, update) = self.prices.waiting[index, s], words
+        finished = np.minimum(self.tensor[s], update)
+        partial = update - finished
+        apart = read * prices.read + fill * prices.fill + partial * prices.update + finished * prices.finished
+        written = (fill + partial) * prices.share + finished * prices.finished_share
+        if not outer:
+            return np.asarray(apart), (read * prices.share, written)
+        inner = np.any(np.array(outer), axis=0)
+        choose = np.where
+        return choose(inner, spent, apart), (choose(inner, moved[0], read * prices.share), choose(inner, moved[1], written))
 
     def _cost(self, view: View, traffic: dict[tuple[int, int], Traffic], kept: Kept, passes: Array) -> tuple[Array, Array]:
         n = self.n_levels
@@ -198,8 +225,11 @@ class CostModel:
                 spent = read * self.prices.read[index, s] + fill * self.prices.fill[index, s]
                 if space.read_write:
                     spent = spent + update * self.prices.update[index, s]
-                share = level.bandwidth_scale[s]
-                read, write = read * share, (fill + update) * share
+                share = level.packing[s].bandwidth_scale
+                moved = read * share, (fill + update) * share
+                if (index, s) in self.prices.waiting:
+                    spent, moved = self._where_results_wait(kept, index, s, (read, fill, update), spent, moved)
+                read, write = moved
                 if mask is not None:
                     spent, read, write = np.where(mask, spent, 0.0), np.where(mask, read, 0.0), np.where(mask, write, 0.0)
                 energy = energy + spent

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping as MappingABC
+from dataclasses import replace
 
 import numpy as np
 
-from hwloop.mapper.prices import word_prices
+from hwloop.mapper.prices import Prices, word_prices
 from hwloop.simulator.batch import BatchSimulator
+from hwloop.simulator.compiled import Compiled
 from hwloop.simulator.result import BatchCost, LayerCost
 from hwloop.spec.architecture import Architecture
 from hwloop.spec.batch import MappingBatch
+from hwloop.spec.bits import Bits
 from hwloop.spec.energy_table import EnergyTable
 from hwloop.spec.mapping import Mapping
 from hwloop.spec.problem import Problem
@@ -25,18 +27,27 @@ class BatchSimulation:
         sparse: whether sparse optimisations change the costs.
     """
 
-    def __init__(
-        self, problem: Problem, architecture: Architecture, table: EnergyTable, bits: MappingABC[str, int] | None
-    ) -> None:
+    def __init__(self, problem: Problem, architecture: Architecture, table: EnergyTable, bits: Bits | None) -> None:
         self.problem, self.architecture = problem, architecture
         self._simulator = BatchSimulator(problem, architecture, table, bits)
         self.compiled = self._simulator.compiled
         context = self._simulator.scalar.sparse
         self.sparse = context is not None
-        compressed = np.zeros((len(self.compiled.levels), len(self.compiled.spaces)), bool)
+        self._compressed = np.zeros((len(self.compiled.levels), len(self.compiled.spaces)), bool)
         if context is not None:
-            compressed = np.array([[form is not None for form in row] for row in context.formats])
-        self.prices = word_prices(self.compiled, compressed)
+            self._compressed = np.array([[form is not None for form in row] for row in context.formats])
+        self.prices = word_prices(self.compiled, self._compressed)
+
+    def least_prices(self, compiled: Compiled) -> Prices:
+        """`prices` of a view in which every value is as cheap as it can be, finished results without their zeros."""
+        prices = self.prices if compiled is self.compiled else word_prices(compiled, self._compressed)
+        for s, space in enumerate(compiled.spaces):
+            density = self.problem.density(space.name)
+            if density.level and self._compressed[level := compiled.level_index[density.level], s]:
+                update = prices.update.copy()
+                update[level, s] *= density.density
+                prices = replace(prices, update=update)
+        return prices
 
     def one(self, mapping: Mapping) -> LayerCost:
         """The cost of one mapping, in full."""

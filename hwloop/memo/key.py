@@ -20,6 +20,7 @@ from weakref import WeakKeyDictionary
 from hwloop.backend.request import MapRequest
 from hwloop.errors import MemoError, SpecError
 from hwloop.spec.architecture import Architecture
+from hwloop.spec.bits import plain
 from hwloop.spec.constraints import Constraints
 from hwloop.spec.density import Density
 from hwloop.spec.energy_table import EnergyTable
@@ -50,7 +51,7 @@ def _form(request: MapRequest) -> dict[str, Any]:
         raise MemoError("objective: a function has no canonical form, so its results cannot be stored; use hwloop.map_problem")
     return {
         "problem": form_of(request.problem),
-        "bits": {name: int(bits) for name, bits in request.bits.items()} if request.bits else None,
+        "bits": plain(request.bits) if request.bits else None,
         "architecture": digest_of_architecture(request.arch),
         "energy_table": digest_of_energy_table(request.ert),
         "constraints": form_of(request.constraints),

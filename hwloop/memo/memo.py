@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping as MappingABC
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from hwloop.memo.key import request_key
 from hwloop.memo.rows import documents_of, outcome_of, row_of
 from hwloop.memo.store import Store
 from hwloop.spec.architecture import Architecture, load_architecture
+from hwloop.spec.bits import Bits
 from hwloop.spec.constraint_sets import load_constraints
 from hwloop.spec.constraints import Constraints
 from hwloop.spec.energy_table import EnergyTable, load_energy_table
@@ -91,7 +91,7 @@ class Memo:
         ert: EnergyTable | Any,
         constraints: Constraints | Any | None = None,
         objective: Objective = "edp",
-        bits: MappingABC[str, int] | None = None,
+        bits: Bits | None = None,
         start: Sequence[Mapping | Any] | None = None,
         seed: int = 0,
         effort: str = "normal",

@@ -13,6 +13,7 @@ from hwloop.backend.request import MapRequest, Outcome
 from hwloop.errors import HwloopError, InfeasibleMappingError, MemoError
 from hwloop.mapper.result import MapResult
 from hwloop.memo.key import digest_of_architecture, digest_of_energy_table, request_key
+from hwloop.spec.bits import elsewhere, plain
 
 Row = Mapping[str, Any]
 CHECKSUM = "checksum"
@@ -46,8 +47,8 @@ def row_of(request: MapRequest, outcome: Outcome, identity: str) -> dict[str, An
         "objective": str(request.settings.objective),
         "effort": request.settings.effort,
         "seed": int(request.settings.seed),
-        "weight_bits": _whole(bits.get("Weights")),
-        "activation_bits": _whole(bits.get("Inputs")),
+        "weight_bits": _whole(elsewhere(bits.get("Weights"))),
+        "activation_bits": _whole(elsewhere(bits.get("Inputs"))),
         "weight_density": float(request.problem.density("Weights").density),
         "input_density": float(request.problem.density("Inputs").density),
         "evaluated": int(found.evaluated) if found else 0,
@@ -57,7 +58,7 @@ def row_of(request: MapRequest, outcome: Outcome, identity: str) -> dict[str, An
         "architecture": digest_of_architecture(request.arch),
         "energy_table": digest_of_energy_table(request.ert),
         "problem": json.dumps(request.problem.to_dict()),
-        "bits": json.dumps({k: int(v) for k, v in bits.items()}) if bits else None,
+        "bits": json.dumps(plain(bits)) if bits else None,
     }
     if found:
         form = found.to_dict()

@@ -21,6 +21,7 @@ from hwloop.mapper.objective import Objective
 from hwloop.mapper.result import MapResult
 from hwloop.memo import Memo
 from hwloop.report.progress import Progress, Silent
+from hwloop.spec.bits import Bits
 from hwloop.spec.density import Density
 from hwloop.spec.plan import Plan
 from hwloop.spec.problem import Problem, load_problem
@@ -50,7 +51,7 @@ def map_layer(
     dataflow: DataflowLike = None,
     *,
     densities: Mapping[str, Density | float] | None = None,
-    bits: Mapping[str, int] | None = None,
+    bits: Bits | None = None,
     energy: Any = "shipped",
     objective: Objective = "edp",
     effort: str = "normal",
@@ -65,7 +66,7 @@ def map_layer(
         arch: an accelerator by name, file or object, or a whole `Target`.
         dataflow: constraints by name, file or object; with a `Target` it has one already.
         densities: by data space, on top of the problem's own.
-        bits: `{data space: bits}`.
+        bits: widths of values, as in `hwloop.simulate`.
         energy, objective, effort, seed, simulator, memo: as in `map_network`.
 
     Raises:
@@ -87,7 +88,7 @@ def bound_layer(
     *,
     found: MapResult,
     densities: Mapping[str, Density | float] | None = None,
-    bits: Mapping[str, int] | None = None,
+    bits: Bits | None = None,
     energy: Any = "shipped",
     nodes: int = NODES,
 ) -> Bound:

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from hwloop.simulator.compiled import Compiled
 from hwloop.simulator.nest import Nest
-from hwloop.simulator.numeric import Number, floor
+from hwloop.simulator.numeric import Number, floor, minimum, where
 
 
 @dataclass(slots=True)
@@ -50,6 +51,10 @@ class TileActivity:
         decompressions: words decompressed.
         compressions: words compressed.
         density: expected density of the tile.
+        waits: whether this is where results wait for their reader, in a width or with a density of their own: finished values
+            are told from partial sums.
+        finished: of `updates`, those that are finished values.
+        finished_ratio: `vector_ratio` of these.
     """
 
     capacity: Number = 0
@@ -74,6 +79,9 @@ class TileActivity:
     decompressions: Number = 0
     compressions: Number = 0
     density: Number = 1.0
+    waits: bool = False
+    finished: Number = 0
+    finished_ratio: Number = 1.0
 
 
 @dataclass(slots=True)
@@ -110,7 +118,7 @@ class Activity:
     infeasible: Number = False
 
 
-def dense_activity(nest: Nest) -> Activity:
+def dense_activity(compiled: Compiled, nest: Nest) -> Activity:
     """The activity without sparse optimisations: everything the nest asks for is done."""
     tiles = [
         [
@@ -129,5 +137,31 @@ def dense_activity(nest: Nest) -> Activity:
         ]
         for level, row in enumerate(nest.tiles)
     ]
+    for level, row in enumerate(nest.tiles):
+        for s in range(len(row)):
+            if waits(compiled, nest, level, s):
+                tiles[level][s].waits, tiles[level][s].finished = True, finished_updates(compiled, nest, level, s)
     compute = ComputeActivity(floor(nest.computes), 0, 0, nest.compute_instances, nest.compute_x, nest.compute_y)
     return Activity(tiles, compute)
+
+
+def waits(compiled: Compiled, nest: Nest, level: int, s: int) -> bool:
+    """Whether a result waits for its reader at this level with finished values in a width of their own."""
+    tile = nest.tiles[level][s]
+    return compiled.levels[level].waiting[s] is not None and tile.kept and tile.parent is None
+
+
+def finished_updates(compiled: Compiled, nest: Nest, level: int, s: int) -> Number:
+    """Updates of a result's outermost level that are the last of their word: one for each word the level is responsible for.
+
+    None where several instances share words, as when they each add up a part of the sum: nothing is finished there.
+    """
+    tile = nest.tiles[level][s]
+    words = minimum(tile.partition_size, tile.updates)
+    if compiled.levels[level].instances == 1:
+        return words
+    whole: Number = 1
+    for rank in compiled.spaces[s].ranks:
+        whole = whole * (1 + sum(coefficient * (nest.bounds[0][d] - 1) for d, coefficient in rank))
+    apart = tile.partition_size * nest.x_expansion[level] * nest.y_expansion[level] == whole
+    return where(apart, words, 0)

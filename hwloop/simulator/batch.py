@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from collections.abc import Mapping as MappingABC
 from typing import Any
 
 import numpy as np
@@ -22,6 +21,7 @@ from hwloop.simulator.simulator import Simulator
 from hwloop.simulator.sparse import data_fits, nest_of_batch, sparse_activity
 from hwloop.spec.architecture import Architecture, load_architecture
 from hwloop.spec.batch import MappingBatch
+from hwloop.spec.bits import Bits
 from hwloop.spec.energy_table import EnergyTable, load_energy_table
 from hwloop.spec.problem import Problem, load_problem
 
@@ -37,16 +37,14 @@ class BatchSimulator:
         problem: the layer.
         architecture: the accelerator.
         energy_table: energies [pJ] per vector access; never rescaled.
-        bits: width of the values of a data space [bits], `{data space: int}`; see `compile_simulation`.
+        bits: widths of values [bits]; see `compile_simulation`.
 
     Raises:
         SpecError: bits of an unknown data space.
         EnergyTableError: a component or action that the table lacks.
     """
 
-    def __init__(
-        self, problem: Problem, architecture: Architecture, energy_table: EnergyTable, bits: MappingABC[str, int] | None = None
-    ) -> None:
+    def __init__(self, problem: Problem, architecture: Architecture, energy_table: EnergyTable, bits: Bits | None = None) -> None:
         self.scalar = Simulator(problem, architecture, energy_table, bits)
         self.compiled = self.scalar.compiled
         self.analysis = BatchAnalysis(self.compiled)
@@ -96,7 +94,10 @@ class BatchSimulator:
             foot, good = self.analysis.footprint(factors), np.ones(len(rows), np.bool_)
         nest, valid = self.analysis.run(foot, order, keep, spatial)
         if self.scalar.sparse is None:
-            self._store(nest, dense_activity(nest), valid & good, rows, out)
+            activity = dense_activity(self.compiled, nest)
+            if any(waiting is not None for level in self.compiled.levels for waiting in level.waiting):
+                good = good & fits(self.compiled, activity)  # partial sums may take more room than the finished values looked at
+            self._store(nest, activity, valid & good, rows, out)
             return
         activity = sparse_activity(self.scalar.sparse, nest, nest_of_batch(self.scalar.sparse, nest))
         self._store(nest, activity, valid & good & fits(self.compiled, activity) & ~activity.infeasible, rows, out)
@@ -139,7 +140,7 @@ class BatchSimulator:
 
 def simulate_batch(
     problem: Problem | Any, architecture: Architecture | Any, batch: MappingBatch, energy_table: EnergyTable | Any,
-    bits: MappingABC[str, int] | None = None,
+    bits: Bits | None = None,
 ) -> BatchCost:  # fmt: skip
     """The cost of one layer under many mappings; the numbers are those of `simulate`. Infeasible mappings are masked.
 

@@ -40,7 +40,7 @@ class BatchAnalysis:
         return make_footprint(self.compiled, factors)
 
     def fits(self, foot: Footprint, keep: Keep) -> Bools:
-        """Where every level of a dense accelerator has room and mesh enough."""
+        """Where every level of a dense accelerator has room and mesh enough; where results wait, for finished values."""
         compiled = self.compiled
         x, y = foot.expansion
         good: Bools = (x[-1] <= compiled.compute_mesh[0]) & (y[-1] <= compiled.compute_mesh[1])
@@ -49,8 +49,11 @@ class BatchAnalysis:
                 good &= (x[index] <= level.mesh_x) & (y[index] <= level.mesh_y)
             if level.capacity is not None:
                 tiles = [
-                    TileActivity(capacity=product(extents_of(space, foot.bounds[index])) if kept else 0)
-                    for space, kept in zip(compiled.spaces, keep[index], strict=True)
+                    TileActivity(
+                        capacity=product(extents_of(space, foot.bounds[index])) if kept else 0,
+                        waits=level.waiting[s] is not None and not any(row[s] for row in keep[:index]),
+                    )
+                    for s, (space, kept) in enumerate(zip(compiled.spaces, keep[index], strict=True))
                 ]
                 used: Number = sum(needed_capacity(level, tiles))
                 good &= used <= level.capacity

@@ -44,6 +44,7 @@ from hwloop.simulator.sparse import (
 )
 from hwloop.spec.architecture import Architecture
 from hwloop.spec.batch import MappingBatch
+from hwloop.spec.bits import Bits, LevelBits
 from hwloop.spec.density import Density, unstructured
 from hwloop.spec.energy_table import EnergyTable
 from hwloop.spec.problem import Problem
@@ -62,7 +63,7 @@ class LayerCandidate:
 
     energy_table: EnergyTable
     densities: Mapping[str, float | Density] = field(default_factory=dict)
-    bits: Mapping[str, int] = field(default_factory=dict)
+    bits: Bits = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -186,11 +187,12 @@ class LayerNests:
             EnergyTableError: a component or action that a table lacks.
         """
         out = CandidateCosts.empty((len(candidates), self._size), self.compiled)
-        kinds: dict[tuple[frozenset[str], ...], list[int]] = {}
+        kinds: dict[Any, list[int]] = {}
         densities = [self._densities(candidate) for candidate in candidates]
         for i, candidate in enumerate(candidates):
             banded = frozenset(name for name, density in densities[i].items() if density.distribution == "banded")
-            kinds.setdefault((frozenset(candidate.bits), banded), []).append(i)
+            waiting = frozenset((name, density.level) for name, density in densities[i].items() if density.level)
+            kinds.setdefault((_named(candidate.bits), banded, waiting), []).append(i)
         for chosen in kinds.values():
             compiled = self._priced([candidates[i] for i in chosen])
             given = {name: [densities[i][name] for i in chosen] for name in densities[chosen[0]]}
@@ -221,7 +223,7 @@ class LayerNests:
             tables[key] = candidate.energy_table
             place.setdefault(key, len(place))
         which = [place[id(candidate.energy_table)] for candidate in candidates]
-        bits = {name: _column([candidate.bits[name] for candidate in candidates]) for name in candidates[0].bits}
+        bits = {name: _columns([candidate.bits[name] for candidate in candidates]) for name in candidates[0].bits}
         return price(self.compiled, list(tables.values()), bits, _column(which))
 
     def _analyse(self, batch: MappingBatch) -> Iterator[_Group]:
@@ -263,7 +265,7 @@ class LayerNests:
 def _cost_group(compiled: Compiled, context: SparseContext | None, group: _Group, where: Any, out: CandidateCosts) -> None:
     """The cost of some candidates under the mappings of a group."""
     if context is None or group.shape is None:
-        activity = dense_activity(group.nest)
+        activity = dense_activity(compiled, group.nest)
     else:
         activity = sparse_activity(context, group.nest, group.shape)
     good = group.valid & fits(compiled, activity) & ~np.asarray(activity.infeasible)
@@ -279,3 +281,15 @@ def _batch_last(order: NDArray[np.int8]) -> Ints:
 def _column(values: list[int]) -> Any:
     """One number if all are equal, else `(candidate, 1)`."""
     return values[0] if values.count(values[0]) == len(values) else np.array(values)[:, None]
+
+
+def _columns(values: Sequence[LevelBits]) -> Any:
+    """Widths of one data space, as `price` takes them: by level where they are given so, which is the same for all."""
+    if not isinstance(values[0], Mapping):
+        return _column(values)  # type: ignore[arg-type]
+    return {level: _column([value[level] for value in values]) for level in values[0]}  # type: ignore[index]
+
+
+def _named(bits: Bits) -> frozenset[tuple[str, frozenset[str]]]:
+    """What widths are given of."""
+    return frozenset((name, frozenset(given) if isinstance(given, Mapping) else frozenset()) for name, given in bits.items())

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from hwloop.errors import SpecError
 from hwloop.simulator.networks import WirePrices, network_latency
-from hwloop.simulator.numeric import Number
+from hwloop.simulator.numeric import Number, ceil_div
 from hwloop.spec.architecture import Architecture, Level
 from hwloop.spec.builtin import builtin_access_pj
 from hwloop.spec.problem import Problem
@@ -68,6 +70,50 @@ class CompiledSpace:
 
 
 @dataclass(frozen=True)
+class Packing:
+    """How words of one width lie in the rows of a level. Numbers, or arrays `(candidate, 1)` where candidates differ.
+
+    Attributes:
+        bits: width of a word [bits].
+        row_words: words in a row; 1 when a word is wider than a row.
+        word_rows: rows a word takes; 1 unless it is wider than a row.
+        bandwidth_scale: how many words of the level's `datawidth` the transfer of one of these takes.
+    """
+
+    bits: Number
+    row_words: Number
+    word_rows: Number
+    bandwidth_scale: Number
+
+    def rows(self, words: Number) -> Number:
+        """Rows that so many words take."""
+        if isinstance(self.row_words, np.ndarray):  # one of the two is 1
+            return ceil_div(words, self.row_words) * self.word_rows
+        if self.word_rows > 1:
+            return words * self.word_rows
+        return words if self.row_words == 1 else ceil_div(words, self.row_words)
+
+    def rows_with(self, words: Number, others: Number, of: Packing) -> Number:
+        """Rows of `words` and of `others` that lie as `of` says, counted together: equal packings give `rows` of both."""
+        return ceil_div(
+            words * self.word_rows * of.row_words + others * of.word_rows * self.row_words, self.row_words * of.row_words
+        )
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """A result where it waits for its reader, at the outermost level that keeps it.
+
+    Attributes:
+        partial: how partial sums lie there.
+        finished: how finished values do.
+    """
+
+    partial: Packing
+    finished: Packing
+
+
+@dataclass(frozen=True)
 class CompiledLevel:
     """A storage level as the cost model reads it. Bandwidths are words of `word_bits` per cycle and instance.
 
@@ -77,11 +123,10 @@ class CompiledLevel:
         name: the level's name.
         spatial: whether it is a fan-out that stores nothing.
         word_bits: `datawidth` [bits].
-        space_bits: per data space, the width of its words [bits]: its own, else `word_bits`.
         block_size: words of `word_bits` in one vector access.
-        row_words: per data space, words in a row; 1 when a word is wider than a row.
-        word_rows: per data space, rows a word takes; 1 unless it is wider than a row.
-        bandwidth_scale: per data space, how many words of `word_bits` the transfer of one of its words takes.
+        packing: per data space, how its words lie here.
+        waiting: per data space, how results lie here when this is the outermost level that keeps them; None where all lie as
+            `packing` says.
         capacity: what one instance holds, None when unbounded: words of `word_bits`, or rows when `by_rows`.
         by_rows: whether capacity counts rows (some data space has its own width).
         metadata_capacity_bits: metadata one instance holds [bits], None when unbounded.
@@ -104,11 +149,9 @@ class CompiledLevel:
     name: str
     spatial: bool
     word_bits: int
-    space_bits: tuple[Number, ...]
     block_size: int
-    row_words: tuple[Number, ...]
-    word_rows: tuple[Number, ...]
-    bandwidth_scale: tuple[Number, ...]
+    packing: tuple[Packing, ...]
+    waiting: tuple[Waiting | None, ...]
     capacity: int | None
     by_rows: bool
     metadata_capacity_bits: int | None
@@ -165,9 +208,11 @@ def compile_structure(problem: Problem, architecture: Architecture) -> Compiled:
     """Everything but bits and energies: enough to analyse nests. Every energy is 0, every value has its level's `datawidth`.
 
     Raises:
-        SpecError: a constraint of the accelerator on a dimension or data space that the problem does not have.
+        SpecError: a constraint of the accelerator on a dimension or data space that the problem does not have, or a density at a
+            level that the accelerator does not have.
     """
     architecture = architecture.for_problem(problem)
+    _check_densities(problem, [level.name for level in architecture.storage if level.kind != "spatial"])
     spaces = tuple(_compile_space(problem, name) for name in (d.name for d in problem.shape.data_spaces))
     names = [level.name for level in architecture.storage]
     compute = architecture.compute
@@ -191,6 +236,14 @@ def compile_structure(problem: Problem, architecture: Architecture) -> Compiled:
         compute_leak_pj=0.0,
         network_latency=network_latency(architecture),
     )
+
+
+def _check_densities(problem: Problem, levels: list[str]) -> None:
+    for name, density in problem.densities:
+        if density.level and not problem.shape.data_space(name).read_write:
+            raise SpecError("problem", f"densities.{name}.level", "no level: a density at one level is a result's", density.level)
+        if density.level and density.level not in levels:
+            raise SpecError("problem", f"densities.{name}.level", f"a storage level among {levels}", density.level)
 
 
 def _kept_by_default(architecture: Architecture, level: Level, data_space: str) -> bool:
@@ -241,11 +294,9 @@ def _compile_level(level: Level, names: list[str], spaces: list[str]) -> Compile
         name=level.name,
         spatial=level.kind == "spatial",
         word_bits=level.word_bits,
-        space_bits=(level.word_bits,) * len(spaces),
         block_size=block,
-        row_words=(block,) * len(spaces),
-        word_rows=(1,) * len(spaces),
-        bandwidth_scale=tuple(scales.get(space, 1.0) for space in spaces),
+        packing=tuple(Packing(level.word_bits, block, 1, scales.get(space, 1.0)) for space in spaces),
+        waiting=(None,) * len(spaces),
         capacity=capacity,
         by_rows=False,
         metadata_capacity_bits=None if level.entries is None else int(metadata_bits / buffering),

@@ -7,13 +7,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-import numpy as np
-
 from hwloop.simulator.activity import Activity, ComputeActivity, TileActivity
-from hwloop.simulator.compiled import Compiled, CompiledLevel
+from hwloop.simulator.compiled import Compiled, CompiledLevel, Packing
 from hwloop.simulator.nest import Nest
 from hwloop.simulator.networks import WirePrices, network_energy
-from hwloop.simulator.numeric import Number, as_float, ceil, ceil_div, maximum, minimum, unsigned, where
+from hwloop.simulator.numeric import Number, as_float, ceil, maximum, minimum, unsigned, where
 
 
 @dataclass(slots=True)
@@ -60,16 +58,22 @@ def needed_capacity(level: CompiledLevel, tiles: list[TileActivity]) -> list[Num
     """What each data space takes of a level: words, or rows where some data space has a width of its own."""
     if not level.by_rows:
         return [tile.capacity for tile in tiles]
-    return [_rows(level, s, tile.capacity) for s, tile in enumerate(tiles)]
+    return [_needed_rows(level, s, tile) for s, tile in enumerate(tiles)]
 
 
-def _rows(level: CompiledLevel, s: int, words: Number) -> Number:
-    row_words, word_rows = level.row_words[s], level.word_rows[s]
-    if isinstance(row_words, np.ndarray):  # one of the two is 1
-        return ceil_div(words, row_words) * word_rows
-    if word_rows > 1:
-        return words * word_rows
-    return words if row_words == 1 else ceil_div(words, row_words)
+def _needed_rows(level: CompiledLevel, s: int, tile: TileActivity) -> Number:
+    """Rows that a tile takes; where results wait, those of partial sums if any come by."""
+    partial, finished = lying(level, s, tile)
+    rows = finished.rows(tile.capacity)
+    if partial is finished:
+        return rows
+    return where(tile.updates == tile.finished, rows, maximum(rows, partial.rows(tile.capacity)))
+
+
+def lying(level: CompiledLevel, s: int, tile: TileActivity) -> tuple[Packing, Packing]:
+    """How partial sums and finished values of a data space lie at a level; one and the same but where results wait."""
+    waiting = level.waiting[s] if tile.waits else None
+    return (level.packing[s],) * 2 if waiting is None else (waiting.partial, waiting.finished)
 
 
 def evaluate(compiled: Compiled, nest: Nest, activity: Activity) -> Cost:
@@ -134,6 +138,7 @@ def _access_energy(compiled: Compiled, level: CompiledLevel, s: int, tile: TileA
     An access of a vector is paid once a cluster; `vector_ratio` corrects for vectors that compressed tiles fill unevenly.
     """
     energy: Number = 0.0
+    partial, _ = lying(level, s, tile)
     for (state, kind), words in (
         (("random", "read"), tile.reads),
         (("random", "fill"), tile.fills),
@@ -146,9 +151,11 @@ def _access_energy(compiled: Compiled, level: CompiledLevel, s: int, tile: TileA
         (("skipped", "update"), tile.skipped_updates),
     ):
         if not _is_zero(words) and not _is_zero(level.energy_pj[state, kind]):
-            vectors = _rows(level, s, unsigned(words))
-            if not (isinstance(tile.vector_ratio, float) and tile.vector_ratio == 1.0):
-                vectors = vectors * tile.vector_ratio
+            if tile.waits and (state, kind) == ("random", "update"):
+                vectors = _waiting_vectors(level, s, tile)
+            else:
+                vectors = partial.rows(unsigned(words))
+                vectors = vectors if _is_one(tile.vector_ratio) else vectors * tile.vector_ratio
             energy = energy + vectors * level.energy_pj[state, kind]
     for key, traffic in tile.metadata.items():
         energy = energy + traffic.vectors * level.metadata_pj[key]
@@ -172,6 +179,15 @@ def _access_energy(compiled: Compiled, level: CompiledLevel, s: int, tile: TileA
     return total
 
 
+def _waiting_vectors(level: CompiledLevel, s: int, tile: TileActivity) -> Number:
+    """Vector accesses of the updates where results wait: of partial sums, and of finished values."""
+    partial, finished = lying(level, s, tile)
+    rest = tile.updates - tile.finished
+    if _is_one(tile.vector_ratio) and _is_one(tile.finished_ratio):
+        return partial.rows_with(rest, tile.finished, finished)
+    return partial.rows(rest) * tile.vector_ratio + finished.rows(tile.finished) * tile.finished_ratio
+
+
 def _level_cycles(level: CompiledLevel, nest: Nest, index: int, tiles: list[TileActivity], compute_cycles: Number) -> Number:
     """Cycles stretched by the bandwidth of a level: read, write, or both shared, whichever is worst."""
     if level.read_bandwidth is None and level.write_bandwidth is None and level.shared_bandwidth is None:
@@ -186,19 +202,27 @@ def _level_cycles(level: CompiledLevel, nest: Nest, index: int, tiles: list[Tile
         words_written = tile.fills
         for more in (tile.gated_fills, tile.updates, tile.gated_updates):
             words_written = words_written if _is_zero(more) else words_written + more
+        packing, finished = lying(level, s, tile)
         if tile.metadata:
-            words_read = words_read + _metadata_words(level.space_bits[s], tile, ("read",))
-            words_written = words_written + _metadata_words(level.space_bits[s], tile, ("fill", "update"))
+            words_read = words_read + _metadata_words(packing.bits, tile, ("read",))
+            words_written = words_written + _metadata_words(packing.bits, tile, ("fill", "update"))
+        done: Number = 0  # finished values, where they have a width of their own
+        if finished is not packing:
+            words_written, done = words_written - tile.finished, tile.finished
         if not tile.even:
             idle = tile.instances == 0
             ratio = tile.x_expansion * tile.y_expansion / where(idle, 1.0, tile.instances)
             words_read = where(idle, 0, ceil(words_read / ratio))
             words_written = where(idle, 0, ceil(words_written / ratio))
-        scale = level.bandwidth_scale[s]
+            done = where(idle, 0, ceil(done / ratio))
+        scale = packing.bandwidth_scale
         read_rate, write_rate = words_read / compute_cycles, words_written / compute_cycles
         read = read + (read_rate if _is_one(scale) else read_rate * scale)
         write = write + (write_rate if _is_one(scale) else write_rate * scale)
         shares = shares | (level.by_rows & (scale != 1.0))
+        if finished is not packing:
+            write = write + done / compute_cycles * finished.bandwidth_scale
+            shares = shares | (finished.bandwidth_scale != 1.0)
     slowdown: Number = 1.0
     for have, need in ((level.read_bandwidth, read), (level.write_bandwidth, write)):
         if have is not None:

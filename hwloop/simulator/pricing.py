@@ -15,11 +15,15 @@ from hwloop.simulator.compiled import (
     STORAGE_ACTIONS,
     Compiled,
     CompiledLevel,
+    CompiledSpace,
+    Packing,
+    Waiting,
     compile_structure,
 )
 from hwloop.simulator.networks import price_wires
 from hwloop.simulator.numeric import Number, ceil_div, maximum
 from hwloop.spec.architecture import Architecture
+from hwloop.spec.bits import ELSEWHERE, Bits, elsewhere, width_at
 from hwloop.spec.energy_table import ComponentEnergy, EnergyTable
 from hwloop.spec.problem import Problem
 
@@ -28,7 +32,7 @@ _DATA = frozenset({("random", "read"), ("random", "fill"), ("random", "update")}
 
 
 def compile_simulation(
-    problem: Problem, architecture: Architecture, energy_table: EnergyTable, bits: Mapping[str, int] | None = None
+    problem: Problem, architecture: Architecture, energy_table: EnergyTable, bits: Bits | None = None
 ) -> Compiled:
     """Looks everything up.
 
@@ -36,44 +40,43 @@ def compile_simulation(
         problem: the layer.
         architecture: the accelerator.
         energy_table: energies [pJ] per vector access; never rescaled.
-        bits: width of the values of a data space [bits]; a data space not named has each level's `datawidth`. With bits up to
-            the row's, a row holds floor(row / bits) words, otherwise a word takes ceil(bits / row) rows. Capacity counts rows,
-            energy counts vector accesses (rows), bandwidth counts the share of a row that a word takes. That is what the real
-            program does when the level is split into one level per data space (`!Parallel`) that share depth and bandwidth.
+        bits: width of the values of a data space [bits], `{data space: int}`, or `{data space: {level: int}}` with `*` for
+            the levels not named; each level's `datawidth` where nothing is said. With bits up to the row's, a row holds
+            floor(row / bits) words, otherwise a word takes ceil(bits / row) rows. Capacity counts rows, energy counts vector
+            accesses (rows), bandwidth counts the share of a row that a word takes. That is what the real program does when the
+            level is split into one level per data space (`!Parallel`) that share depth and bandwidth.
+
+            A result waits for its reader at the outermost level that keeps it. There the width of a named level is that of
+            finished values (each word's last arrival); partial sums that come by have the width of `*`, the level's
+            `datawidth` unless given.
 
     Raises:
-        SpecError: bits of a data space that is not there, or below 1.
+        SpecError: bits of a data space or level that is not there, or below 1.
         EnergyTableError: a component or an action that the table lacks.
     """
     compiled = price(compile_structure(problem, architecture), [energy_table], bits or {})
     return replace(compiled, counts_hops=bool(compiled.wires))
 
 
-def price(compiled: Compiled, tables: Sequence[EnergyTable], bits: Mapping[str, Number], which: Number = 0) -> Compiled:
+def price(compiled: Compiled, tables: Sequence[EnergyTable], bits: Mapping[str, Any], which: Number = 0) -> Compiled:
     """Fills in bits and energies, of one design or of many candidates.
 
     Args:
         compiled: from `compile_structure`.
         tables: energy tables [pJ], each once.
-        bits: width of the values of a data space [bits]: one for all, or `(candidate, 1)`.
+        bits: as in `compile_simulation`; a width is one for all, or `(candidate, 1)`.
         which: the table: 0 for all, or each candidate's index `(candidate, 1)`.
 
     Raises:
-        SpecError: bits of a data space that is not there, or below 1.
+        SpecError: bits of a data space or level that is not there, or below 1.
         EnergyTableError: a component or an action that a table lacks.
     """
-    for name, width in bits.items():
-        if name not in {s.name for s in compiled.spaces}:
-            raise SpecError("bits", name, f"a data space among {[s.name for s in compiled.spaces]}", width)
-        given = np.asarray(width)
-        if given.dtype.kind not in "iu" or (given < 1).any():
-            raise SpecError("bits", name, "a whole number of at least 1", width)
-    widths = [bits.get(space.name) for space in compiled.spaces]
+    _check(compiled, bits)
     prices = _Prices(tables, which)
     wires = price_wires(compiled.architecture, tables, which)
     return replace(
         compiled,
-        levels=tuple(_price_level(level, widths, prices) for level in compiled.levels),
+        levels=tuple(_price_level(level, compiled.spaces, bits, prices) for level in compiled.levels),
         compute_pj=prices.compute(compiled.compute_name),
         compute_leak_pj=prices.leak(compiled.compute_name),
         wires=wires,
@@ -129,23 +132,54 @@ def _place(distinct: list[ComponentEnergy], component: ComponentEnergy) -> int:
     return len(distinct) - 1
 
 
-def _price_level(level: CompiledLevel, widths: list[Number], prices: _Prices) -> CompiledLevel:
+def _check(compiled: Compiled, bits: Mapping[str, Any]) -> None:
+    spaces = [space.name for space in compiled.spaces]
+    levels = [level.name for level in compiled.levels if not level.spatial]
+    for name, given in bits.items():
+        if name not in spaces:
+            raise SpecError("bits", name, f"a data space among {spaces}", given)
+        for level, width in given.items() if isinstance(given, Mapping) else ((ELSEWHERE, given),):
+            where = f"{name}.{level}" if isinstance(given, Mapping) else name
+            if level != ELSEWHERE and level not in levels:
+                raise SpecError("bits", where, f"a storage level among {levels}, or {ELSEWHERE!r} for the others", level)
+            values = np.asarray(width)
+            if values.dtype.kind not in "iu" or (values < 1).any():
+                raise SpecError("bits", where, "a whole number of at least 1", width)
+
+
+def _pack(level: CompiledLevel, scale: Number, width: Number | None) -> Packing:
+    """Words of `width` bits in the rows of a level; of its `datawidth` when None."""
+    if width is None:
+        return Packing(level.word_bits, level.block_size, 1, scale)
+    row_bits = level.block_size * level.word_bits
+    row_words, word_rows = maximum(row_bits // width, 1), ceil_div(width, row_bits)
+    return Packing(width, row_words, word_rows, scale * level.block_size * word_rows / row_words)
+
+
+def _waiting(level: CompiledLevel, scale: Number, width: Number | None, other: Number | None) -> Waiting | None:
+    """How a result lies where it waits; None where finished values and partial sums are of one width."""
+    partial, finished = _pack(level, scale, other), _pack(level, scale, width)
+    return None if np.array_equal(partial.bits, finished.bits) else Waiting(partial, finished)
+
+
+def _price_level(
+    level: CompiledLevel, spaces: tuple[CompiledSpace, ...], bits: Mapping[str, Any], prices: _Prices
+) -> CompiledLevel:
     changes: dict[str, Any] = {}
+    given = [bits.get(space.name) for space in spaces]
+    widths = [width_at(value, level.name) for value in given]
+    partial = [elsewhere(value) for value in given]  # of partial sums, at the level where results wait
     if any(width is not None for width in widths):
-        block, row_bits = level.block_size, level.block_size * level.word_bits
-        row_words = tuple(block if w is None else maximum(row_bits // w, 1) for w in widths)
-        word_rows = tuple(1 if w is None else ceil_div(w, row_bits) for w in widths)
+        scales = [packing.bandwidth_scale for packing in level.packing]
         changes = {
-            "space_bits": tuple(level.word_bits if w is None else w for w in widths),
-            "row_words": row_words,
-            "word_rows": word_rows,
-            "bandwidth_scale": tuple(
-                scale if w is None else scale * block * r / n
-                for scale, w, r, n in zip(level.bandwidth_scale, widths, word_rows, row_words, strict=True)
+            "packing": tuple(_pack(level, scale, width) for scale, width in zip(scales, widths, strict=True)),
+            "waiting": tuple(
+                _waiting(level, scale, width, other) if space.read_write and isinstance(value, Mapping) else None
+                for space, scale, value, width, other in zip(spaces, scales, given, widths, partial, strict=True)
             ),
-            "capacity": None if level.capacity is None else level.capacity // block,
+            "capacity": None if level.capacity is None else level.capacity // level.block_size,
             "by_rows": True,
-            "min_capacity": level.min_capacity / block,
+            "min_capacity": level.min_capacity / level.block_size,
         }
     if level.vector_pj is not None:
         changes["energy_pj"] = {key: level.vector_pj if key[0] == "random" else 0.0 for key in STORAGE_ACTIONS}

@@ -19,6 +19,8 @@ class DataSpaceCost:
         instances: instances in use, the most at a time (on average, with imperfect factors).
         reads: words read; under sparsity those actually read. Likewise `fills` (from the level above) and `updates` (from below).
         temporal_reductions: words added to a value already there.
+        finished_updates: of `updates`, those that are finished values, where a result waits for its reader in a width or with a
+            density of its own; the others are partial sums.
         energy_pj: energy of all accesses, over all instances [pJ].
         algorithmic_reads: reads without sparsity; likewise `algorithmic_fills` and `algorithmic_updates`.
         gated_reads: words whose read was gated; likewise `gated_fills`, `gated_updates`.
@@ -52,6 +54,7 @@ class DataSpaceCost:
     metadata_updates: float = 0
     metadata_capacity_bits: int = 0
     density: float = 1.0
+    finished_updates: int = 0
     metadata: dict[str, tuple[tuple[float, float], ...]] = field(default_factory=dict)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping as MappingABC
 from typing import Any
 
 from hwloop.simulator.activity import Activity, dense_activity
@@ -18,6 +17,7 @@ from hwloop.simulator.pricing import compile_simulation
 from hwloop.simulator.result import ComponentCost, DataSpaceCost, LayerCost, WiresCost
 from hwloop.simulator.sparse import nest_of_mapping, prepare, sparse_activity, sparse_needed
 from hwloop.spec.architecture import Architecture, load_architecture
+from hwloop.spec.bits import Bits
 from hwloop.spec.energy_table import EnergyTable, load_energy_table
 from hwloop.spec.expand import expand_mapping
 from hwloop.spec.mapping import Mapping, load_mapping
@@ -31,16 +31,14 @@ class Simulator:
         problem: the layer.
         architecture: the accelerator.
         energy_table: energies [pJ] per vector access; never rescaled.
-        bits: width of the values of a data space [bits], `{data space: int}`; see `compile_simulation`.
+        bits: widths of values [bits]; see `compile_simulation`.
 
     Raises:
         SpecError: bits of an unknown data space.
         EnergyTableError: a component or action that the table lacks.
     """
 
-    def __init__(
-        self, problem: Problem, architecture: Architecture, energy_table: EnergyTable, bits: MappingABC[str, int] | None = None
-    ) -> None:
+    def __init__(self, problem: Problem, architecture: Architecture, energy_table: EnergyTable, bits: Bits | None = None) -> None:
         self.compiled = compile_simulation(problem, architecture, energy_table, bits)
         self.sparse = prepare(self.compiled) if sparse_needed(self.compiled) else None
 
@@ -52,7 +50,7 @@ class Simulator:
             SpecError: the mapping names something that is not there.
         """
         nest = nest_of(self.compiled, mapping)
-        activity = dense_activity(nest)
+        activity = dense_activity(self.compiled, nest)
         if self.sparse is not None:
             context, shape = nest_of_mapping(self.sparse, nest, mapping)
             activity = sparse_activity(context, nest, shape)
@@ -76,7 +74,7 @@ def nest_of(compiled: Compiled, mapping: Mapping) -> Nest:
 
 def simulate(
     problem: Problem | Any, architecture: Architecture | Any, mapping: Mapping | Any, energy_table: EnergyTable | Any,
-    bits: MappingABC[str, int] | None = None,
+    bits: Bits | None = None,
 ) -> LayerCost:  # fmt: skip
     """The cost of one layer under one mapping, as the real Timeloop computes it.
 
@@ -85,7 +83,9 @@ def simulate(
         architecture: an `Architecture`, or what `load_architecture` takes.
         mapping: a `Mapping`, or what `load_mapping` takes.
         energy_table: an `EnergyTable`, or what `load_energy_table` takes; never rescaled.
-        bits: width of the values of a data space [bits], `{data space: int}`; `datawidth` of each level for those not named.
+        bits: width of the values of a data space [bits], `{data space: int}`, or `{data space: {level: int}}` with `*` for the
+            levels not named; `datawidth` of each level where nothing is said. Where a result waits for its reader (the outermost
+            level that keeps it) a named level's width is that of finished values, and partial sums have that of `*`.
 
     Raises:
         InfeasibleMappingError: the accelerator cannot run the mapping; the reason names the level, the need and the room.
@@ -144,6 +144,7 @@ def layer_cost(compiled: Compiled, nest: Nest, activity: Activity, cost: Cost, a
                 metadata_updates=vectors.get("update", 0),
                 metadata_capacity_bits=done.metadata_capacity_bits,
                 density=min(done.density, 1.0),
+                finished_updates=done.finished,
                 metadata=kinds,
             )
         used = max((s.instances for s in spaces.values()), default=0)

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from hwloop.errors import SpecError
+
+ELSEWHERE = "*"  # stands for the levels that are not named
+LevelBits = int | Mapping[str, int]  # one width everywhere, or by level
+Bits = Mapping[str, LevelBits]  # by data space
+FrozenBits = tuple[tuple[str, int | tuple[tuple[str, int], ...]], ...]
 
 MIN_BITS, MAX_BITS = 1, 64  # of a value in an accelerator
 MIN_QUANTISED, MAX_QUANTISED = 2, 23  # 1 bit has no symmetric levels around zero; a float32 holds no more than 24 bits
@@ -39,6 +45,40 @@ def check_bit_range(ends: Any, field: str, least: int = MIN_BITS, most: int = MA
     if low > high:
         raise SpecError("<arguments>", field, "the least bits first, then the most", tuple(ends))
     return low, high
+
+
+def width_at(given: LevelBits | None, level: str) -> int | None:
+    """The width at a level [bits]; None for the level's own `datawidth`."""
+    if not isinstance(given, Mapping):
+        return given
+    return given.get(level, given.get(ELSEWHERE))
+
+
+def elsewhere(given: LevelBits | None) -> int | None:
+    """The width at levels that are not named, and of partial sums [bits]; None for each level's own `datawidth`."""
+    return given.get(ELSEWHERE) if isinstance(given, Mapping) else given
+
+
+def array_bits(bits: Bits | None) -> dict[str, int]:
+    """The widths that values have in the array of compute units, where some are given."""
+    widths = {space: elsewhere(given) for space, given in (bits or {}).items()}
+    return {space: width for space, width in widths.items() if width is not None}
+
+
+def frozen(bits: Bits | None) -> FrozenBits:
+    """The same, hashable: equal widths are equal."""
+    pairs = (
+        (space, tuple(sorted(given.items())) if isinstance(given, Mapping) else given) for space, given in (bits or {}).items()
+    )
+    return tuple(sorted(pairs, key=lambda pair: pair[0]))
+
+
+def plain(bits: Bits | None) -> dict[str, int | dict[str, int]]:
+    """The same as plain numbers and dicts, for files and keys."""
+    out: dict[str, int | dict[str, int]] = {}
+    for space, given in (bits or {}).items():
+        out[space] = {level: int(width) for level, width in given.items()} if isinstance(given, Mapping) else int(given)
+    return out
 
 
 def operand_bits(weight_bits: int | None = None, activation_bits: int | None = None) -> dict[str, int]:

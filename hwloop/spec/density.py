@@ -31,6 +31,8 @@ class Density:
         band_width: half width of the band, for `banded`.
         workload_tensor_size: values in the tensor the density is about; 0 means the data space itself.
         filename: the file of counts, for `actual_data`.
+        level: where it holds; everywhere when empty. For a result: of finished values, where they wait for their reader at this
+            level under its format, as after a ReLU. Partial sums are dense, and so is what gating and skipping see.
     """
 
     distribution: str = "fixed_structured"
@@ -38,11 +40,12 @@ class Density:
     band_width: int = 0
     workload_tensor_size: int = 0
     filename: str = ""
+    level: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """As it stands in `instance.densities`."""
         out: dict[str, Any] = {"distribution": self.distribution, "density": self.density}
-        for name in ("band_width", "workload_tensor_size", "filename"):
+        for name in ("band_width", "workload_tensor_size", "filename", "level"):
             if getattr(self, name):
                 out[name] = getattr(self, name)
         return out
@@ -63,9 +66,10 @@ def read_density(entry: Fields) -> Density:
     if not 0.0 <= value <= 1.0:
         raise entry.error("density", "a fraction between 0 and 1", value)
     band_width, size = (_whole(entry, name) for name in ("band_width", "workload_tensor_size"))
+    level = entry.text("level")
     entry.raw("knob", None)
     entry.finish()
-    return Density(distribution, value, band_width, size, filename)
+    return Density(distribution, value, band_width, size, filename, level)
 
 
 def _whole(entry: Fields, name: str) -> int:

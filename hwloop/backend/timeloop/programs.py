@@ -23,6 +23,7 @@ from hwloop.errors import InfeasibleMappingError, SimulatorError
 from hwloop.programs import find_program, run_program, tail
 from hwloop.simulator import LayerCost
 from hwloop.spec.batch import MappingBatch
+from hwloop.spec.bits import Bits
 from hwloop.spec.constraints import Constraints
 from hwloop.spec.document import to_yaml
 from hwloop.spec.energy_table import EnergyTable
@@ -87,7 +88,7 @@ class Timeloop:
         architecture: Architecture,
         mapping: LoopMapping,
         table: EnergyTable,
-        bits: Mapping[str, int] | None = None,
+        bits: Bits | None = None,
     ) -> LayerCost:
         """Costs one mapping with `timeloop-model`; arguments as `hwloop.simulate`.
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from hwloop.simulator.activity import Activity, ComputeActivity, MetadataTraffic, TileActivity
+from hwloop.simulator.activity import Activity, ComputeActivity, MetadataTraffic, TileActivity, finished_updates, waits
 from hwloop.simulator.nest import Nest
-from hwloop.simulator.numeric import Number, ceil, ceil_div
+from hwloop.simulator.numeric import Number, ceil, ceil_div, where
 from hwloop.simulator.sparse.computes import computes
 from hwloop.simulator.sparse.context import SparseContext, resized
 from hwloop.simulator.sparse.holdings import Held, hold
@@ -96,9 +96,15 @@ def _tile(
             metadata["random", kind] = _metadata(held.form, done.metadata[kind], width)
         for key, words in done.saved_metadata.items():
             metadata[key] = _metadata(held.form, words, width)
+    capacity, bits, density = held.capacity, held.capacity_bits, held.density
+    ready = held if held.finished is None else held.finished
+    if held.finished is not None:
+        whole = finished_updates(context.compiled, nest, level, s) == nest.tiles[level][s].updates  # no partial sum comes by
+        capacity, bits = where(whole, ready.capacity, capacity), where(whole, ready.capacity_bits, bits)
+        density = ready.density
     return TileActivity(
-        capacity=held.capacity,
-        metadata_capacity_bits=held.capacity_bits,
+        capacity=capacity,
+        metadata_capacity_bits=bits,
         instances=instances,
         x_expansion=x,
         y_expansion=y,
@@ -113,7 +119,10 @@ def _tile(
         vector_ratio=held.vector_ratio,
         metadata=metadata,
         metadata_ranks=tuple((ceil(words), ceil(payloads)) for words, payloads in reversed(held.largest)),
-        density=held.density,
+        density=density,
+        waits=held.finished is not None or waits(context.compiled, nest, level, s),
+        finished=done.finished,
+        finished_ratio=ready.vector_ratio,
     )
 
 

@@ -40,12 +40,26 @@ class Saving:
 
 
 @dataclass(frozen=True)
+class Finished:
+    """The finished values of a result.
+
+    Attributes:
+        level: where they wait.
+        space: the data space with their density.
+    """
+
+    level: int
+    space: Space
+
+
+@dataclass(frozen=True)
 class SparseContext:
     """A problem on an accelerator with sparse optimisations.
 
     Attributes:
         compiled: problem, accelerator and energies.
         spaces: the data spaces.
+        finished: per data space, its finished values where they wait with a density of their own; None where they do not.
         layout: positions of the loops.
         formats: per level and data space, the format or None.
         savings: gating, then skipping, each from the innermost level outwards, as the real program goes through them.
@@ -60,6 +74,7 @@ class SparseContext:
 
     compiled: Compiled
     spaces: tuple[Space, ...]
+    finished: tuple[Finished | None, ...]
     layout: Layout
     formats: tuple[tuple[Format | None, ...], ...]
     savings: tuple[Saving, ...]
@@ -121,6 +136,7 @@ def prepare(compiled: Compiled) -> SparseContext:
     return SparseContext(
         compiled=compiled,
         spaces=spaces,
+        finished=tuple(_finished(compiled, formats, s, problem.bounds) for s in range(len(spaces))),
         layout=Layout.of(count, tuple(fan != (1, 1) for fan in architecture.fanout)),
         formats=formats,
         savings=tuple(savings),
@@ -136,7 +152,8 @@ def prepare(compiled: Compiled) -> SparseContext:
 def resized(context: SparseContext, bounds: tuple[int, ...]) -> SparseContext:
     """The context for a mapping whose imperfect factors cover more than the problem: its tensors are that much larger."""
     spaces = tuple(_space(context.compiled, s, bounds) for s in context.compiled.spaces)
-    return replace(context, spaces=spaces, lookup=Lookup())
+    finished = tuple(_finished(context.compiled, context.formats, s, bounds) for s in range(len(spaces)))
+    return replace(context, spaces=spaces, finished=finished, lookup=Lookup())
 
 
 def with_densities(
@@ -147,11 +164,29 @@ def with_densities(
     Args:
         context: of the layer.
         compiled: with what the candidates pay.
-        densities: by data space, each candidate's.
+        densities: by data space, each candidate's; those of one data space all at the same level, or all at none.
         bounds: of the dimensions, as a mapping's factors cover them.
     """
     spaces = tuple(_space(compiled, s, bounds, densities.get(s.name)) for s in compiled.spaces)
-    return replace(context, compiled=compiled, spaces=spaces, lookup=None)
+    finished = tuple(
+        _finished(compiled, context.formats, s, bounds, densities.get(space.name)) for s, space in enumerate(compiled.spaces)
+    )
+    return replace(context, compiled=compiled, spaces=spaces, finished=finished, lookup=None)
+
+
+def _finished(
+    compiled: Compiled, formats: tuple[tuple[Format | None, ...], ...], s: int, bounds: tuple[int, ...],
+    densities: Sequence[Density] | None = None,
+) -> Finished | None:  # fmt: skip
+    """A result's finished values; without a format where they wait, zeros are as good as any value."""
+    space = compiled.spaces[s]
+    given = [compiled.problem.density(space.name)] if densities is None else densities
+    if not given[0].level:
+        return None
+    level = compiled.level_index[given[0].level]
+    if formats[level][s] is None:
+        return None
+    return Finished(level, _space(compiled, space, bounds, [replace(density, level="") for density in given]))
 
 
 def _space(
@@ -161,7 +196,7 @@ def _space(
     relevant = np.array([d in space.dimensions for d in range(len(bounds))])
     given = [compiled.problem.density(space.name)] if densities is None else densities
     known: dict[Density, int] = {}
-    which = [known.setdefault(density, len(known)) for density in given]
+    which = [known.setdefault(Density() if density.level else density, len(known)) for density in given]
     models = tuple(density_model(density, space.name, extents) for density in known)
     index = 0 if len(models) == 1 else np.array(which)[:, None]
     return Space(space.name, space.ranks, relevant, space.read_write, models, index)

@@ -31,6 +31,7 @@ class Held:
         vector_ratio: vector accesses relative to words / block size.
         words: expected (metadata, payload) words by rank, innermost first.
         largest: likewise at worst.
+        finished: of a result where it waits for its reader: finished values, the rest being partial sums; None elsewhere.
     """
 
     form: Format | None
@@ -42,6 +43,7 @@ class Held:
     vector_ratio: Number = 1.0
     words: list[tuple[Number, Number]] = field(default_factory=list)
     largest: list[tuple[Number, Number]] = field(default_factory=list)
+    finished: Held | None = None
 
 
 def hold(context: SparseContext, nest: Nest, shape: SparseNest, refusals: Refusals) -> list[list[Held]]:
@@ -57,16 +59,30 @@ def hold(context: SparseContext, nest: Nest, shape: SparseNest, refusals: Refusa
                 density = space.value_density()
                 out[level].append(Held(None, tile.size * density, density, 1.0, tile.size))
             else:
-                out[level].append(_held(context, nest, shape, level, s, knows, refusals))
+                out[level].append(_held(context, nest, shape, level, s, space, knows, refusals))
+            finished = context.finished[s]
+            if finished is not None and finished.level == level and tile.kept and tile.parent is None:
+                out[level][s].finished = _held(context, nest, shape, level, s, finished.space, knows, refusals)
     return out
 
 
 def _held(
-    context: SparseContext, nest: Nest, shape: SparseNest, level: int, s: int, parent_knows: bool, refusals: Refusals
+    context: SparseContext,
+    nest: Nest,
+    shape: SparseNest,
+    level: int,
+    s: int,
+    space: Space,
+    parent_knows: bool,
+    refusals: Refusals,
 ) -> Held:
-    space, form = context.spaces[s], context.formats[level][s]
+    form = context.formats[level][s]
     count = len(form.ranks) if form else 0
-    block = context.compiled.levels[level].row_words[s] if form and form.compressed else 1
+    finished = space is not context.spaces[s]
+    own = context.compiled.levels[level]
+    waiting = own.waiting[s] if nest.tiles[level][s].parent is None else None
+    packing = own.packing[s] if waiting is None else waiting.finished if finished else waiting.partial
+    block = packing.row_words if form and form.compressed else 1
     columns = [space.model_column, np.atleast_1d(np.asarray(block)), *space.keys(shape.tile(context, level, s))]
     if form:
         trees = shape.trees[level, s]
@@ -88,7 +104,7 @@ def _held(
         return out
 
     values = refusals.no_tile(
-        by_distinct(columns, context.remembered(level, s, parent_knows), function, shape.single),
+        by_distinct(columns, context.remembered(level, s, parent_knows, finished), function, shape.single),
         space.name, context.compiled.levels[level].name,
     )  # fmt: skip
     if shape.single:

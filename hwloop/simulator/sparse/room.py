@@ -18,7 +18,7 @@ Bools = NDArray[np.bool_]
 
 
 def data_fits(context: SparseContext, bounds: Sequence[Sequence[Number]], keep: Sequence[Sequence[bool]]) -> Bools:
-    """Where every level has room for the data of its tiles at their fullest.
+    """Where every level has room for the data of its tiles at their fullest; where results wait, for finished values.
 
     Args:
         context: from `prepare`.
@@ -35,8 +35,12 @@ def data_fits(context: SparseContext, bounds: Sequence[Sequence[Number]], keep: 
         for s, space in enumerate(context.spaces):
             if keep[index][s]:
                 extents = space.extents(mold)
-                full = context.formats[index][s] is not None
+                full, outermost = context.formats[index][s] is not None, not any(row[s] for row in keep[:index])
+                finished = context.finished[s]
+                if finished is not None and finished.level == index and outermost:
+                    space = finished.space
                 tiles[s].capacity = _fullest(space, extents) if full else extents.prod(axis=0)
+                tiles[s].waits = level.waiting[s] is not None and outermost
         good &= sum(needed_capacity(level, tiles)) <= level.capacity
     return good
 

@@ -87,6 +87,6 @@ def _benefit(context: SparseContext, nest: Nest, held: list[list[Held]], target:
     metadata: Number = 0.0
     for words, payloads in sent.words:
         metadata = metadata + words + payloads
-    data_words = context.metadata_word_bits[source] // level.space_bits[target]  # whole ones, as the real program has it
+    data_words = context.metadata_word_bits[source] // level.packing[target].bits  # whole ones, as the real program has it
     occupancy = held[source][target].occupancy + metadata * data_words
-    return level.energy_pj["random", "read"] / level.row_words[target] * occupancy * chance
+    return level.energy_pj["random", "read"] / level.packing[target].row_words * occupancy * chance

@@ -55,7 +55,7 @@ class SparseNest:
         Returns:
             `(rank, batch)` extents, `(rank, candidate, batch)` where candidates' vectors differ in length; likewise the mask.
         """
-        given = context.compiled.levels[source].row_words[target]
+        given = context.compiled.levels[source].packing[target].row_words
         if not isinstance(given, np.ndarray):
             return self._leader(context, nest, source, target, leader, int(given))
         blocks, inverse = np.unique(given, return_inverse=True)

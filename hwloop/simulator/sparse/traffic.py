@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from hwloop.simulator.activity import finished_updates, waits
 from hwloop.simulator.nest import Nest, Tile
-from hwloop.simulator.numeric import Number, ceil, floor, maximum, where
+from hwloop.simulator.numeric import Number, ceil, floor, maximum, minimum, where
 from hwloop.simulator.sparse.context import SparseContext
 from hwloop.simulator.sparse.holdings import Held
 from hwloop.simulator.sparse.savings import Saved
@@ -28,6 +29,7 @@ class Traffic:
         metadata: words still to be moved, by kind (`read`, `fill`, `update`).
         saved_metadata: words saved here, by (`gated` or `skipped`, kind).
         temporal_reductions: words still to be added to a value already here.
+        finished: of `updates`, those that are finished values, where results wait for their reader.
     """
 
     reads: Number
@@ -40,6 +42,7 @@ class Traffic:
     skipped_reads: Number = 0
     skipped_updates: Number = 0
     saved_metadata: dict[tuple[str, str], Words] = field(default_factory=dict)
+    finished: Number = 0
 
 
 def traffic(
@@ -55,7 +58,7 @@ def traffic(
         saved: gating and skipping.
         spatial: (level, data space) -> share of the instances below it that spatial skipping leaves out.
     """
-    out = [[_compressed(nest.tiles[level][s], held[level][s], space.read_write) for s, space in enumerate(context.spaces)]
+    out = [[_compressed(context, nest, level, s, held[level][s]) for s in range(len(context.spaces))]
            for level in range(len(nest.tiles))]  # fmt: skip
     computes: Number = floor(nest.computes)
     operands: dict[int, Number] = {}
@@ -91,24 +94,41 @@ def traffic(
         for level, tile in enumerate(tiles):
             if space.read_write and tile.kept:
                 column[level].temporal_reductions = _reductions(tile, column[level].updates)
+                column[level].finished = minimum(column[level].finished, column[level].updates)
     return out, computes, operands
 
 
-def _compressed(tile: Tile, held: Held, read_write: bool) -> Traffic:
+def _compressed(context: SparseContext, nest: Nest, level: int, s: int, held: Held) -> Traffic:
     """Accesses after the format has dropped the zeros."""
+    tile, read_write = nest.tiles[level][s], context.spaces[s].read_write
     if not tile.kept:
         return Traffic(0, 0, 0, {"read": [], "fill": [], "update": []})
+    reads, fills, updates, finished = tile.reads, tile.fills, tile.updates, 0
+    ready = held if held.finished is None else held.finished
+    whole: Number = 0
+    if held.finished is not None or waits(context.compiled, nest, level, s):
+        finished = whole = finished_updates(context.compiled, nest, level, s)
+        updates = updates if held.finished is None else updates - finished  # partial sums
     metadata: dict[str, Words] = {"read": [], "fill": [], "update": []}
-    reads, fills, updates = tile.reads, tile.fills, tile.updates
     if held.form is not None:
-        for kind, accesses in (("read", tile.reads), ("fill", tile.fills), ("update", tile.updates)):
-            ratio = accesses / tile.size
-            metadata[kind] = [[ceil(words * ratio), ceil(payloads * ratio)] for words, payloads in held.words]
+        for kind, accesses in (("read", reads), ("fill", fills), ("update", updates)):
+            metadata[kind] = _format_words(held, accesses, tile)
         zeros = 1.0 - held.density
         reads, fills = reads - floor(reads * zeros), fills - floor(fills * zeros)
         if read_write:
             updates = updates - floor(updates * zeros)
-    return Traffic(reads, fills, updates, metadata, tile.temporal_reductions)
+        finished = finished - floor(finished * (1.0 - ready.density))
+    if held.finished is not None:
+        more = _format_words(ready, whole, tile)
+        metadata["update"] = [[a + b for a, b in zip(*pair, strict=True)] for pair in zip(metadata["update"], more, strict=True)]
+        updates = updates + finished
+    return Traffic(reads, fills, updates, metadata, tile.temporal_reductions, finished=finished)
+
+
+def _format_words(held: Held, accesses: Number, tile: Tile) -> Words:
+    """Metadata and payload words by rank that go with so many accesses."""
+    ratio = accesses / tile.size
+    return [[ceil(words * ratio), ceil(payloads * ratio)] for words, payloads in held.words]
 
 
 def _reduce(here: Traffic, share: Number, scale_format: Number) -> None:
