@@ -30,9 +30,9 @@ class FeatureMap:
             layer's map is the sum.
         readers: who reads it: (layer, data space), or (operation, "").
         output: whether the network returns it.
-        measured: the operands, (layer, data space), whose measured density says how many of the waiting values are not zero: those
-            of layers that read the map as it waits, or of layers that read it pooled, which makes no value zero. Empty where
-            nobody knows: it must be taken for dense, e.g. where readers apply different functions to what they read.
+        measured: the operands, (layer, data space), whose measured density says how many of the waiting values are not zero at
+            most: those of layers that read the map as it waits, or else pooled or normalised, which leaves fewer zeros. Empty
+            where nobody knows, so that it must be taken for dense: readers apply functions of their own to it, or add it first.
     """
 
     name: str
@@ -154,7 +154,9 @@ def check_feature_maps(
             for name, space in readers:
                 is_operation = field == "readers" and not space and name in known and each.name in known[name].reads
                 if not is_operation and space not in spaces.get(name, ()):
-                    raise SpecError(workload, f"maps[{i}].{field}", "operands of layers, or operations that read it", (name, space))
+                    raise SpecError(
+                        workload, f"maps[{i}].{field}", "operands of layers, or operations that read it", (name, space)
+                    )
                 if written.get(name, len(maps)) <= i:
                     raise SpecError(workload, f"maps[{i}].{field}", "readers that write later maps", name)
     for i, operation in enumerate(operations):

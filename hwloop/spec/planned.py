@@ -27,8 +27,8 @@ class PlannedLayer:
         problem: its problem with the plan's sizes and densities.
         weight_bits: bits per value of `Weights`; None keeps the accelerator's width.
         activation_bits: bits per value of `Inputs`; None keeps the accelerator's width.
-        output_bits: bits per value of the finished `Outputs` where they wait for who reads them; None keeps the accelerator's width.
-            Partial sums have the accelerator's width everywhere.
+        output_bits: bits per value of the finished `Outputs` where they wait for their readers; None keeps the accelerator's
+            width, which partial sums have everywhere.
         output_density: of the finished `Outputs` where they wait; None where they are dense, or nobody knows.
         stored_bits: (data space, bits) of operands that wait at other bits than they are multiplied at, because others read them
             too; None for the accelerator's width.

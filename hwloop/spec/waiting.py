@@ -1,7 +1,8 @@
 """How feature maps wait under a plan: at which bits, and with how many values that are not zero.
 
-A finished value is rounded once, when it leaves its layer, for all who will read it. So a map has the most bits of all layers that
-read it, directly or through operations, and the accelerator's own width where one of them runs at that, or the network returns it.
+A finished value is rounded once, when it leaves its layer, for all who will read it. So a map has the most bits of all layers
+that read it, directly or through operations, and the accelerator's own width where one of them runs at that, or the network
+returns it.
 """
 
 from __future__ import annotations
@@ -196,5 +197,3 @@ def spread(value: float | BlockPattern | Density) -> Density | None:
     if isinstance(value, Density):
         return value
     return None if value == 1.0 else Density("hypergeometric", value)
-
-
