@@ -10,7 +10,7 @@ from hwloop.spec.bits import operand_bits
 from hwloop.spec.density import Density
 from hwloop.spec.layer_plan import LayerPlan
 from hwloop.spec.problem import Problem, conv2d_shape
-from hwloop.spec.pruning import BlockPattern
+from hwloop.spec.waiting import Stored, spread
 from hwloop.spec.workload import Layer, Workload
 
 _CONV = conv2d_shape()
@@ -18,7 +18,7 @@ _CONV = conv2d_shape()
 
 @dataclass(frozen=True)
 class PlannedLayer:
-    """A layer as it will run: hashable, and equal in (problem, weight_bits, activation_bits) means equal in cost.
+    """A layer as it will run: hashable, and equal in all but `layer` and `name` means equal in cost.
 
     Attributes:
         layer: which one.
@@ -27,6 +27,11 @@ class PlannedLayer:
         problem: its problem with the plan's sizes and densities.
         weight_bits: bits per value of `Weights`; None keeps the accelerator's width.
         activation_bits: bits per value of `Inputs`; None keeps the accelerator's width.
+        output_bits: bits per value of the finished `Outputs` where they wait for their readers; None keeps the accelerator's
+            width, which partial sums have everywhere.
+        output_density: of the finished `Outputs` where they wait; None where they are dense, or nobody knows.
+        stored_bits: (data space, bits) of operands that wait at other bits than they are multiplied at, because others read them
+            too; None for the accelerator's width.
     """
 
     layer: Layer
@@ -34,6 +39,9 @@ class PlannedLayer:
     problem: Problem
     weight_bits: int | None = None
     activation_bits: int | None = None
+    output_bits: int | None = None
+    output_density: Density | None = None
+    stored_bits: Stored = ()
 
     @property
     def bits(self) -> dict[str, int]:
@@ -49,24 +57,31 @@ def planned_layers(workload: Workload, share_of: Callable[[str], LayerPlan]) -> 
             that is no identity in shape.
     """
     less_out, less_in = _fewer_channels(workload, share_of)
-    for layer in workload.layers:
-        share = share_of(layer.name)
+    shares = [share_of(layer.name) for layer in workload.layers]
+    for layer, share, waits in zip(workload.layers, shares, workload.waiting.of(shares), strict=True):
         shape = _shrunk(layer, less_out.get(layer.name, 0), less_in.get(layer.name, 0))
         if share.removed:
             _check_removable(layer, shape)
             continue
-        weights, inputs = _density(share.weight_density), _density(share.input_density)
-        weight_bits = share.weight_bits
+        weights, inputs = spread(share.weight_density), spread(share.input_density)
+        activation_bits, weight_bits = share.activation_bits, share.weight_bits
         if weight_bits is None and "Weights" in layer.activation_operands:
-            weight_bits = share.activation_bits
+            weight_bits = activation_bits
         if share.rank is None:
             problem = _with(shape, {"Weights": weights, "Inputs": inputs})
-            yield PlannedLayer(layer, layer.name, problem, weight_bits, share.activation_bits)
+            written, density, stored = waits.output_bits, waits.output_density, waits.stored_bits
+            yield PlannedLayer(layer, layer.name, problem, weight_bits, activation_bits, written, density, stored)
             continue
         name, mark, call = layer.name.partition("#")  # as they are called when they are traced
-        for i, factor in enumerate(_factors(layer, shape, share.rank)):
-            problem = _with(factor, {"Weights": weights, "Inputs": inputs if i == 0 else None})
-            yield PlannedLayer(layer, f"{name}.rank{i}{mark}{call}", problem, weight_bits, share.activation_bits)
+        factors = _factors(layer, shape, share.rank)
+        for i, factor in enumerate(factors):
+            first, last = i == 0, i == len(factors) - 1
+            problem = _with(factor, {"Weights": weights, "Inputs": inputs if first else None})
+            yield PlannedLayer(
+                layer, f"{name}.rank{i}{mark}{call}", problem, weight_bits, activation_bits,
+                waits.output_bits if last else activation_bits, waits.output_density if last else None,
+                waits.stored_bits if first else (),
+            )  # fmt: skip
 
 
 def kept_channels(workload: Workload, share_of: Callable[[str], LayerPlan]) -> dict[str, int]:
@@ -123,15 +138,6 @@ def _shrunk(layer: Layer, fewer_out: int, fewer_in: int) -> Problem:
 def _resized(problem: Problem, sizes: Mapping[str, int]) -> Problem:
     bounds = tuple(sizes.get(name, size) for name, size in zip(problem.shape.dimensions, problem.bounds, strict=True))
     return replace(problem, bounds=bounds)
-
-
-def _density(value: float | BlockPattern | Density) -> Density | None:
-    """None where dense."""
-    if isinstance(value, BlockPattern):
-        return value.density
-    if isinstance(value, Density):
-        return value
-    return None if value == 1.0 else Density("hypergeometric", value)
 
 
 def _with(problem: Problem, densities: Mapping[str, Density | None]) -> Problem:

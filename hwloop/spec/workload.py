@@ -14,10 +14,13 @@ from math import prod
 from typing import TYPE_CHECKING, Any
 
 from hwloop.errors import SpecError
+from hwloop.spec.bits import check_bits
 from hwloop.spec.channels import ChannelGroup, check_channel_groups, read_channel_group
 from hwloop.spec.document import Fields, read_document, to_yaml
+from hwloop.spec.feature_maps import FeatureMap, Operation, check_feature_maps, read_feature_map, read_operation
 from hwloop.spec.limits import COMPUTES
 from hwloop.spec.problem import Problem, conv2d_shape, load_problem
+from hwloop.spec.waiting import Waiting
 
 if TYPE_CHECKING:
     import networkx
@@ -133,10 +136,13 @@ class Workload:
         unmapped: operations with arithmetic that are left out; empty unless the caller allowed it.
         free_operations: (name, calls) of the element-wise, pooling, normalisation operations, which are taken to cost nothing.
         channels: which layers' channels are kept or removed together; empty where nobody looked.
+        maps: the activations between layers, in the order in which they are written; empty where nobody looked.
+        operations: residual adds, pooling and other work between layers that reads and writes maps, in execution order.
+        input_bits: bits per value of the network's inputs as data (8 for images); None where that is not known.
 
     Raises:
-        SpecError: two layers of one name, an unknown kind or parameter, an input that does not come before, channel groups that
-            do not fit the layers.
+        SpecError: two layers of one name, an unknown kind or parameter, an input that does not come before, channel groups, maps
+            or operations that do not fit the layers.
     """
 
     name: str
@@ -145,6 +151,9 @@ class Workload:
     unmapped: tuple[UnmappedOperation, ...] = ()
     free_operations: tuple[tuple[str, int], ...] = field(default=(), compare=False)
     channels: tuple[ChannelGroup, ...] = ()
+    maps: tuple[FeatureMap, ...] = ()
+    operations: tuple[Operation, ...] = ()
+    input_bits: int | None = None
 
     def __post_init__(self) -> None:
         seen: set[str] = set()
@@ -163,6 +172,10 @@ class Workload:
             seen.add(layer.name)
         made = {layer.name: layer.output_channels for layer in self.layers}
         check_channel_groups(self.channels, made, {layer.name: layer.input_channels for layer in self.layers}, self.name)
+        spaces = {layer.name: {space.name for space in layer.problem.shape.data_spaces} for layer in self.layers}
+        check_feature_maps(self.maps, self.operations, spaces, self.name)
+        if self.input_bits is not None:
+            check_bits(self.input_bits, "input_bits", source=self.name)
 
     @cached_property
     def by_name(self) -> dict[str, Layer]:
@@ -173,6 +186,11 @@ class Workload:
     def group_of_outputs(self) -> dict[str, ChannelGroup]:
         """The channel group of each layer's output channels, by layer name."""
         return {layer: group for group in self.channels for layer in group.outputs}
+
+    @cached_property
+    def waiting(self) -> Waiting:
+        """At which bits and densities maps wait under plans; it keeps what it has answered."""
+        return Waiting(self.layers, self.maps, self.operations, self.input_bits)
 
     @cached_property
     def unique(self) -> tuple[RepeatedProblem, ...]:
@@ -226,6 +244,11 @@ class Workload:
             out["free_operations"] = dict(self.free_operations)
         if self.channels:
             out["channels"] = [group.to_dict() for group in self.channels]
+        for key, entries in (("maps", self.maps), ("operations", self.operations)):
+            if entries:
+                out[key] = [entry.to_dict() for entry in entries]
+        if self.input_bits is not None:
+            out["input_bits"] = self.input_bits
         return out
 
     def to_yaml(self) -> str:
@@ -282,8 +305,11 @@ def load_workload(source: Any) -> Workload:
     free = fields.sub("free_operations")
     operations = tuple((key, free.take(key, int)) for key in free.names()) if free else ()
     groups = tuple(read_channel_group(entry) for entry in fields.each("channels"))
+    maps = tuple(read_feature_map(entry) for entry in fields.each("maps"))
+    work = tuple(read_operation(entry) for entry in fields.each("operations"))
+    input_bits = fields.take("input_bits", int, None)
     fields.finish()
-    return Workload(name, layers, shapes, tuple(unmapped), operations, groups)
+    return Workload(name, layers, shapes, tuple(unmapped), operations, groups, maps, work, input_bits)
 
 
 def _read_sizes(fields: Fields, name: str, raw: Any) -> tuple[int, ...]:

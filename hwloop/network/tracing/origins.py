@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,13 +42,26 @@ def merge(origins: Iterable[Origin]) -> Origin:
     return Origin(frozenset().union(*(o.layers for o in found)), constants, data)
 
 
-def _storage(tensor: Tensor) -> StorageWeakRef:
+def storage_of(tensor: Tensor) -> StorageWeakRef:
+    """What views of one tensor have in common."""
     return StorageWeakRef(tensor.untyped_storage())  # type: ignore[no-untyped-call]
 
 
 def is_view(value: Any) -> bool:
     """Whether an operation's result, by its schema, is a view of an argument."""
     return value.alias_info is not None and not value.alias_info.is_write
+
+
+def written_by(func: Any, args: Any, kwargs: Any) -> Iterator[Tensor]:
+    """The tensors among an operation's arguments that it writes in place."""
+    schema = getattr(func, "_schema", None)
+    if schema is None or not schema.is_mutable:
+        return
+    for i, argument in enumerate(schema.arguments):
+        if argument.alias_info is not None and argument.alias_info.is_write:
+            for leaf in tree_leaves(args[i] if i < len(args) else kwargs.get(argument.name)):
+                if isinstance(leaf, Tensor):
+                    yield leaf
 
 
 class Origins:
@@ -73,7 +86,7 @@ class Origins:
     def of(self, tensor: Tensor) -> Origin:
         """Where a tensor comes from."""
         origin: Origin = self._known.get(tensor, Origin())
-        if self._written and (written := self._written.get(_storage(tensor))):
+        if self._written and (written := self._written.get(storage_of(tensor))):
             return merge((origin, written))
         return origin
 
@@ -82,12 +95,5 @@ class Origins:
         for leaf in tree_leaves(result):
             if isinstance(leaf, Tensor):
                 self._known[leaf] = origin
-        schema = getattr(func, "_schema", None)
-        if schema is None or not schema.is_mutable:
-            return
-        for i, argument in enumerate(schema.arguments):
-            if argument.alias_info is None or not argument.alias_info.is_write:
-                continue
-            for leaf in tree_leaves(args[i] if i < len(args) else kwargs.get(argument.name)):
-                if isinstance(leaf, Tensor):
-                    self._written[_storage(leaf)] = origin
+        for leaf in written_by(func, args, kwargs):
+            self._written[storage_of(leaf)] = origin

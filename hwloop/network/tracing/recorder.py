@@ -20,6 +20,7 @@ from hwloop.network.tracing.dispatch import CONVOLUTION, PRODUCTS, MultiplyDispa
 from hwloop.network.tracing.follow import Follower
 from hwloop.network.tracing.found import Call, Found, layer_names
 from hwloop.network.tracing.layouts import Layout, convolution_dimensions, layout_of, product_dimensions
+from hwloop.network.tracing.maps import MapFollower
 from hwloop.network.tracing.operations import convolution, product
 from hwloop.network.tracing.origins import Origin, Origins, is_view, merge
 from hwloop.spec.workload import Layer, UnmappedOperation
@@ -48,6 +49,7 @@ class Recorder(MultiplyDispatch):
         entered: how often each module ran.
         read_by: the first operation that read each parameter or buffer other than through a view.
         channels: where the channels go.
+        maps: who writes and reads what.
     """
 
     def __init__(self, model: nn.Module, observe: Observer | None = None) -> None:
@@ -65,6 +67,7 @@ class Recorder(MultiplyDispatch):
         self._stack: list[str] = []
         self._fused: set[frozenset[int]] = set()  # layers whose results come in one tensor
         self.channels = Follower(lambda tensor: self._origins.of(tensor).viewed, tensors)
+        self.maps = MapFollower()
 
     @property
     def path(self) -> str:
@@ -93,11 +96,13 @@ class Recorder(MultiplyDispatch):
     def run(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Runs the model on `args` and `kwargs` and records it; returns what the model returns."""
         self._origins.start((args, kwargs))
+        self.maps.start((args, kwargs))
         hooks = [hook for name, module in self._model.named_modules() for hook in self._follow(name, module)]
         try:
             with torch.no_grad(), self:
                 result = self._model(*args, **kwargs)
             self.channels.end([result])
+            self.maps.end(result)
             return result
         finally:
             for hook in hooks:
@@ -132,6 +137,7 @@ class Recorder(MultiplyDispatch):
                 origin = Origin(frozenset(call.layers), data=True)
             else:
                 self.channels.lost(name, self.path, tensors)
+                self.maps.other(func, name, self.path, args, kwargs, result)
         self.calls.append(call)
         self._origins.mark(func, args, kwargs, result, origin)
         return result
@@ -149,10 +155,13 @@ class Recorder(MultiplyDispatch):
                 for constant in source.constants:
                     self.read_by.setdefault(constant, name.strip("_"))
         self._note(namespace, name, func, origin)
+        if sources:
+            self.maps.other(func, name, self.path, args, kwargs, result)
         if origin.data:
             self.channels.other(func, name, self.path, args, tensors, result)
             if origin.layers in self._fused and isinstance(result, Tensor):
                 origin = replace(origin, layers=self.channels.makers(result, origin.layers))
+                self.maps.only(result, origin.layers)
         self._origins.mark(func, args, kwargs, result, origin)
         return result
 
@@ -192,6 +201,7 @@ class Recorder(MultiplyDispatch):
         size = (1,) * (4 - inputs.dim()) + tuple(inputs.shape[2:])
         self._add(Found(posed, self.path, owner, layout, origin.layers, input_size=size), inputs, weight)
         self.channels.convolution(self._reading(1), inputs, given["bias"], result, posed.kind == "depthwise")
+        self.maps.layers([(inputs, "Inputs"), (weight, "Weights")], 1, given["bias"], result, self.path)
         return Call((len(self.found) - 1,))
 
     def _pose_product(self, name: str, args: Any, result: Tensor, origin: Origin) -> Call:
@@ -231,10 +241,11 @@ class Recorder(MultiplyDispatch):
         count = len(self.found) - start
         if count > 1:
             self._fused.add(frozenset(range(start, len(self.found))))
+        bias = args[0] if at[0] > 0 else None
+        self.maps.layers([(inputs, "Inputs"), (weights, "Weights")], count, bias, result, self.path)
         if posed.kind == "matmul" or name == "addbmm":
             self.channels.mixed(found.base, first, second)
         else:
-            bias = args[0] if at[0] > 0 else None
             self.channels.product(self._reading(count), inputs, bias, result, on_left, batch)
         return Call(tuple(range(start, len(self.found))), on_left)
 

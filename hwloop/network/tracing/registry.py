@@ -8,7 +8,8 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 
 from hwloop.errors import DataError
 from hwloop.network.tracing.entries import Registry, WeightEntry, is_plain
@@ -23,6 +24,7 @@ from hwloop.spec.workload import Workload
 
 __all__ = ["Registry", "WeightEntry", "register", "register_again"]
 
+IMAGE_BITS = 8  # of a pixel's colour
 _SHOWN = 5  # how many unmapped operations an error names
 
 
@@ -94,11 +96,21 @@ def _registry(recorder: Recorder, model: nn.Module, title: str, example: Any) ->
     free = tuple(sorted(recorder.free_operations.items()))
     layers = recorder.layers(weights)
     couplings = find_couplings(recorder.channels, layers)
-    workload = Workload(title, layers, tuple(shapes), tuple(recorder.unmapped), free, couplings.groups)
+    seen = recorder.maps.finish(names)
+    workload = Workload(
+        title, layers, tuple(shapes), tuple(recorder.unmapped), free, couplings.groups, seen.maps, seen.operations,
+        _input_bits(example),
+    )  # fmt: skip
     hooked = tuple(_hooked(recorder, model, names))
     calls, reasons = tuple(recorder.calls), tuple(left_out.items())
     registry = Registry(workload, tuple(entries), reasons, calls, hooked, couplings.companions, example)
     return registry, couplings.reshaped
+
+
+def _input_bits(example: Any) -> int | None:
+    """Images, (N, C, H, W), are bytes; of anything else nothing is known."""
+    tensors = [leaf for leaf in tree_leaves(example) if isinstance(leaf, Tensor)]
+    return IMAGE_BITS if tensors and all(tensor.dim() == 4 for tensor in tensors) else None
 
 
 def _computed(layer: Found) -> str:
