@@ -30,12 +30,14 @@ class Target:
         arch: the accelerator.
         constraints: the dataflow; None leaves what the accelerator itself allows.
         energies: makes the energy table for `{data space: bits}`; `table` keeps what it made.
+        resident: whether feature maps may stay on chip between layers, where that makes a network cheaper.
     """
 
     name: str
     arch: Architecture
     constraints: Constraints | None
     energies: EnergySource
+    resident: bool = False
     _tables: dict[tuple[tuple[str, int], ...], EnergyTable] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def table(self, bits: Bits | None = None) -> EnergyTable:
@@ -57,6 +59,10 @@ class Target:
         """Whether densities change costs: without gating, skipping or a compressed format zeros save nothing."""
         return any(bool(level.sparse) for level in self.arch.levels)
 
+    def codes(self, level: str, data_space: str) -> bool:
+        """Whether a level has a format for a data space."""
+        return any(entry.data_space == data_space for entry in self.arch.level(level).sparse.representation)
+
     @property
     def file_name(self) -> str:
         """The name as part of a file name."""
@@ -67,6 +73,7 @@ def make_targets(
     archs: ArchitectureLike | Sequence[ArchitectureLike],
     dataflows: DataflowLike | Sequence[DataflowLike] = None,
     energy: Any = "shipped",
+    resident: bool = False,
 ) -> tuple[Target, ...]:
     """Every accelerator under every dataflow.
 
@@ -75,6 +82,7 @@ def make_targets(
         dataflows: names of shipped constraint files, files, or `Constraints`; None is what the accelerator itself allows.
         energy: an energy source of `estimate_energy_table`; `table` means the table file beside the accelerator's, which does
             not follow bits.
+        resident: whether feature maps may stay on chip between layers.
 
     Raises:
         SpecError: an unknown name, two targets of the same name, or a dataflow that is not this accelerator's.
@@ -90,7 +98,7 @@ def make_targets(
             flow = flow_like if isinstance(flow_like, Constraints) or flow_like is None else open_mapping(flow_like)
             arch.with_constraints(flow)  # refuses the dataflow of another accelerator before any work
             name = where if flow is None else f"{where} {flow.name or 'dataflow'}"
-            targets.append(Target(name, arch, flow, partial(_energies, arch, source)))
+            targets.append(Target(name, arch, flow, partial(_energies, arch, source), resident))
     names = [target.name for target in targets]
     if len(set(names)) != len(names):
         raise SpecError("<arguments>", "arch, dataflow", "targets that differ", names, "name each accelerator and dataflow once")

@@ -11,10 +11,10 @@ from hwloop.backend.distinct import Distinct
 from hwloop.backend.embedded import EMBEDDED
 from hwloop.backend.find import find_backend
 from hwloop.backend.network_cost import NetworkCost, mapped_share
-from hwloop.backend.network_cost import map_network as map_on
 from hwloop.backend.protocol import Backend
 from hwloop.backend.request import MapperSettings, MapRequest
 from hwloop.backend.target import ArchitectureLike, DataflowLike, Target, make_targets
+from hwloop.backend.whole_network import map_network as map_on
 from hwloop.errors import InfeasibleMappingError
 from hwloop.mapper.bound import NODES, Bound, lower_bound
 from hwloop.mapper.objective import Objective
