@@ -125,7 +125,8 @@ def make_plan(
     """A plan from one value for the whole network or a mapping by layer name or parameter name.
 
     A name without `#` holds for the later calls of the same module too, unless they are named. What is said about weights as
-    one value holds for layers with a weight parameter. `channels` named for one layer hold for all of its channel group.
+    one value holds for layers with a weight parameter; `input_density` as one value for both operands of a product of two
+    activations. `channels` named for one layer hold for all of its channel group.
     Nothing else is kept of what is said about removed layers.
 
     Raises:
@@ -148,8 +149,9 @@ def make_plan(
             if _pick(dict.fromkeys(gone, True), layer, False):
                 shares.append((layer.name, LayerPlan(removed=True)))
                 continue
+            second = input_density if layer.kind == "matmul" and not isinstance(input_density, Mapping) else 1.0
             share = LayerPlan(
-                _pick(weight_density, layer, 1.0) if layer.parameter or isinstance(weight_density, Mapping) else 1.0,
+                _pick(weight_density, layer, second) if layer.parameter or isinstance(weight_density, Mapping) else second,
                 _pick(input_density, layer, 1.0),
                 _pick(weight_bits, layer, None) if layer.parameter or isinstance(weight_bits, Mapping) else None,
                 _pick(activation_bits, layer, None),
