@@ -15,6 +15,7 @@ from hwloop.spec.density import DENSITY_MODELS, Density, read_density
 from hwloop.spec.document import Fields, read_document, to_yaml
 from hwloop.spec.layer_plan import Channels, Kept, LayerPlan, Rank
 from hwloop.spec.planned import PlannedLayer, planned_layers
+from hwloop.spec.planned_maps import PlannedMaps, planned_maps
 from hwloop.spec.workload import Layer, Workload, unknown_name
 
 __all__ = ["LayerPlan", "Plan", "PlannedLayer", "load_plan", "make_plan"]
@@ -81,6 +82,14 @@ class Plan:
                 field, expected = f"layers.{weight.layers[0]}", f"one treatment for all who share {weight.name}"
                 raise SpecError("<plan>", field, expected, {name: self.of(name).to_dict() for name in weight.layers})
         return tuple(planned_layers(workload, self.of))
+
+    def maps(self, workload: Workload) -> PlannedMaps:
+        """The feature maps of `workload` under this plan: their sizes, bits and densities, and the operations between layers.
+
+        Raises:
+            SpecError: as `apply`.
+        """
+        return planned_maps(workload, self.apply(workload), [self.of(layer.name) for layer in workload.layers])
 
     def weights_kept(self, workload: Workload) -> float:
         """Fraction of the network's weights that are left: those pruned, with removed channels or layers, or factorised are gone.

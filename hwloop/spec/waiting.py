@@ -19,7 +19,7 @@ from hwloop.spec.pruning import BlockPattern
 if TYPE_CHECKING:
     from hwloop.spec.workload import Layer
 
-_KEPT = 4096  # answers a workload keeps
+_KEPT = 512  # answers a workload keeps
 _UNREAD = 0  # bits of a map that nobody reads
 Stored = tuple[tuple[str, int | None], ...]  # (data space, bits), see `hwloop.spec.planned.PlannedLayer`
 Widths = tuple[
@@ -61,10 +61,17 @@ class Waiting:
             less = self._less(frozenset(names))
         return less._all_widths(shares), less._all_spreads(shares)
 
-    def structure(self, removed: frozenset[str]) -> tuple[Sequence[FeatureMap], Sequence[Operation]]:
-        """The maps and operations that are left when these layers pass their input on."""
-        less = self._less(removed)
-        return less._maps, less._operations
+    def maps(self, shares: Sequence[LayerPlan]) -> tuple[Sequence[FeatureMap], Sequence[Operation], list[int | None], Spreads]:
+        """The maps and operations that are left when the layers are treated so, the bits of each map, and its density.
+
+        The network's inputs have their bits as data, or where these are not known those of who reads them.
+        """
+        less = self._less(frozenset(layer.name for layer, share in zip(self._layers, shares, strict=True) if share.removed))
+        bits = [number or None for number in less._map_bits(less._own_bits(shares))]
+        if self._input_bits is not None:
+            bits = [number if known else self._input_bits for number, known in zip(bits, less._from_layers, strict=True)]
+        measured = (tuple(less._operand[reader] for reader in each.measured) for each in less._maps)
+        return less._maps, less._operations, bits, tuple(less._spread(operands, shares) for operands in measured)
 
     def _less(self, removed: frozenset[str]) -> Waiting:
         if not removed:
@@ -154,13 +161,18 @@ class Waiting:
             found = self._spreads[key] = tuple(self._spread(measured, shares) for measured in self._measured)
         return found
 
-    def _find_widths(self, shares: Sequence[LayerPlan]) -> Widths:
-        own: list[int | None] = []  # by operand
+    def _own_bits(self, shares: Sequence[LayerPlan]) -> list[int | None]:
+        """The bits of each operand."""
+        own: list[int | None] = []
         for share in shares:
             own += (share.activation_bits, None)
         for at in self._weight_readers:
             second = shares[at].weight_bits
             own[2 * at + 1] = own[2 * at] if second is None and self._layers[at].kind == "matmul" else second
+        return own
+
+    def _find_widths(self, shares: Sequence[LayerPlan]) -> Widths:
+        own = self._own_bits(shares)
         bits = self._map_bits(own)
         out = []
         for (written, reads), of_inputs in zip(self._layer_maps, own[::2], strict=True):

@@ -5,9 +5,11 @@ from dataclasses import replace
 import pytest
 
 from hwloop.errors import SpecError
+from hwloop.spec.channels import ChannelGroup
 from hwloop.spec.density import Density
 from hwloop.spec.feature_maps import FeatureMap, Operation, without_layers
 from hwloop.spec.plan import LayerPlan, Plan, PlannedLayer, make_plan
+from hwloop.spec.planned_maps import PlannedMap
 from hwloop.spec.problem import conv2d_shape, make_problem
 from hwloop.spec.workload import Layer, Workload, load_workload
 
@@ -135,6 +137,36 @@ def test_without_layers_leaves_a_structure_that_holds(workload: Workload) -> Non
     assert (operations[0].reads, operations[0].after) == (("stem",), "stem")
     replace(workload, maps=maps, operations=operations)
     assert [each.name for each in maps] == ["input", "stem", "two", "pool", "keys", "product"]
+
+
+def test_maps_under_a_plan_have_sizes_bits_and_densities(workload: Workload) -> None:
+    group = ChannelGroup("one", 8, ("one",), (("two", 0, 1),))
+    network = replace(workload, channels=(group,))
+    plan = make_plan(network, channels={"one": 6}, rank={"two": (2, 3)}, activation_bits=4, input_density=0.5)
+    found = plan.maps(network)
+    assert [(each.map.name, each.map.values, each.bits) for each in found.maps] == [
+        ("input", 108, 8), ("stem", 128, 4), ("one", 96, 4), ("two.rank0", 32, 4), ("two.rank1", 48, 4), ("two.rank2", 128, 4),
+        ("pool", 8, 4), ("keys", 8, 4), ("product", 1, None),
+    ]  # fmt: skip
+    half = Density("hypergeometric", 0.5)
+    assert found.by_name["two.rank0"] == PlannedMap(FeatureMap("two.rank0", 32, "two.rank0", (("two.rank1", "Inputs"),)), 4)
+    assert found.by_name["one"].map == FeatureMap("one", 96, "one", (("two.rank0", "Inputs"),), False, (("two.rank0", "Inputs"),))
+    assert {name: each.density for name, each in found.by_name.items() if each.density != half} == {
+        "two.rank0": None, "two.rank1": None, "product": None,
+    }  # fmt: skip
+    assert found.operations[0] == Operation("add", "join", ("stem",), ("two.rank2",), "two.rank2")
+    assert found.operations[1] == Operation("pool", "pass", ("two.rank2",), ("pool",), "two.rank2")
+
+
+def test_maps_of_removed_layers_are_gone_and_pooling_shrinks_with_what_it_reads(workload: Workload) -> None:
+    found = Plan((("two", LayerPlan(removed=True)),)).maps(workload)
+    assert found.operations[0] == Operation("add", "pass", ("stem", "one"), ("two",), "one")
+    assert (found.by_name["two"].map.writer, found.by_name["two"].map.values) == ("add", 128)
+    group = ChannelGroup("stem", 8, ("stem", "two"), (("one", 0, 1), ("product", 0, 1)))
+    network = replace(workload, channels=(group,))
+    fewer = make_plan(network, channels={"stem": 6}).maps(network)
+    assert [fewer.by_name[name].map.values for name in ("stem", "one", "two", "pool")] == [96, 128, 96, 6]
+    assert Plan().maps(replace(workload, maps=(), operations=())).maps == ()
 
 
 def test_a_workload_without_maps_says_nothing_of_them(workload: Workload) -> None:
