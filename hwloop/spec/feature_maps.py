@@ -176,28 +176,40 @@ def check_feature_maps(
 
 
 def without_layers(
-    maps: Iterable[FeatureMap], operations: Iterable[Operation], removed: Container[str]
+    maps: Iterable[FeatureMap], operations: Iterable[Operation], removed: Container[str], layers: Iterable[str]
 ) -> tuple[tuple[FeatureMap, ...], tuple[Operation, ...]]:
     """The maps and operations that are left when layers pass their input on.
 
     Who read a removed layer's map reads the maps that the layer read. A join that rode on it runs by itself (`pass`). What was
     measured at a removed layer's input is no longer known.
+
+    Args:
+        maps, operations: of a workload.
+        removed: names of layers.
+        layers: names of all layers, in execution order.
     """
+    before: dict[str, str] = {}  # by removed layer, the last one before it that is left
+    last = ""
+    for layer in layers:
+        if layer in removed:
+            before[layer] = last
+        else:
+            last = layer
     given = tuple(maps)
     joins = {operation.after: operation for operation in operations if operation.kind == "join" and operation.after in removed}
     left: list[FeatureMap] = []
     read: dict[str, list[str]] = {}  # by removed layer, the maps it read, of those that are left
     stands: dict[str, tuple[str, ...]] = {}  # by map that is gone, those that stand in its place
     for each in given:
-        for name, _ in each.readers:
-            if name in removed:
-                read.setdefault(name, []).extend(stands.get(each.name, (each.name,)))
         if each.writer not in removed:
             left.append(each)
         elif each.writer in joins:
             left.append(replace(each, writer=joins[each.writer].name))
         else:
             stands[each.name] = tuple(dict.fromkeys(read.get(each.writer, ())))
+        for name, _ in each.readers:
+            if name in removed:
+                read.setdefault(name, []).extend(stands.get(each.name, (each.name,)))
     readers: dict[str, dict[Reader, None]] = {each.name: {} for each in left}
     for each in given:
         for reader in each.readers:
@@ -215,7 +227,7 @@ def without_layers(
             )
             for each in left
         ),
-        tuple(_alone(operation, read, stands, joins, removed) for operation in operations),
+        tuple(_alone(operation, read, stands, joins, before) for operation in operations),
     )  # fmt: skip
 
 
@@ -224,12 +236,11 @@ def _alone(
     read: Mapping[str, Sequence[str]],
     stands: Mapping[str, tuple[str, ...]],
     joins: Mapping[str, Operation],
-    removed: Container[str],
+    before: Mapping[str, str],
 ) -> Operation:
     """An operation that reads what is left, and is a `pass` where its layer is gone."""
     reads = [name for each in operation.reads for name in stands.get(each, (each,))]
     if joins.get(operation.after) is operation:
         reads += read.get(operation.after, ())
-        return Operation(operation.name, "pass", tuple(dict.fromkeys(reads)), operation.writes)
-    after = "" if operation.after in removed else operation.after
-    return replace(operation, reads=tuple(dict.fromkeys(reads)), after=after)
+        operation = replace(operation, kind="pass")
+    return replace(operation, reads=tuple(dict.fromkeys(reads)), after=before.get(operation.after, operation.after))
