@@ -11,10 +11,11 @@ A plan's cost depends on the plan, the reference and the corners alone, never on
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 
 from hwloop.backend.memory_plan import MapPlaces, MemoryPlan, MemoryPlanner
 from hwloop.backend.network_cost import LayerShare, NetworkCost, mapped_share
-from hwloop.backend.network_maps import network_maps
+from hwloop.backend.network_maps import NetworkMaps, network_maps
 from hwloop.backend.operations import OperationCosts
 from hwloop.backend.protocol import Backend
 from hwloop.backend.request import MapperSettings, OnOutcome
@@ -26,6 +27,19 @@ from hwloop.mapper.result import MapResult
 from hwloop.spec.mapping import Mapping
 from hwloop.spec.plan import Plan, PlannedLayer
 from hwloop.spec.workload import Workload
+
+
+class _Applied:
+    """A plan applied to the network: its layers, and when asked for its feature maps."""
+
+    def __init__(self, workload: Workload, plan: Plan) -> None:
+        self._workload, self._plan = workload, plan
+        self.layers = plan.apply(workload)
+
+    @cached_property
+    def maps(self) -> NetworkMaps:
+        """The feature maps under the plan."""
+        return network_maps(self.layers, self._plan.maps(self._workload))
 
 
 class CandidateCosts:
@@ -63,27 +77,27 @@ class CandidateCosts:
             self._lists.learn(layer, None, outcome)
         requests = [self._lists.request(layer) for layers in others for layer in layers]
         outcomes = iter(self.backend.map(requests, on_outcome) if requests else [])
-        mapped = [(planned, tuple(shares))]
-        for layers in others:
+        mapped = [(reference, tuple(shares))]
+        for corner, layers in zip(corners, others, strict=True):
             found = [next(outcomes) for _ in layers]
             for layer, outcome in zip(layers, found, strict=True):
                 self._lists.learn(layer, None, outcome)
             if all(isinstance(outcome, MapResult) for outcome in found):
                 known = [LayerShare.of(layer.name, o) for layer, o in zip(layers, found, strict=True) if isinstance(o, MapResult)]
-                mapped.append((layers, tuple(known)))
+                mapped.append((corner, tuple(known)))
         return self._plan_memory(mapped)
 
-    def _plan_memory(self, mapped: Sequence[tuple[tuple[PlannedLayer, ...], tuple[LayerShare, ...]]]) -> NetworkCost:
+    def _plan_memory(self, mapped: Sequence[tuple[Plan, tuple[LayerShare, ...]]]) -> NetworkCost:
         """Finds which maps stay for the reference, the first, and for the corners; returns what the reference costs."""
         sets, costs = [], []
-        for layers, shares in mapped if self.target.resident else mapped[:1]:
-            planner = MemoryPlanner(self.workload, layers, self.target, self.settings, self.backend, shares)
+        for plan, shares in mapped if self.target.resident else mapped[:1]:
+            planner = MemoryPlanner(self.workload, plan, self.target, self.settings, self.backend, shares)
             memory = None
             if self.target.resident:
                 memory, shares = planner.find()
             if memory is not None:
                 sets.append(memory.maps)
-                for layer, residency, share in zip(layers, memory.layers, shares, strict=True):
+                for layer, residency, share in zip(plan.apply(self.workload), memory.layers, shares, strict=True):
                     if residency is not None and share.result is not None:
                         self._lists.learn(layer, residency, share.result)
             costs.append(self._network(shares, planner.operations(memory), memory))
@@ -100,9 +114,8 @@ class CandidateCosts:
         Returns:
             None for a plan with a layer that fits no mapping.
         """
-        return [
-            None if best is None else best[0] for best in self._best([plan.apply(self.workload) for plan in plans], on_outcome)
-        ]
+        found = self._best([_Applied(self.workload, plan) for plan in plans], on_outcome)
+        return [None if best is None else best[0] for best in found]
 
     def remap(self, plans: Sequence[Plan], on_outcome: OnOutcome | None = None) -> list[NetworkCost | None]:
         """Every layer of every plan mapped in full, all requests at once; None for a plan with a layer that fits no mapping.
@@ -110,24 +123,24 @@ class CandidateCosts:
         The maps that stay are those of the quick answer. Where the short list has a cheaper mapping than the mapper found, its
         cost is taken.
         """
-        applied = [plan.apply(self.workload) for plan in plans]
+        applied = [_Applied(self.workload, plan) for plan in plans]
         quick = self._best(applied, None)
         cases: list[list[Case]] = []
-        for layers, known in zip(applied, quick, strict=True):
-            stay = known[1].layers if known is not None and known[1] is not None else (None,) * len(layers)
-            cases.append(list(zip(layers, stay, strict=True)))
+        for run, known in zip(applied, quick, strict=True):
+            stay = known[1].layers if known is not None and known[1] is not None else (None,) * len(run.layers)
+            cases.append(list(zip(run.layers, stay, strict=True)))
         requests = [self._lists.request(*case) for each in cases for case in each]
         outcomes = iter(self.backend.map(requests, on_outcome) if requests else [])
         costs: list[NetworkCost | None] = []
-        for layers, known in zip(applied, quick, strict=True):
+        for run, known in zip(applied, quick, strict=True):
             shares: list[LayerShare | None] = []
-            for at, layer in enumerate(layers):
+            for at, layer in enumerate(run.layers):
                 outcome = next(outcomes)
                 found = [known[0].layers[at]] if known is not None else []
                 if isinstance(outcome, MapResult):
                     found.append(LayerShare.of(layer.name, outcome))
                 shares.append(min(found, key=self._rank) if found else None)
-            costs.append(self._sum(layers, shares, None if known is None else known[1]))
+            costs.append(self._sum(run, shares, None if known is None else known[1]))
         return costs
 
     def known_mappings(self, layer: PlannedLayer) -> tuple[Mapping, ...]:
@@ -140,53 +153,49 @@ class CandidateCosts:
         return self._lists.simulated
 
     def _best(
-        self, applied: Sequence[tuple[PlannedLayer, ...]], on_outcome: OnOutcome | None
+        self, applied: Sequence[_Applied], on_outcome: OnOutcome | None
     ) -> list[tuple[NetworkCost, MemoryPlan | None] | None]:
         """The cheapest cost of each network and what stays then; None where nothing fits."""
         options: list[list[tuple[MemoryPlan | None, list[Case]]]] = []
-        for layers in applied:
-            options.append([(None, [(layer, None) for layer in layers])])
-            for memory in self._staying(layers):
-                options[-1].append((memory, list(zip(layers, memory.layers, strict=True))))
+        for run in applied:
+            options.append([(None, [(layer, None) for layer in run.layers])])
+            options[-1] += [(stay, list(zip(run.layers, stay.layers, strict=True))) for stay in self._staying(run)]
         every = [case for tried in options for _, cases in tried for case in cases]
         shares = iter(self._lists.costs(every, on_outcome))
         out: list[tuple[NetworkCost, MemoryPlan | None] | None] = []
-        for layers, tried in zip(applied, options, strict=True):
+        for run, tried in zip(applied, options, strict=True):
             found = []
             for memory, cases in tried:
-                cost = self._sum(layers, [next(shares) for _ in cases], memory)
+                cost = self._sum(run, [next(shares) for _ in cases], memory)
                 if cost is not None:
                     found.append((cost, memory))
             out.append(min(found, key=lambda option: self._rank(option[0])) if found else None)
         return out
 
-    def _staying(self, layers: tuple[PlannedLayer, ...]) -> list[MemoryPlan]:
+    def _staying(self, run: _Applied) -> list[MemoryPlan]:
         """The known sets of maps as they stay under a plan, where they fit beside each other."""
         if not self._memories:
             return []
-        places = MapPlaces(self.workload, layers, self.target)
+        places = MapPlaces(run.layers, run.maps, self.target)
         out = []
         for names in self._memories:
-            there = [name for name in names if name in places.maps.maps]
+            there = [name for name in names if name in run.maps.maps]
             try:
                 out.append(places.memory_plan(there))
             except InfeasibleMappingError:
                 continue
         return out
 
-    def _sum(
-        self, layers: Sequence[PlannedLayer], shares: Sequence[LayerShare | None], memory: MemoryPlan | None
-    ) -> NetworkCost | None:
+    def _sum(self, run: _Applied, shares: Sequence[LayerShare | None], memory: MemoryPlan | None) -> NetworkCost | None:
         named = []
-        for layer, s in zip(layers, shares, strict=True):
+        for layer, s in zip(run.layers, shares, strict=True):
             if s is None:
                 return None
             parts = s.component_energy_pj
             named.append(LayerShare(layer.name, s.computes, s.energy_pj, s.cycles, s.utilization, parts, s.result))
         operations: list[LayerShare] = []
         if self.workload.operations:
-            maps = network_maps(self.workload, layers)
-            costs = self._operations.of(maps, memory.maps if memory else (), memory.level if memory else "")
+            costs = self._operations.of(run.maps, memory.maps if memory else (), memory.level if memory else "")
             operations = [LayerShare.of_operation(name, cost) for name, cost in costs]
         return self._network(named, operations, memory)
 

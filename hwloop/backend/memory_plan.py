@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from hwloop.backend.network_cost import LayerShare
-from hwloop.backend.network_maps import network_maps
+from hwloop.backend.network_maps import NetworkMaps, network_maps
 from hwloop.backend.operations import OperationCosts
 from hwloop.backend.protocol import Backend
 from hwloop.backend.request import OUTPUTS, MapperSettings, MapRequest, request_for
@@ -23,7 +23,7 @@ from hwloop.backend.target import Target
 from hwloop.errors import InfeasibleMappingError
 from hwloop.mapper.objective import One, objective_values
 from hwloop.mapper.result import MapResult
-from hwloop.spec.plan import PlannedLayer
+from hwloop.spec.plan import Plan, PlannedLayer
 from hwloop.spec.workload import Workload
 
 OPERANDS = ("Weights", "Inputs")
@@ -50,15 +50,15 @@ class MapPlaces:
     """Where the maps of a planned network may stay on a target.
 
     Args:
-        workload: the network.
-        planned: its layers as they run.
+        planned: the network's layers as they run.
+        maps: its feature maps.
         target: the accelerator under its dataflow.
         step: rows that are taken for maps of other layers are rounded up to a multiple of this part of the level, so that few
             different amounts come up.
     """
 
-    def __init__(self, workload: Workload, planned: Sequence[PlannedLayer], target: Target, step: int = 16) -> None:
-        self.planned, self.maps = planned, network_maps(workload, planned)
+    def __init__(self, planned: Sequence[PlannedLayer], maps: NetworkMaps, target: Target, step: int = 16) -> None:
+        self.planned, self.maps = planned, maps
         arch = target.arch.with_constraints(target.constraints)
         self.level = level_for_maps(arch) or ""
         self._level = arch.level(self.level) if self.level else None
@@ -141,7 +141,7 @@ class MemoryPlanner:
 
     Args:
         workload: the network.
-        planned: its layers as they run.
+        plan: what is done to each layer.
         target: the accelerator under its dataflow.
         settings: of the mapper.
         backend: who answers.
@@ -149,12 +149,12 @@ class MemoryPlanner:
     """
 
     def __init__(
-        self, workload: Workload, planned: Sequence[PlannedLayer], target: Target, settings: MapperSettings, backend: Backend,
+        self, workload: Workload, plan: Plan, target: Target, settings: MapperSettings, backend: Backend,
         base: Sequence[LayerShare],
     ) -> None:  # fmt: skip
-        self._workload, self._planned, self._target = workload, planned, target
+        self._network, self._planned, self._target = workload.name, plan.apply(workload), target
         self._settings, self._backend = settings, backend
-        self.places = MapPlaces(workload, planned, target)
+        self.places = MapPlaces(self._planned, network_maps(self._planned, plan.maps(workload)), target)
         self._operations = OperationCosts(target)
         self._known: dict[tuple[int, Residency | None], LayerShare | None] = {(at, None): share for at, share in enumerate(base)}
 
@@ -230,9 +230,7 @@ class MemoryPlanner:
                 if key in self._known or key in wanted:
                     continue
                 try:
-                    wanted[key] = request_for(
-                        self._planned[at], self._target, self._settings, self._workload.name, residency=residency
-                    )
+                    wanted[key] = request_for(self._planned[at], self._target, self._settings, self._network, residency=residency)
                 except InfeasibleMappingError:
                     self._known[key] = None
         outcomes = self._backend.map(list(wanted.values())) if wanted else []

@@ -1,13 +1,12 @@
-"""A network's feature maps under a plan: how large each is where it waits, when it comes and when it is last read."""
+"""A network's feature maps in time: how large each is where it waits, when it comes and when it is last read."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from hwloop.backend.request import OUTPUTS
 from hwloop.spec.plan import PlannedLayer
-from hwloop.spec.workload import Workload
+from hwloop.spec.planned_maps import PlannedMaps
 
 
 @dataclass(frozen=True)
@@ -41,12 +40,10 @@ class PlannedOperation:
 
     Attributes:
         name: of the operation.
-        at: the planned layer behind which it runs; -1 before the first.
         reads, writes: names of maps. A `join` writes none: it rides on the layer whose map is the result.
     """
 
     name: str
-    at: int
     reads: tuple[str, ...]
     writes: tuple[str, ...]
 
@@ -66,56 +63,27 @@ class NetworkMaps:
     read: dict[tuple[int, str], tuple[str, ...]]
 
 
-def network_maps(workload: Workload, planned: Sequence[PlannedLayer]) -> NetworkMaps:
-    """The maps of a workload whose layers run as planned.
+def network_maps(planned: Sequence[PlannedLayer], maps: PlannedMaps) -> NetworkMaps:
+    """The maps of a network whose layers run one after the other.
 
     Args:
-        workload: the network.
-        planned: its layers, in execution order, as `Plan.apply` makes them.
+        planned: the layers, in execution order, as `Plan.apply` makes them.
+        maps: of the same plan, from `Plan.maps`.
     """
-    first: dict[str, int] = {}
-    last: dict[str, int] = {}
-    for i, layer in enumerate(planned):
-        first.setdefault(layer.layer.name, i)
-        last[layer.layer.name] = i
-    removed = frozenset(layer.name for layer in workload.layers if layer.name not in first)
-    maps, operations = workload.waiting.structure(removed)
-    order = [layer.name for layer in workload.layers]
-    after = {"": -1}  # the planned layer behind which an operation runs
-    for name in order:
-        after[name] = last.get(name, max(after.values()))
-    at = {operation.name: after[operation.after] for operation in operations}
+    place = {layer.name: at for at, layer in enumerate(planned)}
+    after = {operation.name: place[operation.after] if operation.after else -1 for operation in maps.operations}
     found: dict[str, WaitingMap] = {}
     read: dict[tuple[int, str], tuple[str, ...]] = {}
-    shrunk: dict[str, float] = {}  # by how much kept channels make a map smaller
-    sources = {written: operation.reads for operation in operations for written in operation.writes}
-    for each in maps:
-        writer = last.get(each.writer)
-        if writer is not None:
-            whole, left = planned[writer].layer.problem.tensor_size(OUTPUTS), planned[writer].problem.tensor_size(OUTPUTS)
-            shrunk[each.name] = left / whole
-        else:
-            shrunk[each.name] = max((shrunk[name] for name in sources.get(each.name, ())), default=1.0)
-        readers = [(first[name], space) for name, space in each.readers if space]
-        for place in readers:
-            read[place] = (*read.get(place, ()), each.name)
-        bits, density = None, 1.0
-        if readers:
-            own = planned[readers[0][0]]
-            bits = dict(own.stored_bits).get(readers[0][1], own.bits.get(readers[0][1]))
-        elif writer is not None:
-            bits = planned[writer].output_bits
-        if writer is not None:
-            coded = planned[writer].output_density
-            density = 1.0 if coded is None else coded.density
-        elif readers and each.writer:
-            density = max(planned[i].problem.density(space).density for i, space in readers)
-        born = writer if writer is not None else at.get(each.writer, -1)
-        ends = [i for i, _ in readers] + [at[name] for name, space in each.readers if not space]
-        found[each.name] = WaitingMap(
-            each.name, round(each.values * shrunk[each.name]), bits, density, writer, born, max([born, *ends]),
-            each.output or not each.writer,
-        )  # fmt: skip
-    joins = {operation.name for operation in operations if operation.kind == "join"}
-    work = [PlannedOperation(o.name, at[o.name], o.reads, () if o.name in joins else o.writes) for o in operations]
+    for each in maps.maps:
+        own = each.map
+        ends = [after[name] if not space else place[name] for name, space in own.readers]
+        for name, space in own.readers:
+            if space:
+                read[place[name], space] = (*read.get((place[name], space), ()), own.name)
+        writer = place.get(own.writer)
+        born = writer if writer is not None else after.get(own.writer, -1)
+        density = 1.0 if each.density is None else each.density.density
+        external = own.output or not own.writer
+        found[own.name] = WaitingMap(own.name, own.values, each.bits, density, writer, born, max([born, *ends]), external)
+    work = [PlannedOperation(o.name, o.reads, () if o.kind == "join" else o.writes) for o in maps.operations]
     return NetworkMaps(found, tuple(work), read)

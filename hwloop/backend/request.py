@@ -107,13 +107,13 @@ def request_for(
 def layer_bits(planned: PlannedLayer, target: Target, residency: Residency | None = None) -> Bits:
     """The widths of a planned layer's values: its own in the array, and those at which maps wait where they do."""
     bits: dict[str, LevelBits] = {}
-    stored = dict(planned.stored_bits)
-    for space, own in planned.bits.items():
-        bits[space] = own
-        if space in stored:
-            level = waiting_level(space, target, residency)
-            width = stored[space]
-            bits[space] = {ELSEWHERE: own, level: target.arch.level(level).word_bits if width is None else width}
+    if planned.weight_bits is not None:
+        bits["Weights"] = planned.weight_bits
+    if planned.activation_bits is not None:
+        bits["Inputs"] = planned.activation_bits
+    for space, width in planned.stored_bits:
+        level = waiting_level(space, target, residency)
+        bits[space] = {ELSEWHERE: bits[space], level: target.arch.level(level).word_bits if width is None else width}  # type: ignore[dict-item]
     if planned.output_bits is not None:
         bits[OUTPUTS] = {waiting_level(OUTPUTS, target, residency): planned.output_bits}
     return bits

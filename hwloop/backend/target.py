@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +54,7 @@ class Target:
             self._tables[key] = self.energies(dict(key))
         return self._tables[key]
 
-    @property
+    @cached_property
     def sees_zeros(self) -> bool:
         """Whether densities change costs: without gating, skipping or a compressed format zeros save nothing."""
         return any(bool(level.sparse) for level in self.arch.levels)

@@ -34,11 +34,11 @@ def map_network(
         SimulatorError: an outside program failed, or a worker was killed.
     """
     settings = settings or MapperSettings()
-    planned = (plan or make_plan(workload)).apply(workload)
-    requests = [request_for(layer, target, settings, workload.name) for layer in planned]
+    plan = plan or make_plan(workload)
+    requests = [request_for(layer, target, settings, workload.name) for layer in plan.apply(workload)]
     outcomes = backend.map(requests, on_outcome)
     layers = tuple(mapped_share(request, outcome, target) for request, outcome in zip(requests, outcomes, strict=True))
-    planner = MemoryPlanner(workload, planned, target, settings, backend, layers)
+    planner = MemoryPlanner(workload, plan, target, settings, backend, layers)
     memory = None
     if target.resident:
         memory, layers = planner.find()
