@@ -18,6 +18,7 @@ from hwloop.spec.resources import open_architecture, open_mapping, open_table
 
 ArchitectureLike = str | Path | Architecture
 DataflowLike = str | Path | Constraints | None
+ACTIVATIONS = ("streamed", "resident")  # feature maps go through the outermost level, or stay on chip where that pays
 EnergySource = Callable[[dict[str, int]], EnergyTable]
 
 
@@ -73,7 +74,7 @@ def make_targets(
     archs: ArchitectureLike | Sequence[ArchitectureLike],
     dataflows: DataflowLike | Sequence[DataflowLike] = None,
     energy: Any = "shipped",
-    resident: bool = False,
+    activations: str = "streamed",
 ) -> tuple[Target, ...]:
     """Every accelerator under every dataflow.
 
@@ -82,12 +83,15 @@ def make_targets(
         dataflows: names of shipped constraint files, files, or `Constraints`; None is what the accelerator itself allows.
         energy: an energy source of `estimate_energy_table`; `table` means the table file beside the accelerator's, which does
             not follow bits.
-        resident: whether feature maps may stay on chip between layers.
+        activations: `streamed`: feature maps go through the outermost level from layer to layer; `resident`: they stay on chip
+            where that makes a network cheaper.
 
     Raises:
-        SpecError: an unknown name, two targets of the same name, or a dataflow that is not this accelerator's.
+        SpecError: an unknown name or word, two targets of the same name, or a dataflow that is not this accelerator's.
         EnergyTableError: `table` where there is none.
     """
+    if activations not in ACTIVATIONS:
+        raise SpecError("<arguments>", "activations", " or ".join(ACTIVATIONS), activations)
     targets = []
     for arch_like in _as_list(archs):
         arch = arch_like if isinstance(arch_like, Architecture) else open_architecture(arch_like)
@@ -98,7 +102,7 @@ def make_targets(
             flow = flow_like if isinstance(flow_like, Constraints) or flow_like is None else open_mapping(flow_like)
             arch.with_constraints(flow)  # refuses the dataflow of another accelerator before any work
             name = where if flow is None else f"{where} {flow.name or 'dataflow'}"
-            targets.append(Target(name, arch, flow, partial(_energies, arch, source), resident))
+            targets.append(Target(name, arch, flow, partial(_energies, arch, source), activations == "resident"))
     names = [target.name for target in targets]
     if len(set(names)) != len(names):
         raise SpecError("<arguments>", "arch, dataflow", "targets that differ", names, "name each accelerator and dataflow once")
