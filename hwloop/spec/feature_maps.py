@@ -64,6 +64,7 @@ class Operation:
         reads: names of the maps that are read; of a `join` without the layer's own.
         writes: names of the maps that are written.
         after: the layer behind which it runs; empty before the first.
+        values: how many values of each map it reads, which of a slice are fewer than there are; empty where it reads all.
     """
 
     name: str
@@ -71,11 +72,13 @@ class Operation:
     reads: tuple[str, ...]
     writes: tuple[str, ...]
     after: str = ""
+    values: tuple[int, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data that `read_operation` reads."""
         out = {"name": self.name, "kind": self.kind, "reads": list(self.reads), "writes": list(self.writes)}
-        return out | ({"after": self.after} if self.after else {})
+        out |= {"after": self.after} if self.after else {}
+        return out | ({"values": list(self.values)} if self.values else {})
 
 
 def read_feature_map(fields: Fields) -> FeatureMap:
@@ -111,8 +114,11 @@ def read_operation(fields: Fields) -> Operation:
         if not all(isinstance(each, str) for each in names):
             raise fields.error(key, "names of maps", names)
         maps.append(tuple(names))
+    values = fields.items_of("values")
+    if not all(isinstance(each, int) and 0 < each <= COMPUTES for each in values):
+        raise fields.error("values", "numbers of values", values)
     fields.finish()
-    return Operation(name, kind, maps[0], maps[1], after)
+    return Operation(name, kind, maps[0], maps[1], after, tuple(values))
 
 
 def check_feature_maps(
@@ -170,6 +176,8 @@ def check_feature_maps(
                 raise SpecError(workload, f"{where}.reads", f"maps that have {operation.name!r} among their readers", name)
             if at[name] >= min(at[each] for each in operation.writes):
                 raise SpecError(workload, f"{where}.reads", "maps that were written before", name)
+        if operation.values and len(operation.values) != len(operation.reads):
+            raise SpecError(workload, f"{where}.values", "as many numbers as maps that are read", operation.values)
         writer = operation.after if operation.kind == "join" else operation.name
         if [maps[at[name]].writer for name in operation.writes] != [writer]:
             raise SpecError(workload, f"{where}.writes", f"the one map that {writer!r} writes", operation.writes)
@@ -240,7 +248,10 @@ def _alone(
 ) -> Operation:
     """An operation that reads what is left, and is a `pass` where its layer is gone."""
     reads = [name for each in operation.reads for name in stands.get(each, (each,))]
+    after = before.get(operation.after, operation.after)
     if joins.get(operation.after) is operation:
         reads += read.get(operation.after, ())
         operation = replace(operation, kind="pass")
-    return replace(operation, reads=tuple(dict.fromkeys(reads)), after=before.get(operation.after, operation.after))
+    found = tuple(dict.fromkeys(reads))
+    values = operation.values if found == operation.reads else ()
+    return replace(operation, reads=found, after=after, values=values)

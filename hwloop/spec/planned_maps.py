@@ -81,7 +81,7 @@ def planned_maps(workload: Workload, planned: Sequence[PlannedLayer], shares: Se
         readers, measured = (_renamed(those, first) for those in (each.readers, each.measured))
         found = FeatureMap(title[each.name], now, last.get(each.writer, each.writer), readers, each.output, measured)
         out.append(PlannedMap(found, number, density))
-    return PlannedMaps(tuple(out), tuple(_operation(each, title, last) for each in operations))
+    return PlannedMaps(tuple(out), tuple(_operation(each, title, last, sizes) for each in operations))
 
 
 def _between(part: PlannedLayer, then: PlannedLayer) -> PlannedMap:
@@ -94,6 +94,10 @@ def _renamed(readers: Sequence[Reader], first: Mapping[str, str]) -> tuple[Reade
     return tuple((first.get(name, name) if space else name, space) for name, space in readers)
 
 
-def _operation(operation: Operation, title: Mapping[str, str], last: Mapping[str, str]) -> Operation:
+def _operation(
+    operation: Operation, title: Mapping[str, str], last: Mapping[str, str], sizes: Mapping[str, tuple[int, int]]
+) -> Operation:
+    before = zip(operation.values, operation.reads, strict=bool(operation.values))
+    values = tuple(count * sizes[name][1] // sizes[name][0] for count, name in before)
     reads, writes = (tuple(title[name] for name in names) for names in (operation.reads, operation.writes))
-    return replace(operation, reads=reads, writes=writes, after=last.get(operation.after, operation.after))
+    return replace(operation, reads=reads, writes=writes, after=last.get(operation.after, operation.after), values=values)

@@ -57,6 +57,8 @@ def waits(layers: dict[str, PlannedLayer]) -> dict[str, int | None]:
 def test_round_trip(workload: Workload) -> None:
     assert load_workload(workload.to_yaml()) == workload
     assert load_workload(workload.to_yaml()).operations == OPERATIONS
+    sliced = replace(workload, operations=(replace(OPERATIONS[0], values=(64,)), OPERATIONS[1]))
+    assert load_workload(sliced.to_yaml()) == sliced
 
 
 def test_a_map_has_the_most_bits_of_all_who_read_it_directly_or_through_operations(workload: Workload) -> None:
@@ -165,6 +167,8 @@ def test_maps_of_removed_layers_are_gone_and_pooling_shrinks_with_what_it_reads(
     group = ChannelGroup("stem", 8, ("stem", "two"), (("one", 0, 1), ("product", 0, 1)))
     network = replace(workload, channels=(group,))
     fewer = make_plan(network, channels={"stem": 6}).maps(network)
+    sliced = replace(network, operations=(replace(OPERATIONS[0], values=(64,)), OPERATIONS[1]))
+    assert make_plan(sliced, channels={"stem": 6}).maps(sliced).operations[0].values == (48,)
     assert [fewer.by_name[name].map.values for name in ("stem", "one", "two", "pool")] == [96, 128, 96, 6]
     assert Plan().maps(replace(workload, maps=(), operations=())).maps == ()
 
@@ -195,6 +199,7 @@ def changed(at: int, **fields: object) -> tuple[FeatureMap, ...]:
         ({"operations": (replace(OPERATIONS[0], after="ad"), OPERATIONS[1])}, r"ions\[0\]\.after: expected the name of a"),
         ({"operations": (replace(OPERATIONS[0], after="one"), OPERATIONS[1])}, r"ions\[0\]\.writes: expected the one map"),
         ({"operations": (*OPERATIONS, Operation("b", "pass", ("pool",), ("stem",)))}, r"operations\[2\]\.reads: expected maps"),
+        ({"operations": (replace(OPERATIONS[0], values=(1, 2)), OPERATIONS[1])}, r"ions\[0\]\.values: expected as many numbers"),
         ({"input_bits": 0}, r"toy: input_bits: expected a whole number from 1 to 64, found 0"),
     ],
 )  # fmt: skip
@@ -216,6 +221,10 @@ def test_refuses_what_does_not_hang_together(workload: Workload, fields: dict[st
         (
             {"operations": [{"name": "a", "kind": "pass", "reads": [1], "writes": ["a"]}]},
             r"operations\[0\]\.reads: expected names",
+        ),
+        (
+            {"operations": [{"name": "a", "kind": "pass", "reads": ["a"], "writes": ["a"], "values": [0]}]},
+            r"values: expected num",
         ),
         ({"input_bits": "eight"}, r"input_bits: expected a value of type int, found 'eight'"),
     ],

@@ -59,7 +59,9 @@ def test_residual_adds_with_shortcuts_that_pad_ride_on_the_last_convolution() ->
     workload = traced(make_model("resnet20"), 1, 3, 32, 32)
     joins = [operation for operation in workload.operations if operation.kind == "join"]
     assert len(joins) == 9
-    assert joins[3] == Operation("layer2.0.add", "join", ("layer1.2.conv2",), ("layer2.0.conv2",), "layer2.0.conv2")
+    quarter = (16 * 16 * 16,)  # every second row and column
+    assert joins[3] == Operation("layer2.0.add", "join", ("layer1.2.conv2",), ("layer2.0.conv2",), "layer2.0.conv2", quarter)
+    assert [each.values for each in joins] == [(), (), (), quarter, (), (), (32 * 8 * 8,), (), ()]
     maps = maps_of(workload)
     assert len(maps) == 20 + 1 + 1, "a map each layer, the pixels and the mean"
     assert maps["layer1.2.conv2"].readers == (("layer2.0.conv1", "Inputs"), ("layer2.0.add", ""))
