@@ -40,11 +40,12 @@ class PlannedOperation:
 
     Attributes:
         name: of the operation.
-        reads, writes: names of maps. A `join` writes none: it rides on the layer whose map is the result.
+        reads: (map, values read of it).
+        writes: names of maps. A `join` writes none: it rides on the layer whose map is the result.
     """
 
     name: str
-    reads: tuple[str, ...]
+    reads: tuple[tuple[str, int], ...]
     writes: tuple[str, ...]
 
 
@@ -85,5 +86,9 @@ def network_maps(planned: Sequence[PlannedLayer], maps: PlannedMaps) -> NetworkM
         density = 1.0 if each.density is None else each.density.density
         external = own.output or not own.writer
         found[own.name] = WaitingMap(own.name, own.values, each.bits, density, writer, born, max([born, *ends]), external)
-    work = [PlannedOperation(o.name, o.reads, () if o.kind == "join" else o.writes) for o in maps.operations]
+    work = []
+    for operation in maps.operations:
+        amounts = operation.values or tuple(found[name].values for name in operation.reads)
+        writes = () if operation.kind == "join" else operation.writes
+        work.append(PlannedOperation(operation.name, tuple(zip(operation.reads, amounts, strict=True)), writes))
     return NetworkMaps(found, tuple(work), read)

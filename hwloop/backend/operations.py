@@ -34,18 +34,18 @@ class OperationCosts:
             resident: names of the maps that stay at `level`; the others wait at the outermost one.
             level: where those stay.
         """
-        outermost = self._target.arch.storage[0].name
         out = []
         for operation in maps.operations:
-            streams = []
-            for names, written in ((operation.reads, False), (operation.writes, True)):
-                for name in names:
-                    each = maps.maps[name]
-                    place = level if name in resident else outermost
-                    coded = self._target.codes(place, "Outputs" if written else "Inputs")
-                    streams.append(Stream(place, each.values, each.bits, each.density if coded else 1.0, written))
+            streams = [self._stream(maps, name, values, False, resident, level) for name, values in operation.reads]
+            streams += [self._stream(maps, name, maps.maps[name].values, True, resident, level) for name in operation.writes]
             out.append((operation.name, self._cost(tuple(streams))))
         return out
+
+    def _stream(self, maps: NetworkMaps, name: str, values: int, written: bool, resident: Collection[str], level: str) -> Stream:
+        each = maps.maps[name]
+        place = level if name in resident else self._target.arch.storage[0].name
+        coded = self._target.codes(place, "Outputs" if written else "Inputs")
+        return Stream(place, values, each.bits, each.density if coded else 1.0, written)
 
     def _cost(self, streams: tuple[Stream, ...]) -> StreamCost:
         if streams not in self._known:

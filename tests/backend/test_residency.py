@@ -23,6 +23,7 @@ from hwloop.mapper import check
 from hwloop.mapper.result import MapResult
 from hwloop.memo.key import request_key
 from hwloop.simulator import Stream, Streams
+from hwloop.spec.constraints import Constraints, LoopConstraint
 from hwloop.spec.feature_maps import FeatureMap, Operation
 from hwloop.spec.plan import Plan, make_plan
 from hwloop.spec.problem import conv2d_shape, make_problem
@@ -106,7 +107,7 @@ def test_what_stays_where_for_each_layer() -> None:
     assert places.residency(3, ["a", "b"]) is None
 
 
-@pytest.mark.parametrize("name", ["eyeriss_168", "tpu_like", "shidiannao_like", "eyeriss_168_gating"])
+@pytest.mark.parametrize("name", ["eyeriss_168", "tpu_like", "eyeriss_168_gating"])
 def test_a_resident_map_passes_the_levels_outside_and_is_kept_whole(name: str) -> None:
     chosen, own = plan(), target(name)
     layer = chosen.apply(block())[1]
@@ -129,6 +130,11 @@ def test_a_resident_map_passes_the_levels_outside_and_is_kept_whole(name: str) -
     assert found.cost.energy_pj < backend().map([plain])[0].cost.energy_pj  # type: ignore[union-attr]
 
 
+def test_without_a_level_that_holds_inputs_and_outputs_nothing_stays() -> None:
+    assert level_for_maps(target("shidiannao_like").arch) is None
+    assert mapped(plan(), "shidiannao_like", "resident").resident == ()
+
+
 def test_reserved_rows_are_taken_off() -> None:
     own, problem = target(), plan().apply(block())[1].problem
     less = resident_architecture(own.arch, problem, Residency("shared_glb", (), 100))
@@ -140,8 +146,6 @@ def test_reserved_rows_are_taken_off() -> None:
 
 def test_a_dataflow_that_wants_a_loop_outside_is_refused() -> None:
     own, problem = target(), plan().apply(block())[1].problem
-    from hwloop.spec.constraints import Constraints, LoopConstraint
-
     outside = own.arch.with_constraints(Constraints((LoopConstraint("DRAM", "temporal", (("P", "=", 2),)),)))
     with pytest.raises(InfeasibleMappingError, match="DRAM must hold P=2"):
         resident_architecture(outside, problem, Residency("shared_glb", ("Inputs",)))
