@@ -11,6 +11,7 @@ A plan's cost depends on the plan, the reference and the corners alone, never on
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 
 from hwloop.backend.memory_plan import MapPlaces, MemoryPlan, MemoryPlanner
@@ -21,6 +22,7 @@ from hwloop.backend.protocol import Backend
 from hwloop.backend.request import MapperSettings, OnOutcome
 from hwloop.backend.short_lists import Case, ShortLists, widths_of
 from hwloop.backend.target import Target
+from hwloop.backend.whole_network import map_network
 from hwloop.errors import InfeasibleMappingError
 from hwloop.mapper.objective import One, objective_values
 from hwloop.mapper.result import MapResult
@@ -103,6 +105,18 @@ class CandidateCosts:
             costs.append(self._network(shares, planner.operations(memory), memory))
         self._memories = tuple(dict.fromkeys(sets))
         return costs[0]
+
+    def plain(self, plan: Plan) -> NetworkCost | None:
+        """What a plan costs where no zero is used and no feature map stays on chip; None where that is how it is costed anyway.
+
+        Raises:
+            InfeasibleMappingError: a layer fits no mapping without its zeros.
+        """
+        if not self.target.sees_zeros and not self.target.resident:
+            return None
+        layers = tuple((name, replace(share, weight_density=1.0, input_density=1.0)) for name, share in plan.layers)
+        target = replace(self.target, resident=False)
+        return map_network(self.workload, target, self.backend, Plan(layers, plan.base), self.settings)
 
     def costs(self, plans: Sequence[Plan], on_outcome: OnOutcome | None = None) -> list[NetworkCost | None]:
         """Every plan's cost by the best of the short lists; where none of a layer's fits, the mapper looks.
