@@ -103,7 +103,7 @@ def _check_bits(case: dict[str, Any], timeloop: Timeloop) -> tuple[str, list[str
             refusals.append(f"{'hwloop' if run is simulate else 'Timeloop'} refuses: {error.reason}")
         except SimulatorError as error:
             lines = str(error).splitlines()
-            return ("cannot say", []) if "partial sums" in lines[0] else ("crash", [lines[-1]])
+            return ("cannot say", []) if "finished values" in lines[0] else ("crash", [lines[-1]])
     if len(refusals) == 2:
         return _refused(refusals[0]), []
     if refusals:

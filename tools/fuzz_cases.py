@@ -12,6 +12,8 @@ from typing import Any
 
 from fuzz_shapes import SHAPES
 
+from hwloop.spec.architecture import load_architecture
+
 SIZES = (1, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 13, 14, 16, 18, 24, 27, 28, 32, 48, 64)
 WIDTHS = (1, 2, 3, 4, 5, 7, 8, 12, 16, 20, 32, 40)
 DENSE_ONLY = ("mttkrp", "pool")  # the real sparse analysis wants two operands
@@ -51,7 +53,8 @@ def random_case(
         forbid_reuse(rng, mapping, drafts, spaces)
     widths: dict[str, Any] = {s: rng.choice(WIDTHS) for s in spaces if rng.random() < 0.7} if bits or levels else {}
     if levels:
-        by_level(rng, problem, mapping, drafts, spaces, widths)
+        rows = {level.name: level.block_size * level.word_bits for level in load_architecture(arch).storage}
+        by_level(rng, problem, mapping, {draft.name: rows[draft.name] for draft in drafts}, spaces, widths)
     return {
         "shape": kind,
         "arch_name": "random",
@@ -97,35 +100,44 @@ def random_networks(rng: Random, arch: str, levels: list[LevelDraft], table: lis
 
 
 def by_level(
-    rng: Random, problem: dict[str, Any], mapping: list[dict[str, Any]], drafts: list[LevelDraft], spaces: list[str],
+    rng: Random, problem: dict[str, Any], mapping: list[dict[str, Any]], rows: dict[str, int], spaces: list[str],
     widths: dict[str, Any],
 ) -> None:  # fmt: skip
     """Widths by level and, where the result waits, a width and density of finished values; some data stays on chip. In place.
+
+    Under sparsity only the result has widths of its own, and only some of which the real program knows how zeros fill its rows.
 
     Args:
         rng: what is drawn from.
         problem: gets the density of finished values, unless it is dense.
         mapping: the outermost level bypasses some data, where a level within keeps it.
-        drafts: levels, outermost first.
+        rows: bits of a row by level, outermost first.
         spaces: names of the data spaces.
         widths: gets dicts for some of its numbers.
     """
+    sparse, result = "densities" in problem["instance"], _result(problem)
     keeping = {entry["target"]: entry for entry in mapping if entry["type"] == "bypass"}
-    outer = keeping[drafts[0].name]
+    outer = keeping[next(iter(rows))]
     for space in spaces:
         if rng.random() < 0.15 and any(space in entry["keep"] for entry in keeping.values() if entry is not outer):
             outer["keep"].remove(space)
             outer["bypass"].append(space)
-    result = _result(problem)
-    waiting = next(draft.name for draft in drafts if result in keeping[draft.name]["keep"])
+    waiting = next(name for name in rows if result in keeping[name]["keep"])
     for space in spaces:
-        stored = [draft.name for draft in drafts if space in keeping[draft.name]["keep"]]
-        named = {name: rng.choice(WIDTHS) for name in stored if rng.random() < 0.3}
-        if space == result and rng.random() < 0.8:
-            named[waiting] = rng.choice(WIDTHS)
+        if sparse:
+            widths.pop(space, None)
+            if space != result:
+                continue
+        stored = [name for name in rows if space in keeping[name]["keep"]]
+        known = {name: [w for w in WIDTHS if not sparse or rows[name] // w in (0, 1, 2, 4, 8, 16, 32)] for name in stored}
+        named = {
+            name: rng.choice(known[name])
+            for name in stored
+            if rng.random() < (0.8 if (space, name) == (result, waiting) else 0.3)
+        }
         if named:
             widths[space] = {"*": widths[space], **named} if space in widths else named
-    if "densities" in problem["instance"]:
+    if sparse:
         problem["instance"]["densities"].pop(result, None)
         if rng.random() < 0.7:
             problem["instance"]["densities"][result] = {**random_density(rng), "level": waiting}

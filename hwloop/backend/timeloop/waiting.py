@@ -133,18 +133,21 @@ def recompose(waiting: Waiting, sums: DataSpaceCost, values: DataSpaceCost, done
     for name in ("tile_size", "instances", "temporal_reductions", *kinds):
         if getattr(sums, name) != getattr(values, name):
             raise SimulatorError(
-                f"{waiting.level.name}: {name} of {waiting.space} differ between the runs at two widths: "
-                f"{getattr(sums, name)} and {getattr(values, name)}"
+                f"{waiting.level.name}: {name} of {waiting.space} differ between the runs at the widths of partial sums and of "
+                f"finished values: {getattr(sums, name)} and {getattr(values, name)} (rows are gated or skipped as a whole). Let "
+                "the embedded simulator cost this mapping"
             )
     prices = _row_prices(waiting.level, table.component(waiting.level.name))
     partial, finished = waiting.packings()
     done = min(done, sums.updates)
-    last = ("random", "update")
+    last, whole = ("random", "update"), done == sums.updates
     others = {key: _words(sums, key) for key in STORAGE_ACTIONS if key != last}
     wide, narrow = (
         sum(prices[key] * packing.rows(_words(sums, key)) for key in STORAGE_ACTIONS) for packing in (partial, finished)
     )
-    mixed = sum(prices[key] * partial.rows(words) for key, words in others.items())
+    mixed = sum(
+        prices[key] * (finished if whole and key[1] == "update" else partial).rows(words) for key, words in others.items()
+    )
     mixed += prices[last] * partial.rows_with(sums.updates - done, done, finished)
     share = 1.0 if wide == narrow else (mixed - narrow) / (wide - narrow)
     energy = values.energy_pj + share * (sums.energy_pj - values.energy_pj)
@@ -164,6 +167,7 @@ def moved(waiting: Waiting, system: SplitSystem, part: str, space: DataSpaceCost
     partial, finished = waiting.packings()
     own = system.architecture.level(part)
     read_bits, write_bits = (metadata_bits(own, space, kinds) for kinds in (("read",), ("fill", "update")))
+    done += space.gated_updates if done == space.updates else 0
     read = space.reads + space.gated_reads + read_bits // partial.bits
     written = sum(getattr(space, name) for name in _WRITES) + write_bits // partial.bits - done
     wide, narrow = (row_share(waiting.level, packing) for packing in (partial, finished))
