@@ -130,11 +130,8 @@ def by_level(
                 continue
         stored = [name for name in rows if space in keeping[name]["keep"]]
         known = {name: [w for w in WIDTHS if not sparse or rows[name] // w in (0, 1, 2, 4, 8, 16, 32)] for name in stored}
-        named = {
-            name: rng.choice(known[name])
-            for name in stored
-            if rng.random() < (0.8 if (space, name) == (result, waiting) else 0.3)
-        }
+        chance = {name: 0.8 if (space, name) == (result, waiting) else 0.3 for name in stored}
+        named = {name: rng.choice(known[name]) for name in stored if rng.random() < chance[name]}
         if named:
             widths[space] = {"*": widths[space], **named} if space in widths else named
     if sparse:
