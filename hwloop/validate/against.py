@@ -181,7 +181,7 @@ def make_cases(
             if resident:
                 mappings[" on chip"] = stay_on_chip(mapping, target.arch, ("Inputs", "Outputs"))
             for density, (where, own) in product(densities, mappings.items()):
-                level = _outermost(own, target.arch, "Outputs")
+                level = outermost(own, target.arch, "Outputs")
                 widths = _widths(width, output, level)
                 named: dict[str, Any] = {"Weights": density, "Inputs": density} if density < 1 else {}
                 if named and output is not None:
@@ -211,7 +211,8 @@ def stay_on_chip(mapping: LoopMapping, arch: Architecture, spaces: Sequence[str]
     return replace(mapping, bypass=tuple(entries))
 
 
-def _outermost(mapping: LoopMapping, arch: Architecture, space: str) -> str:
+def outermost(mapping: LoopMapping, arch: Architecture, space: str) -> str:
+    """The outermost level that keeps a data space under a mapping that says for every level what it keeps."""
     keeping = {entry.target for entry in mapping.bypass if space in entry.keep}
     return next(level.name for level in arch.storage if level.name in keeping)
 

@@ -149,13 +149,12 @@ def share_bandwidth(
         have = {name: level.number(name, both / 2) for name in ("read_bandwidth", "write_bandwidth")}
         have["shared_bandwidth"] = level.number("shared_bandwidth", 0.0)
         for kind, bandwidth in have.items():
-            words = {part: _words(system, counted, part, kind) for part in parts}
-            total = sum(
-                known[part][kind] if known and part in known else _row_share(system, level, part) * words[part] for part in parts
-            )
+            needs = {part: _row_share(system, level, part) * _words(system, counted, part, kind) for part in parts}
+            total = sum(known[part][kind] if known and part in known else needs[part] for part in parts)
             for part in parts if bandwidth and total else ():
-                if words[part]:
-                    shared.setdefault(part, {})[kind] = bandwidth * words[part] / total * ROUND_DOWN
+                if needs[part]:
+                    share = needs[part] / total / _row_share(system, level, part)
+                    shared.setdefault(part, {})[kind] = bandwidth * share * ROUND_DOWN
     levels = [replace(x, attributes=(*x.attributes, *shared.get(x.name, {}).items())) for x in system.architecture.levels]
     return replace(system.architecture, levels=tuple(levels))
 
