@@ -12,7 +12,10 @@ from typing import Any
 
 from fuzz_shapes import SHAPES
 
+from hwloop.spec.architecture import load_architecture
+
 SIZES = (1, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 13, 14, 16, 18, 24, 27, 28, 32, 48, 64)
+WIDTHS = (1, 2, 3, 4, 5, 7, 8, 12, 16, 20, 32, 40)
 DENSE_ONLY = ("mttkrp", "pool")  # the real sparse analysis wants two operands
 RESULT = {"mttkrp": "A"}  # elsewhere the last data space
 
@@ -28,21 +31,30 @@ class LevelDraft:
 
 
 def random_case(
-    rng: Random, sparse: bool, imperfect: bool = False, bits: bool = False, networks: bool = False, reuse: bool = False
+    rng: Random,
+    sparse: bool,
+    imperfect: bool = False,
+    bits: bool = False,
+    networks: bool = False,
+    reuse: bool = False,
+    levels: bool = False,
 ) -> dict[str, Any]:
     """One case: `arch` (v0.4 nodes text), `problem`, `mapping`, `ert`, and `areas` [um^2] with networks."""
     kind = rng.choice([name for name in SHAPES if not sparse or name not in DENSE_ONLY])
     problem = random_problem(rng, kind, sparse)
     spaces = [d["name"] for d in problem["shape"]["data_spaces"]]
-    arch, levels = random_architecture(rng, problem, spaces, sparse)
-    mapping = random_mapping(rng, problem, levels, spaces, imperfect)
-    table = random_table(rng, levels, sparse)
+    arch, drafts = random_architecture(rng, problem, spaces, sparse, levels)
+    mapping = random_mapping(rng, problem, drafts, spaces, imperfect)
+    table = random_table(rng, drafts, sparse)
     areas: dict[str, float] = {}
     if networks:
-        arch, areas = random_networks(rng, arch, levels, table)
+        arch, areas = random_networks(rng, arch, drafts, table)
     if reuse:
-        forbid_reuse(rng, mapping, levels, spaces)
-    widths = {s: rng.choice((1, 2, 3, 4, 5, 7, 8, 12, 16, 20, 32, 40)) for s in spaces if rng.random() < 0.7} if bits else {}
+        forbid_reuse(rng, mapping, drafts, spaces)
+    widths: dict[str, Any] = {s: rng.choice(WIDTHS) for s in spaces if rng.random() < 0.7} if bits or levels else {}
+    if levels:
+        rows = {level.name: level.block_size * level.word_bits for level in load_architecture(arch).storage}
+        by_level(rng, problem, mapping, {draft.name: rows[draft.name] for draft in drafts}, spaces, widths)
     return {
         "shape": kind,
         "arch_name": "random",
@@ -85,6 +97,47 @@ def random_networks(rng: Random, arch: str, levels: list[LevelDraft], table: lis
         table.append(["wire", {"transfer_random": rng.choice((0.1, 0.25, 0.777))}])
     areas = {name: rng.choice((0.0, 300.0, 12000.0, 1.25e6)) for name, _ in table if name != "wire"}
     return "\n".join(lines), areas if rng.random() < 0.8 else {}
+
+
+def by_level(
+    rng: Random, problem: dict[str, Any], mapping: list[dict[str, Any]], rows: dict[str, int], spaces: list[str],
+    widths: dict[str, Any],
+) -> None:  # fmt: skip
+    """Widths by level and, where the result waits, a width and density of finished values; some data stays on chip. In place.
+
+    Under sparsity only the result has widths of its own, and only some of which the real program knows how zeros fill its rows.
+
+    Args:
+        rng: what is drawn from.
+        problem: gets the density of finished values, unless it is dense.
+        mapping: the outermost level bypasses some data, where a level within keeps it.
+        rows: bits of a row by level, outermost first.
+        spaces: names of the data spaces.
+        widths: gets dicts for some of its numbers.
+    """
+    sparse, result = "densities" in problem["instance"], _result(problem)
+    keeping = {entry["target"]: entry for entry in mapping if entry["type"] == "bypass"}
+    outer = keeping[next(iter(rows))]
+    for space in spaces:
+        if rng.random() < 0.15 and any(space in entry["keep"] for entry in keeping.values() if entry is not outer):
+            outer["keep"].remove(space)
+            outer["bypass"].append(space)
+    waiting = next(name for name in rows if result in keeping[name]["keep"])
+    for space in spaces:
+        if sparse:
+            widths.pop(space, None)
+            if space != result:
+                continue
+        stored = [name for name in rows if space in keeping[name]["keep"]]
+        known = {name: [w for w in WIDTHS if not sparse or rows[name] // w in (0, 1, 2, 4, 8, 16, 32)] for name in stored}
+        chance = {name: 0.8 if (space, name) == (result, waiting) else 0.3 for name in stored}
+        named = {name: rng.choice(known[name]) for name in stored if rng.random() < chance[name]}
+        if named:
+            widths[space] = {"*": widths[space], **named} if space in widths else named
+    if sparse:
+        problem["instance"]["densities"].pop(result, None)
+        if rng.random() < 0.7:
+            problem["instance"]["densities"][result] = {**random_density(rng), "level": waiting}
 
 
 def forbid_reuse(rng: Random, mapping: list[dict[str, Any]], levels: list[LevelDraft], spaces: list[str]) -> None:
@@ -134,10 +187,12 @@ def random_density(rng: Random) -> dict[str, Any]:
     return {"distribution": rng.choice(("hypergeometric", "hypergeometric", "fixed_structured")), "density": density}
 
 
-def random_architecture(rng: Random, problem: dict[str, Any], spaces: list[str], sparse: bool) -> tuple[str, list[LevelDraft]]:
-    """An accelerator as v0.4 `nodes` text, and its levels."""
+def random_architecture(
+    rng: Random, problem: dict[str, Any], spaces: list[str], sparse: bool, coded: bool = False
+) -> tuple[str, list[LevelDraft]]:
+    """An accelerator as v0.4 `nodes` text, and its levels; its result is seldom held in a format unless `coded`."""
     formatted = {s: rng.choice((0, 0, 1, 2, 3, 4)) for s in spaces}  # outer levels that hold it compressed
-    if sparse and rng.random() < 0.8:
+    if sparse and rng.random() < (0.4 if coded else 0.8):
         formatted[_result(problem)] = 0
     nodes = ['- !Container\n    name: system\n    attributes: {technology: "45nm", global_cycle_seconds: 1e-9}']
     levels: list[LevelDraft] = []

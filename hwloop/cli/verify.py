@@ -19,6 +19,7 @@ from hwloop.validate.verify import find_cases, verify
 
 _EXAMPLE = """hwloop verify corpus.jsonl.gz runs/
   hwloop verify --against timeloop --arch eyeriss_168 --layers mobilenet --densities 1,0.5 --bits 16,8
+  hwloop verify --against timeloop --arch eyeriss_168_gating --layers vgg16 --output-bits 8,4 --resident
   hwloop verify --silicon"""
 _DESCRIPTION = """Holds hwloop's simulator against Timeloop and prints the agreement per quantity. A PATH is a corpus (JSON
 lines, .gz or not) or a folder with Timeloop runs in it (input.yaml, mapping.yaml, ERT.yaml, stats.txt each). --against runs
@@ -43,6 +44,10 @@ def add_parser(commands: Subparsers) -> None:
     )
     live.add_argument("--densities", default="1,0.5,0.1", metavar="D,...", help="of weights and inputs (default: %(default)s)")
     live.add_argument("--bits", default="16,8,4", metavar="N,...", help="of weights and inputs (default: %(default)s)")
+    live.add_argument(
+        "--output-bits", default="", metavar="N,...", help="of finished outputs where they wait (default: the accelerator's own)"
+    )
+    live.add_argument("--resident", action="store_true", help="ask also with inputs and outputs that stay on chip")
     live.add_argument(
         "--effort", default="quick", choices=("quick", "normal", "thorough"), help="of the mapper (default: %(default)s)"
     )
@@ -88,6 +93,7 @@ def _live(args: argparse.Namespace) -> int:
     settings = LiveSettings(
         tuple(args.arch.split(",")), tuple(args.layers.split(",")), _numbers(args.densities, "densities", float),
         _numbers(args.bits, "bits", int), args.effort, args.most,
+        _numbers(args.output_bits, "output_bits", int) if args.output_bits else (), args.resident,
     )  # fmt: skip
     outside = find_backend(args.against, timeout_s=args.timeout)
     with progress_of(args).task(f"hwloop and {outside.name}", settings.steps) as task:

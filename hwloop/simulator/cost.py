@@ -138,7 +138,8 @@ def _access_energy(compiled: Compiled, level: CompiledLevel, s: int, tile: TileA
     An access of a vector is paid once a cluster; `vector_ratio` corrects for vectors that compressed tiles fill unevenly.
     """
     energy: Number = 0.0
-    partial, _ = lying(level, s, tile)
+    partial, finished = lying(level, s, tile)
+    whole = tile.updates == tile.finished if tile.waits else False  # no partial sum comes by
     for (state, kind), words in (
         (("random", "read"), tile.reads),
         (("random", "fill"), tile.fills),
@@ -156,6 +157,8 @@ def _access_energy(compiled: Compiled, level: CompiledLevel, s: int, tile: TileA
             else:
                 vectors = partial.rows(unsigned(words))
                 vectors = vectors if _is_one(tile.vector_ratio) else vectors * tile.vector_ratio
+                if kind == "update" and whole is not False:
+                    vectors = where(whole, finished.rows(unsigned(words)) * tile.finished_ratio, vectors)
             energy = energy + vectors * level.energy_pj[state, kind]
     for key, traffic in tile.metadata.items():
         energy = energy + traffic.vectors * level.metadata_pj[key]
@@ -208,7 +211,8 @@ def _level_cycles(level: CompiledLevel, nest: Nest, index: int, tiles: list[Tile
             words_written = words_written + _metadata_words(packing.bits, tile, ("fill", "update"))
         done: Number = 0  # finished values, where they have a width of their own
         if finished is not packing:
-            words_written, done = words_written - tile.finished, tile.finished
+            done = tile.finished + where(tile.updates == tile.finished, tile.gated_updates, 0)
+            words_written = words_written - done
         if not tile.even:
             idle = tile.instances == 0
             ratio = tile.x_expansion * tile.y_expansion / where(idle, 1.0, tile.instances)

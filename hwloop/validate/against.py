@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import product
 from time import perf_counter
 from typing import Any
 
@@ -15,7 +16,9 @@ from hwloop.backend.target import Target, make_targets
 from hwloop.errors import InfeasibleMappingError, SimulatorError, SpecError
 from hwloop.mapper.mapper import map_problem
 from hwloop.simulator import LayerCost
-from hwloop.spec.bits import MAX_BITS, operand_bits
+from hwloop.spec.architecture import Architecture
+from hwloop.spec.bits import MAX_BITS, Bits, operand_bits
+from hwloop.spec.density import unstructured
 from hwloop.spec.mapping import Mapping as LoopMapping
 from hwloop.spec.problem import Problem
 from hwloop.validate.agreement import DENSE_SLACK, FEASIBILITY, SPARSE_SLACK, Agreement, Report
@@ -80,6 +83,9 @@ class LiveSettings:
         bits: of weights and inputs.
         effort: of the mapper that finds the mappings.
         most: distinct layers taken of a network, None for all.
+        output_bits: of finished outputs where they wait for their reader, at the density of the layer's operands where a format
+            holds them there; none for outputs of the accelerator's own width.
+        resident: whether every mapping is also asked with inputs and outputs that stay within the outermost level.
 
     Raises:
         SpecError: a network that is not there, or a number out of range.
@@ -91,10 +97,13 @@ class LiveSettings:
     bits: tuple[int, ...] = (16, 8, 4)
     effort: str = "quick"
     most: int | None = None
+    output_bits: tuple[int, ...] = ()
+    resident: bool = False
 
     def __post_init__(self) -> None:
-        for what, values, most in (("densities", self.densities, 1.0), ("bits", self.bits, float(MAX_BITS))):
-            if not values or not all(0 < value <= most for value in values):
+        given = [("densities", self.densities, 1.0), ("bits", self.bits, MAX_BITS), ("output_bits", self.output_bits, MAX_BITS)]
+        for what, values, most in given:
+            if not (values or what == "output_bits") or not all(0 < value <= most for value in values):
                 raise SpecError("<arguments>", what, f"numbers above 0 up to {most:g}, with commas between", list(values))
         if self.most is not None and self.most < 1:
             raise SpecError("<arguments>", "most", "1 layer or more", self.most)
@@ -108,7 +117,8 @@ class LiveSettings:
     @property
     def steps(self) -> int:
         """How often `verify_live` calls `on_step`: once a mapping and once a case."""
-        return len(self.archs) * len(self.layers) * len(self.bits) * (1 + len(self.densities))
+        asked = (2 if self.resident else 1) * len(self.densities)
+        return len(self.archs) * len(self.layers) * len(self.bits) * max(len(self.output_bits), 1) * (1 + asked)
 
 
 def verify_live(outside: Backend, settings: LiveSettings, on_step: Callable[[str], None] | None = None) -> LiveReport:
@@ -127,13 +137,15 @@ def verify_live(outside: Backend, settings: LiveSettings, on_step: Callable[[str
     groups: dict[str, list[LiveCase]] = {}
     for target in targets:
 
-        def find(problem: Problem, widths: dict[str, int], target: Target = target) -> LoopMapping:
+        def find(problem: Problem, widths: Bits, target: Target = target) -> LoopMapping:
             best = map_problem(problem, target.arch, target.table(widths), bits=widths, effort=settings.effort)
             if on_step is not None:
                 on_step(f"map {problem.name} on {target.name}")
             return best.mapping
 
-        groups[target.name] = make_cases(target, settings.layers, settings.densities, settings.bits, find)
+        groups[target.name] = make_cases(
+            target, settings.layers, settings.densities, settings.bits, find, settings.output_bits, settings.resident
+        )
     return run_against(outside, groups, on_step)
 
 
@@ -142,7 +154,9 @@ def make_cases(
     layers: Sequence[Problem],
     densities: Sequence[float],
     bits: Sequence[int],
-    find_mapping: Callable[[Problem, dict[str, int]], LoopMapping],
+    find_mapping: Callable[[Problem, Bits], LoopMapping],
+    output_bits: Sequence[int] = (),
+    resident: bool = False,
 ) -> list[LiveCase]:
     """Every layer at every density and width; weights and inputs share both.
 
@@ -152,22 +166,60 @@ def make_cases(
         densities: of weights and inputs; 1 is dense.
         bits: of weights and inputs.
         find_mapping: a mapping for a problem and bits; called once a layer and width.
+        output_bits: of finished outputs where they wait; see `LiveSettings`.
+        resident: whether every mapping is also asked with inputs and outputs on chip.
 
     Raises:
         InfeasibleMappingError: from `find_mapping`.
     """
     cases = []
     for layer in layers:
-        for width in bits:
-            widths = operand_bits(width, width)
-            mapping = find_mapping(layer, widths)
-            for density in densities:
-                named = {"Weights": density, "Inputs": density} if density < 1 else {}
+        for width, output in product(bits, output_bits or (None,)):
+            asked = f"bits {width}" if output is None else f"bits {width} outputs {output}"
+            mapping = find_mapping(layer, _widths(width, output, target.arch.storage[0].name))
+            mappings = {"": mapping}
+            if resident:
+                mappings[" on chip"] = stay_on_chip(mapping, target.arch, ("Inputs", "Outputs"))
+            for density, (where, own) in product(densities, mappings.items()):
+                level = outermost(own, target.arch, "Outputs")
+                widths = _widths(width, output, level)
+                named: dict[str, Any] = {"Weights": density, "Inputs": density} if density < 1 else {}
+                if named and output is not None:
+                    named["Outputs"] = replace(unstructured(density, layer.tensor_size("Outputs")), level=level)
                 problem = replace(layer.with_densities(named), name=layer.name)
-                case = f"{target.name} {layer.name} density {density:g} bits {width}"
                 request = MapRequest(problem, target.arch, target.table(widths), target.constraints, widths)
-                cases.append(LiveCase(case, request, mapping))
+                cases.append(LiveCase(f"{target.name} {layer.name} density {density:g} {asked}{where}", request, own))
     return cases
+
+
+def stay_on_chip(mapping: LoopMapping, arch: Architecture, spaces: Sequence[str]) -> LoopMapping:
+    """The mapping with data that the outermost level does not keep, where a level within does.
+
+    Args:
+        mapping: says for every level what it keeps.
+        arch: the accelerator.
+        spaces: the data.
+    """
+    outer = arch.storage[0].name
+    gone = {s for s in spaces if any(s in entry.keep for entry in mapping.bypass if entry.target != outer)}
+    entries = []
+    for entry in mapping.bypass:
+        if entry.target == outer:
+            own = [s for s in entry.keep if s in gone]
+            entry = replace(entry, keep=tuple(s for s in entry.keep if s not in gone), bypass=(*entry.bypass, *own))
+        entries.append(entry)
+    return replace(mapping, bypass=tuple(entries))
+
+
+def outermost(mapping: LoopMapping, arch: Architecture, space: str) -> str:
+    """The outermost level that keeps a data space under a mapping that says for every level what it keeps."""
+    keeping = {entry.target for entry in mapping.bypass if space in entry.keep}
+    return next(level.name for level in arch.storage if level.name in keeping)
+
+
+def _widths(width: int, output: int | None, level: str) -> dict[str, int | dict[str, int]]:
+    """Bits of operands everywhere, and of finished outputs at a level."""
+    return {**operand_bits(width, width), **({} if output is None else {"Outputs": {level: output}})}
 
 
 def run_against(

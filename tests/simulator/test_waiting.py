@@ -120,6 +120,21 @@ def test_where_a_level_farther_out_keeps_the_result_all_its_values_have_the_widt
     assert inside.components["buffer"].dataspaces["Outputs"].capacity == math.ceil(4 / 8)
 
 
+def test_what_is_gated_of_finished_values_is_as_wide_as_they_are() -> None:
+    sparse = "sparse_optimizations: {action_optimization: [{type: gating, options: [{target: Outputs, condition_on: [Inputs]}]}]}"
+    wide = "attributes: {width: 64, datawidth: 16, write_bandwidth: 0.25"
+    arch = load_architecture(SMALL.replace("read_bandwidth: 4}", f"read_bandwidth: 4}}\n    {sparse}", 1).replace(
+        "attributes: {width: 64, datawidth: 16, write_bandwidth: 4", wide))  # fmt: skip
+    table = {**TABLE, "memory": {"read": 1.0, "write": 1.0, "gated_write": 0.5}}
+    problem = make_problem(conv2d_shape(), {"M": 12, "P": 8}, {"Inputs": 0.5})
+    mapping = small_mapping("M=12 P=8", "", "MP")
+    waits = simulate(problem, arch, mapping, table, {"Outputs": {"memory": 4}})
+    everywhere = simulate(problem, arch, mapping, table, {"Outputs": 4})
+    ours, theirs = (cost.components["memory"].dataspaces["Outputs"] for cost in (waits, everywhere))
+    assert (ours.gated_updates, ours.energy_pj, waits.cycles) == (theirs.gated_updates, theirs.energy_pj, everywhere.cycles)
+    assert ours.gated_updates > 0
+
+
 def test_bandwidth_counts_finished_words_by_their_width() -> None:
     problem = make_problem(conv2d_shape(), {"M": 64})
     mapping = small_mapping("M=64", "", "M")

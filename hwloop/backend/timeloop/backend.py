@@ -138,7 +138,7 @@ def _with_their_mapping(programs: Timeloop, request: MapRequest) -> Outcome:
         raise SimulatorError(f"{TIMELOOP_MAPPER} minimises edp, energy or cycles, not a function; use hwloop's mapper")
     try:
         mapping, cost = programs.map_problem(request.problem, request.arch, request.ert, request.constraints, objective)
-        if request.bits:
+        if request.bits or any(density.level for _, density in request.problem.densities):
             cost = _run(programs, request, mapping)
     except InfeasibleMappingError as refused:
         return refused

@@ -115,6 +115,10 @@ def _problem(problem: Problem, names: Mapping[str, str]) -> dict[str, Any]:
     for space in shape["data_spaces"]:
         space["projection"] = [[[names[term[0]], *term[1:]] for term in rank] for rank in space["projection"]]
     document["instance"] = {names.get(key, key): value for key, value in instance.items()}
+    # a density at one level is about finished values alone; the program would take it for all of the data space, everywhere
+    everywhere = {name: given for name, given in document["instance"].pop("densities", {}).items() if "level" not in given}
+    if everywhere:
+        document["instance"]["densities"] = everywhere
     return document
 
 

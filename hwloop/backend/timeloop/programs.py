@@ -16,9 +16,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from hwloop.backend.timeloop.inputs import letters, mapper_input, model_input
-from hwloop.backend.timeloop.read_back import cost_from_stats, merge_split_levels
-from hwloop.backend.timeloop.split import check_fit, share_bandwidth, split_levels
+from hwloop.backend.timeloop.costing import Costing
+from hwloop.backend.timeloop.inputs import letters, mapper_input
+from hwloop.backend.timeloop.read_back import cost_from_stats
 from hwloop.errors import InfeasibleMappingError, SimulatorError
 from hwloop.programs import find_program, run_program, tail
 from hwloop.simulator import LayerCost
@@ -93,24 +93,17 @@ class Timeloop:
         """Costs one mapping with `timeloop-model`; arguments as `hwloop.simulate`.
 
         With `bits`, a level that keeps data spaces of several widths is split into one level each (see `split`) and put
-        together again in the result.
+        together again in the result. Where a result waits with finished values of their own width or density the answer is put
+        together from several runs (see `waiting`).
 
         Raises:
             InfeasibleMappingError: Timeloop refuses the mapping; its words are the reason.
-            SimulatorError: it crashed, timed out or printed no statistics.
+            SimulatorError: it crashed, timed out or printed no statistics; or partial sums lie in a format beside finished
+                values of another width or density, which no run of it can say.
         """
         batch = MappingBatch.from_mappings([mapping], problem.shape, problem.bounds, architecture)
         whole = batch.to_mapping(0, problem.shape, architecture)
-        if not bits:
-            return cost_from_stats(self.run_model(model_input(problem, architecture, whole, table)), architecture, problem)
-        system = split_levels(problem, architecture, whole, table, bits)
-        split = system.architecture
-        stats = self.run_model(model_input(problem, split, system.mapping, system.table))
-        if system.throttled:
-            split = share_bandwidth(system, architecture, cost_from_stats(stats, split, problem))
-            stats = self.run_model(model_input(problem, split, system.mapping, system.table))
-        cost = merge_split_levels(cost_from_stats(stats, split, problem), system.origin)
-        return check_fit(architecture, cost, bits)
+        return Costing(self.run_model, problem, architecture, whole, table).cost(bits or {})
 
     def run_model(self, document: Mapping[str, Any]) -> str:
         """What `timeloop-model` prints into `stats.txt` for one document that holds everything it reads.

@@ -41,6 +41,11 @@ def cost_from_stats(text: str, architecture: Architecture, problem: Problem) -> 
     )
 
 
+def partition_size(text: str, component: str, space: str) -> int:
+    """Words of a data space that an instance of a component is ever responsible for."""
+    return int(parse_stats(text)["components"][component]["dataspaces"][space]["Partition size"])
+
+
 _NETWORK = re.compile(r"^Network \d+\n-+\n([^\n]+)\n(.*?)(?=^Network \d+\n-+\n|\Z)", re.MULTILINE | re.DOTALL)
 _NETWORK_SPACE = re.compile(r"^    (\S+):\n((?:^        .*\n)+)", re.MULTILINE)
 _NETWORK_ENERGY = re.compile(

@@ -21,8 +21,10 @@ from dataclasses import dataclass, replace
 
 from hwloop.errors import InfeasibleMappingError
 from hwloop.simulator import DataSpaceCost, LayerCost
+from hwloop.simulator.compiled import Packing
 from hwloop.simulator.formats import COMPRESSED
 from hwloop.simulator.sparse.context import rank_bits
+from hwloop.spec.bits import Bits, width_at
 from hwloop.spec.energy_table import ComponentEnergy, EnergyTable
 from hwloop.spec.levels import Architecture, Level
 from hwloop.spec.mapping import Bypass, Loops
@@ -56,26 +58,20 @@ class SplitSystem:
     throttled: bool
 
 
-@dataclass(frozen=True)
-class Packing:
-    """How words of some bits lie in the rows of a level: `row_words` a row, or `word_rows` rows a word; one of them is 1."""
-
-    row_words: int
-    word_rows: int
-
-    @classmethod
-    def of(cls, level: Level, bits: int) -> Packing:
-        """Words of `bits` in the level's rows."""
-        row = level.block_size * level.word_bits
-        return cls(max(row // bits, 1), -(-bits // row))
-
-    def rows(self, words: int) -> int:
-        """Rows that so many words take."""
-        return -(-words // self.row_words) * self.word_rows
+def packing_of(level: Level, bits: int) -> Packing:
+    """Words of `bits` in the level's rows."""
+    row = level.block_size * level.word_bits
+    row_words, word_rows = max(row // bits, 1), -(-bits // row)
+    return Packing(bits, row_words, word_rows, level.block_size * word_rows / row_words)
 
 
 def split_levels(
-    problem: Problem, architecture: Architecture, mapping: LoopMapping, table: EnergyTable, bits: Mapping[str, int]
+    problem: Problem,
+    architecture: Architecture,
+    mapping: LoopMapping,
+    table: EnergyTable,
+    bits: Bits,
+    apart: str | None = None,
 ) -> SplitSystem:
     """Splits each level that keeps a data space whose bits differ from the level's `datawidth`.
 
@@ -87,7 +83,8 @@ def split_levels(
         architecture: the accelerator.
         mapping: a mapping that says for every level what it keeps.
         table: its energy table, per row.
-        bits: bits of a value by data space; a data space that is not named keeps the level's `datawidth`.
+        bits: bits of a value by data space and level; what is not named keeps the level's `datawidth`.
+        apart: a level that is split whatever the bits are.
     """
     levels: list[Level] = []
     loops: list[Loops] = []
@@ -100,7 +97,8 @@ def split_levels(
         entry = mapping.find_bypass(level.name)
         own_loops = [e for e in mapping.loops if e.target == level.name]
         kept = entry.keep if entry is not None else ()
-        if level.kind == "spatial" or all(bits.get(space, level.word_bits) == level.word_bits for space in kept):
+        widths = {space: _width(bits, space, level) for space in kept}
+        if level.kind == "spatial" or (level.name != apart and all(width == level.word_bits for width in widths.values())):
             levels.append(level)
             loops += own_loops
             bypass += [entry] if entry is not None else []
@@ -114,11 +112,11 @@ def split_levels(
         for space in kept:
             name = f"{level.name}_{space}"
             innermost = space == kept[-1]
-            packing = Packing.of(level, bits.get(space, level.word_bits))
+            packing = packing_of(level, widths[space])
             origin[name] = level.name
             targets = (space, *entry.bypass) if space == kept[0] else (space,)  # savings on data kept farther out stay on the way
             block = _block(level, space, packing)
-            levels.append(_narrow(level, name, targets, bits.get(space, level.word_bits), packing, block, innermost))
+            levels.append(_narrow(level, name, targets, widths[space], packing, block, innermost))
             loops += [replace(e, target=name) for e in own_loops] if innermost else []
             bypass.append(Bypass(name, (space,), tuple(s for s in spaces if s != space)))
             components.append(_component(whole, name, packing.word_rows * block / packing.row_words, innermost))
@@ -133,13 +131,16 @@ def split_levels(
     )
 
 
-def share_bandwidth(system: SplitSystem, architecture: Architecture, counted: LayerCost) -> Architecture:
+def share_bandwidth(
+    system: SplitSystem, architecture: Architecture, counted: LayerCost, known: Mapping[str, Mapping[str, float]] | None = None
+) -> Architecture:
     """The split accelerator with each old level's bandwidth shared out.
 
     Args:
         system: the split accelerator.
         architecture: the accelerator it comes from.
         counted: what Timeloop counted on `system`, by split level.
+        known: of split levels that move something else than that, how much, by kind of bandwidth, in the old level's words.
     """
     shared: dict[str, dict[str, float]] = {}
     for level in architecture.storage:
@@ -149,8 +150,8 @@ def share_bandwidth(system: SplitSystem, architecture: Architecture, counted: La
         have["shared_bandwidth"] = level.number("shared_bandwidth", 0.0)
         for kind, bandwidth in have.items():
             needs = {part: _row_share(system, level, part) * _words(system, counted, part, kind) for part in parts}
-            total = sum(needs.values())
-            for part in parts if bandwidth else ():
+            total = sum(known[part][kind] if known and part in known else needs[part] for part in parts)
+            for part in parts if bandwidth and total else ():
                 if needs[part]:
                     share = needs[part] / total / _row_share(system, level, part)
                     shared.setdefault(part, {})[kind] = bandwidth * share * ROUND_DOWN
@@ -158,13 +159,14 @@ def share_bandwidth(system: SplitSystem, architecture: Architecture, counted: La
     return replace(system.architecture, levels=tuple(levels))
 
 
-def check_fit(architecture: Architecture, cost: LayerCost, bits: Mapping[str, int]) -> LayerCost:
+def check_fit(architecture: Architecture, cost: LayerCost, *bits: Bits) -> LayerCost:
     """Counts capacity in rows, and whether the data spaces of each level fit together, which split levels cannot tell.
 
     Args:
         architecture: the accelerator.
         cost: what Timeloop said, by the accelerator's own levels.
-        bits: bits of a value by data space.
+        bits: bits of a value by data space and level; of several, the one that takes most counts. A level of which they say
+            nothing is counted in words.
 
     Returns:
         The cost with capacities in rows.
@@ -177,25 +179,42 @@ def check_fit(architecture: Architecture, cost: LayerCost, bits: Mapping[str, in
         component = cost.components.get(level.name)
         if component is None:
             continue
-        needs = {
-            space: Packing.of(level, bits.get(space, level.word_bits)).rows(part.capacity)
-            for space, part in component.dataspaces.items()
-        }
-        spaces = {space: replace(part, capacity=needs[space]) for space, part in component.dataspaces.items()}
-        components[level.name] = replace(component, dataspaces=spaces)
+        by_rows = any(width_at(value, level.name) is not None for given in bits for value in given.values())
+        needs = {space: part.capacity for space, part in component.dataspaces.items()}
+        if by_rows:
+            for space, part in component.dataspaces.items():
+                needs[space] = max(packing_of(level, _width(given, space, level)).rows(part.capacity) for given in bits)
+            spaces = {space: replace(part, capacity=needs[space]) for space, part in component.dataspaces.items()}
+            components[level.name] = replace(component, dataspaces=spaces)
         if level.entries is None:
             continue
         words = int(level.entries / (level.number("multiple_buffering", 1.0) or 1.0))
-        need, room = sum(needs.values()), words // level.block_size
+        block, unit = (level.block_size, "rows") if by_rows else (1, "words")
+        need, room = sum(needs.values()), words // block
         detail = ", ".join(f"{space} {rows}" for space, rows in needs.items())
         if need > room:
-            raise InfeasibleMappingError(f"{level.name}: {detail} need {need} rows, {room} rows fit", level.name)
-        least = words * level.number("min_utilization", 0.0) / level.block_size
+            raise InfeasibleMappingError(f"{level.name}: {detail} need {need} {unit}, {room} {unit} fit", level.name)
+        least = words * level.number("min_utilization", 0.0) / block
         if need < least:
             raise InfeasibleMappingError(
-                f"{level.name}: {need} rows are used, min_utilization asks for {least:g}", level.name
+                f"{level.name}: {need} {unit} are used, min_utilization asks for {least:g}", level.name
             )  # fmt: skip
     return replace(cost, components=components)
+
+
+def roomy(architecture: Architecture, name: str) -> Architecture:
+    """The accelerator with room for anything at a level."""
+    bounded = ("entries", "metadata_storage_depth")
+    levels = [
+        replace(level, attributes=tuple((k, v) for k, v in level.attributes if k not in bounded)) if level.name == name else level
+        for level in architecture.levels
+    ]
+    return replace(architecture, levels=tuple(levels))
+
+
+def _width(bits: Bits, space: str, level: Level) -> int:
+    width = width_at(bits.get(space), level.name)
+    return level.word_bits if width is None else width
 
 
 def _narrow(
@@ -244,10 +263,13 @@ def _gate_with(level: Level, renamed: Mapping[str, str]) -> Level:
     return replace(level, attributes=tuple((k, renamed[str(gate)] if k == "power_gated_at" else v) for k, v in level.attributes))
 
 
+def row_share(level: Level, packing: Packing) -> float:
+    """How many of the level's own words the transfer of a word takes that lies as `packing` says."""
+    return float(level.block_size * packing.word_rows / packing.row_words)
+
+
 def _row_share(system: SplitSystem, level: Level, part: str) -> float:
-    """How many of the level's own words the transfer of one of the part's words takes."""
-    packing = Packing.of(level, system.architecture.level(part).word_bits)
-    return level.block_size * packing.word_rows / packing.row_words
+    return row_share(level, packing_of(level, system.architecture.level(part).word_bits))
 
 
 def _words(system: SplitSystem, counted: LayerCost, part: str, kind: str) -> float:
@@ -256,16 +278,23 @@ def _words(system: SplitSystem, counted: LayerCost, part: str, kind: str) -> flo
         return 0.0
     [space] = counted.components[part].dataspaces.values()
     level = system.architecture.level(part)
-    read = space.reads + space.gated_reads + _metadata_words(level, space, ("read", "gated_read"))
-    writes = ("fill", "gated_fill", "update", "gated_update")
-    written = space.fills + space.gated_fills + space.updates + space.gated_updates + _metadata_words(level, space, writes)
+    read = space.reads + space.gated_reads + metadata_bits(level, space, ("read",)) // level.word_bits
+    written = space.fills + space.gated_fills + space.updates + space.gated_updates
+    written += metadata_bits(level, space, ("fill", "update")) // level.word_bits
     return {"read_bandwidth": read, "write_bandwidth": written, "shared_bandwidth": read + written}[kind]
 
 
-def _metadata_words(level: Level, space: DataSpaceCost, kinds: tuple[str, ...]) -> int:
+def metadata_bits(level: Level, space: DataSpaceCost, kinds: tuple[str, ...]) -> int:
+    """Metadata that a level that keeps one data space moves, gated accesses included [bits].
+
+    Args:
+        level: the level.
+        space: what Timeloop counted.
+        kinds: of accesses: `read`, `fill`, `update`.
+    """
     bits = 0.0
-    for ranks in (space.metadata[kind] for kind in kinds if kind in space.metadata):
+    for ranks in (space.metadata[name] for kind in kinds for name in (kind, f"gated_{kind}") if name in space.metadata):
         for (metadata, payload), rank in zip(ranks, level.sparse.representation[0].ranks, strict=True):
-            metadata_bits, payload_bits = rank_bits(level, rank)
-            bits += metadata * metadata_bits + payload * payload_bits
-    return int(bits) // level.word_bits
+            metadata_word, payload_word = rank_bits(level, rank)
+            bits += metadata * metadata_word + payload * payload_word
+    return int(bits)
