@@ -14,12 +14,12 @@ _MIX = np.array([0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9, 0x2
 
 
 def by_distinct(
-    columns: list[Ints], cache: dict[Row, tuple[float, ...]] | None, function: Callable[[Ints], Floats], single: bool
+    columns: list[Any], cache: dict[Row, tuple[float, ...]] | None, function: Callable[[Ints], Floats], single: bool
 ) -> list[Any]:
     """`function` of every row of the columns, evaluated once for each distinct row.
 
     Args:
-        columns: integers; their shapes broadcast to that of the batch.
+        columns: integers; their shapes broadcast to that of the batch. Of one mapping, numbers will do.
         cache: what is known of rows seen before; None to remember nothing.
         function: rows `(row, column)` to values `(row, value)`.
         single: whether there is one mapping.
@@ -28,7 +28,7 @@ def by_distinct(
         One number a value for one mapping, else one array of the batch's shape a value.
     """
     if single:
-        row = tuple(int(column[0]) for column in columns)
+        row = tuple([column if isinstance(column, int) else int(column[0]) for column in columns])
         found = None if cache is None else cache.get(row)
         if found is None:
             found = tuple(function(np.array([row]))[0].tolist())
@@ -39,7 +39,7 @@ def by_distinct(
     shape = spread[0].shape
     mixed = np.zeros(shape, np.uint64)
     for i, column in enumerate(columns):
-        mixed = (mixed ^ (mixed >> np.uint64(29))) * _MIX[i % 4] + column.astype(np.uint64) * _MIX[(i + 1) % 4]
+        mixed = (mixed ^ (mixed >> np.uint64(29))) * _MIX[i % 4] + np.asarray(column).astype(np.uint64) * _MIX[(i + 1) % 4]
     _, first, inverse = np.unique(mixed.reshape(-1), return_index=True, return_inverse=True)
     rows = np.stack([column.reshape(-1)[first] for column in spread], axis=1)
     table = function(rows) if cache is None else _remembered(rows, cache, function)

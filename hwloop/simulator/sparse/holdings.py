@@ -67,7 +67,7 @@ def _held(
     space, form = context.spaces[s], context.formats[level][s]
     count = len(form.ranks) if form else 0
     block = context.compiled.levels[level].row_words[s] if form and form.compressed else 1
-    columns = [space.model_column, np.atleast_1d(np.asarray(block)), *space.keys(shape.tile(context, level, s))]
+    columns = [space.model_column, block, *space.keys(shape.tile(context, level, s))]
     if form:
         trees = shape.trees[level, s]
         columns += trees.shapes[:count]
