@@ -86,7 +86,8 @@ def pick(array: Ints, index: Ints) -> Ints:
     if len(index) == 1:  # far from free on arrays
         alone: Ints = array[int(index[0])]
         return alone
-    chosen: Ints = np.take_along_axis(array, index.reshape(*(1,) * (array.ndim - 1), -1), axis=0)[0]
+    within = np.arange(array[0].size).reshape(array.shape[1:])
+    chosen: Ints = array.reshape(-1).take(index * within.size + within, mode="clip")  # far faster than take_along_axis
     return chosen
 
 

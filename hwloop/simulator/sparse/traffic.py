@@ -102,6 +102,9 @@ def _compressed(tile: Tile, held: Held, read_write: bool) -> Traffic:
     reads, fills, updates = tile.reads, tile.fills, tile.updates
     if held.form is not None:
         for kind, accesses in (("read", tile.reads), ("fill", tile.fills), ("update", tile.updates)):
+            if isinstance(accesses, int) and accesses == 0:  # of a whole batch too: the updates of what is only read
+                metadata[kind] = [[0, 0] for _ in held.words]
+                continue
             ratio = accesses / tile.size
             metadata[kind] = [[ceil(words * ratio), ceil(payloads * ratio)] for words, payloads in held.words]
         zeros = 1.0 - held.density
