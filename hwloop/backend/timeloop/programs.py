@@ -9,7 +9,7 @@ import hashlib
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -101,15 +101,11 @@ class Timeloop:
         batch = MappingBatch.from_mappings([mapping], problem.shape, problem.bounds, architecture)
         whole = batch.to_mapping(0, problem.shape, architecture)
         if not bits:
-            return cost_from_stats(self.run_model(model_input(problem, architecture, whole, table)), architecture, problem)
-        system = split_levels(problem, architecture, whole, table, bits)
-        split = system.architecture
-        stats = self.run_model(model_input(problem, split, system.mapping, system.table))
-        if system.throttled:
-            split = share_bandwidth(system, architecture, cost_from_stats(stats, split, problem))
-            stats = self.run_model(model_input(problem, split, system.mapping, system.table))
-        cost = merge_split_levels(cost_from_stats(stats, split, problem), system.origin)
-        return check_fit(architecture, cost, bits)
+            return self._ask(problem, architecture, whole, table)
+        return in_parts(self._ask, problem, architecture, whole, table, bits)
+
+    def _ask(self, problem: Problem, architecture: Architecture, mapping: LoopMapping, table: EnergyTable) -> LayerCost:
+        return cost_from_stats(self.run_model(model_input(problem, architecture, mapping, table)), architecture, problem)
 
     def run_model(self, document: Mapping[str, Any]) -> str:
         """What `timeloop-model` prints into `stats.txt` for one document that holds everything it reads.
@@ -196,6 +192,34 @@ class Timeloop:
         if _NO_MAPPING.search(log):
             raise InfeasibleMappingError(f"{MAPPER} found no valid mapping")
         raise SimulatorError(f"{name} printed no statistics", command, status, tail(log))
+
+
+def in_parts(
+    ask: Callable[[Problem, Architecture, LoopMapping, EnergyTable], LayerCost],
+    problem: Problem,
+    architecture: Architecture,
+    mapping: LoopMapping,
+    table: EnergyTable,
+    bits: Mapping[str, int],
+) -> LayerCost:
+    """The cost with several widths, of a simulator that knows one a level (see `split`).
+
+    Args:
+        ask: the simulator.
+        problem: the layer.
+        architecture: the accelerator.
+        mapping: says for every level what it keeps.
+        table: energies.
+        bits: of a value by data space.
+
+    Raises:
+        InfeasibleMappingError: the simulator refuses it, or the data do not fit together.
+    """
+    system = split_levels(problem, architecture, mapping, table, bits)
+    cost = ask(problem, system.architecture, system.mapping, system.table)
+    if system.throttled:
+        cost = ask(problem, share_bandwidth(system, architecture, cost), system.mapping, system.table)
+    return check_fit(architecture, merge_split_levels(cost, system.origin), bits)
 
 
 def _rename(entry: Loops, names: Mapping[str, str]) -> Loops:
