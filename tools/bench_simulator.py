@@ -1,6 +1,6 @@
 """How fast the embedded simulator is: one mapping, batches of several sizes, memory. Prints rates; run it on an idle core.
 
-python tools/bench_simulator.py [--seconds 2] [--sparse] [--architecture arch_specs/flexible_skipping.yaml]
+python tools/bench_simulator.py [--seconds 2] [--sparse] [--heavy] [--architecture arch_specs/flexible_skipping.yaml]
 """
 
 from __future__ import annotations
@@ -20,12 +20,71 @@ sys.path.insert(0, str(ROOT))
 
 import hwloop  # noqa: E402
 from hwloop.simulator import BatchSimulator  # noqa: E402
-from hwloop.spec.architecture import Architecture  # noqa: E402
+from hwloop.spec.architecture import Architecture, load_architecture  # noqa: E402
 from hwloop.spec.batch import SPATIAL_X, SPATIAL_Y, TEMPORAL, MappingBatch  # noqa: E402
-from hwloop.spec.energy_table import EnergyTable  # noqa: E402
+from hwloop.spec.energy_table import EnergyTable, load_energy_table  # noqa: E402
 from hwloop.spec.problem import Problem, conv2d_shape, make_problem  # noqa: E402
 
+# Three storage levels, each with formats of four to two ranks for all three data spaces, gating and skipping between them.
+HEAVY = """
+architecture:
+  version: 0.4
+  nodes:
+  - !Component
+    name: DRAM
+    class: DRAM
+    attributes: {width: 64, datawidth: 16, metadata_datawidth: 6, metadata_storage_width: 60}
+    sparse_optimizations: {representation_format: {data_spaces: [DRAM_FORMATS]}}
+  - !Component
+    name: buffer
+    class: SRAM
+    attributes: {depth: 65536, width: 64, datawidth: 16, metadata_datawidth: 6, metadata_storage_width: 60,
+                 metadata_storage_depth: 65536}
+    sparse_optimizations:
+      representation_format: {data_spaces: [BUFFER_FORMATS]}
+      action_optimization:
+      - {type: skipping, options: [{target: Inputs, condition_on: [Weights]}, {target: Weights, condition_on: [Inputs]}]}
+      - {type: skipping, options: [{target: Outputs, condition_on: [Weights, Inputs]}]}
+  - !Container
+    name: PE_column
+    spatial: {meshX: 16, meshY: 1}
+  - !Container
+    name: PE
+    spatial: {meshX: 1, meshY: 16}
+  - !Component
+    name: spad
+    class: SRAM
+    attributes: {depth: 1024, width: 16, datawidth: 16, metadata_datawidth: 6, metadata_storage_width: 24,
+                 metadata_storage_depth: 4096}
+    sparse_optimizations:
+      representation_format: {data_spaces: [SPAD_FORMATS]}
+      action_optimization:
+      - {type: gating, options: [{target: Inputs, condition_on: [Weights]}]}
+      - {type: gating, options: [{target: Outputs, condition_on: [Weights, Inputs]}]}
+  - !Component
+    name: mac
+    class: intmac
+    attributes: {datawidth: 16}
+    sparse_optimizations: {compute_optimization: [{type: gating}]}
+"""
+HEAVY_RANKS = {"DRAM": ("UOP", "UOP", "UOP", "CP"), "BUFFER": ("UOP", "UOP", "CP"), "SPAD": ("UOP", "CP")}
 REAL_SECONDS = 0.25  # one run of the real timeloop-model with a ready energy table (see the design)
+
+
+def heavy_architecture() -> Architecture:
+    """`HEAVY` with its formats."""
+    text = HEAVY
+    for level, kinds in HEAVY_RANKS.items():
+        ranks = ", ".join(f"{{format: {kind}, flattened_rankIDs: [[C, M, R, S, N, P, Q]]}}" for kind in kinds)
+        spaces = ", ".join(f"{{name: {name}, ranks: [{ranks}]}}" for name in ("Weights", "Inputs", "Outputs"))
+        text = text.replace(f"{level}_FORMATS", spaces)
+    return load_architecture(text)
+
+
+def heavy_table() -> EnergyTable:
+    """Made-up energies: speed does not depend on them."""
+    storage = {"read": 10.0, "write": 10.0, "gated_read": 1.0, "metadata_read": 2.0, "metadata_write": 2.0}
+    return load_energy_table({"DRAM": storage, "buffer": storage, "spad": storage, "mac": {"compute": 1.0}})
 
 
 def conv3_2(sparse: bool) -> Problem:
@@ -126,18 +185,23 @@ def main() -> None:
     """Prints the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--architecture", default=str(ROOT / "arch_specs" / "eyeriss_168.yaml"))
+    parser.add_argument("--heavy", action="store_true", help="three storage levels with formats for all data spaces; sparse")
     parser.add_argument("--energy-table", default=None, help="default: the table beside the architecture")
     parser.add_argument("--sparse", action="store_true", help="with densities 0.3 (weights) and 0.6 (inputs)")
     parser.add_argument("--seconds", type=float, default=2.0, help="how long each measurement runs")
     args = parser.parse_args()
-    architecture = hwloop.load_architecture(args.architecture)
-    table = hwloop.load_energy_table(args.energy_table or args.architecture.replace(".yaml", ".ert.yaml"))
-    problem = conv3_2(args.sparse)
+    if args.heavy:
+        name, architecture, table = "three levels with heavy formats", heavy_architecture(), heavy_table()
+    else:
+        name, architecture = Path(args.architecture).stem, hwloop.load_architecture(args.architecture)
+        table = hwloop.load_energy_table(args.energy_table or args.architecture.replace(".yaml", ".ert.yaml"))
+    problem = conv3_2(args.sparse or args.heavy)
     simulator = BatchSimulator(problem, architecture, table)
     batch = random_batch(problem, architecture, 16384, seed=0)
     share = simulator.run(batch).feasible.mean()
     fitting = feasible_batch(simulator, architecture, problem, table, 16384)
-    print(f"conv3_2 on {Path(args.architecture).stem}; rates by processor time, one core")
+    distinct = len(np.unique(fitting.factors, axis=0))
+    print(f"conv3_2 on {name}; {distinct} different sets of factors that fit; rates by processor time, one core")
     mappings = [fitting.to_mapping(row, problem.shape, architecture) for row in range(64)]
     each = _seconds(lambda: [simulator.scalar.run(mapping) for mapping in mappings], args.seconds) / len(mappings)
     print(f"simulate: {each * 1e3:.3f} ms a mapping, {REAL_SECONDS / each:,.0f} times the real program's rate")

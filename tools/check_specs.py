@@ -29,6 +29,7 @@ from hwloop.backend.timeloop.stats import parse_stats
 from hwloop.errors import HwloopError
 from hwloop.report.tables import table
 from hwloop.spec.document import parse_yaml
+from hwloop.validate.causes import UNEXPLAINED, Explainer
 from hwloop.validate.compare import compare_stats
 
 MODEL, MAPPER = "timeloop-model", "timeloop-mapper"
@@ -50,6 +51,7 @@ class Verdict:
         read: whether hwloop reads all of it as written.
         equal: whether cycles, counts and energies agree; None when there is nothing to compare.
         differences: what does not, or why hwloop refuses.
+        causes: of the differences, as far as they can be shown.
     """
 
     files: list[str]
@@ -60,6 +62,7 @@ class Verdict:
     read: bool = False
     equal: bool | None = None
     differences: list[str] = field(default_factory=list)
+    causes: list[str] = field(default_factory=list)
 
 
 def component_names(document: Any) -> list[str]:
@@ -178,8 +181,13 @@ class Checker:
             verdict.differences = [str(error)]
             verdict.equal = False if verdict.answered else None
             return
-        verdict.differences = [str(d) for same, d in compare_stats(cost, parse_stats(answer.stats)) if not same]
+        stats = parse_stats(answer.stats)
+        pairs = compare_stats(cost, stats)
+        verdict.differences = [str(d) for same, d in pairs if not same]
         verdict.equal = not verdict.differences
+        if verdict.differences:
+            causes = Explainer(problem, arch, mapping, ert).causes(pairs, lambda other: compare_stats(other, stats))
+            verdict.causes = sorted({cause for cause in causes if cause})
 
 
 def _parsed(text: str) -> Any:
@@ -209,13 +217,17 @@ def main(arguments: list[str]) -> int:
             counts["answered"] += verdict.answered
             counts["read"] += verdict.answered and verdict.read
             counts["equal"] += verdict.equal is True
+            counts["known"] += bool(verdict.causes) and UNEXPLAINED not in verdict.causes
             if verdict.equal is not True:
-                print(f"{root.name}: {' + '.join(verdict.files)}: {verdict.reason or verdict.differences[:3]}", flush=True)
+                print(
+                    f"{root.name}: {' + '.join(verdict.files)}: {verdict.reason or verdict.differences[:3]} {verdict.causes}",
+                    flush=True,
+                )
             if args.json:
                 with args.json.open("a") as file:
                     file.write(json.dumps({"source": root.name} | asdict(verdict)) + "\n")
-        rows.append((root.name, *(str(counts[k]) for k in ("tried", "answered", "read", "equal"))))
-    print(table(rows, ("source", "sets tried", "real program answers", "read as written", "equal")))
+        rows.append((root.name, *(str(counts[k]) for k in ("tried", "answered", "read", "equal", "known"))))
+    print(table(rows, ("source", "sets tried", "real program answers", "read as written", "equal", "differ for a known cause")))
     return 0
 
 

@@ -122,7 +122,7 @@ def _print_live(report: LiveReport) -> None:
     print(table(rows, ["accelerator", "runs", "both refuse", "counts and cycles equal", "largest energy gap", "agrees"]))
     for group in report.groups.values():
         for line in lines_of(group):
-            if line.startswith(("differs", "failed", "rounding")):
+            if line.startswith(("differs", "failed", "rounding", "cause", "explained")):
                 print(line)
     for case, why in report.unanswered.items():
         print(f"no answer: {case}: {why}")

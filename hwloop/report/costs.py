@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from hwloop.backend.network_cost import NetworkCost
@@ -10,38 +11,99 @@ from hwloop.errors import HwloopError
 from hwloop.mapper.describe import level_table
 from hwloop.mapper.result import MapResult
 from hwloop.report.tables import count_text, energy_text, percent, table
+from hwloop.simulator import LayerCost
 from hwloop.spec.architecture import Architecture
 
 
 def level_text(result: MapResult, arch: Architecture) -> str:
-    """Where the energy goes, a line a level and data space."""
+    """Where the energy goes, a line a level and data space, the leakage of storages among them; then what stands beside it."""
     rows = []
-    for row in level_table(result.cost, arch):
+    cost = result.cost
+    for row in level_table(cost, arch):
         held = "" if not row.data_space else count_text(row.tile_size)
         room = "" if row.capacity is None else count_text(row.capacity)
         counts = [count_text(n) if row.data_space else "" for n in (row.reads, row.fills, row.updates)]
         costs = (energy_text(row.energy_pj), percent(row.share, 1), count_text(row.cycles) if row.cycles else "")
         level = row.level.replace("inter_", "").replace("_spatial", "") if row.level.startswith("wires ") else row.level
         rows.append((level, row.data_space, held, room, str(row.instances or ""), *counts, *costs))
+    for name, component in cost.components.items():
+        if component.leakage_pj:
+            leaked = (energy_text(component.leakage_pj), percent(component.leakage_pj / cost.energy_pj, 1), "")
+            rows.append((name, "leakage", *[""] * 6, *leaked))
     header = ("level", "data", "tile", "room", "instances", "reads", "fills", "updates", "energy", "share", "cycles")
-    return table(rows, header, left=(0, 1))
+    return "\n".join([table(rows, header, left=(0, 1)), *_Beside.of([cost]).lines()])
+
+
+@dataclass(frozen=True)
+class _Beside:
+    """What does not stand in the energy of some layers run one after the other, and how much of their work is their own.
+
+    Attributes:
+        compute_leakage_pj: leakage of the compute units [pJ], which no total has: Timeloop counts none.
+        computes: MACs when dense, those of incomplete passes among them.
+        padded_computes: those of incomplete passes.
+        utilization: part of the compute units' time that they compute, 0-1.
+        useful_utilization: that they compute something of the layers, 0-1.
+    """
+
+    compute_leakage_pj: float
+    computes: int
+    padded_computes: int
+    utilization: float
+    useful_utilization: float
+
+    @classmethod
+    def of(cls, costs: Sequence[LayerCost]) -> _Beside:
+        cycles = max(sum(cost.cycles for cost in costs), 1)
+        return cls(
+            sum(cost.compute_leakage_pj for cost in costs),
+            sum(cost.computes for cost in costs),
+            sum(cost.padded_computes for cost in costs),
+            sum(cost.utilization * cost.cycles for cost in costs) / cycles,
+            sum(cost.useful_utilization * cost.cycles for cost in costs) / cycles,
+        )
+
+    @property
+    def own(self) -> int:
+        """The layers' own MACs."""
+        return self.computes - self.padded_computes
+
+    def lines(self) -> list[str]:
+        """In words, where there is something to say."""
+        out = []
+        if self.compute_leakage_pj:
+            leakage = energy_text(self.compute_leakage_pj)
+            out.append(f"beside the total: {leakage} that the MAC units leak (Timeloop counts none, and no total here does)")
+        if self.padded_computes:
+            used, useful = percent(self.utilization, 1), percent(self.useful_utilization, 1)
+            out.append(
+                f"{count_text(self.own)} MACs, and {count_text(self.padded_computes)} more of incomplete passes, which are paid "
+                f"for; the MAC units compute {used} of the time, {useful} without those"
+            )
+        return out
+
+
+def _beside(cost: NetworkCost) -> _Beside:
+    return _Beside.of([layer.mapped.cost for layer in cost.layers])
 
 
 def network_text(cost: NetworkCost) -> str:
-    """A line a mapped layer, and the sums."""
+    """A line a mapped layer, and the sums; MACs are the layers' own, "used" is the units' time that they take."""
     rows = []
-    for layer in cost.layers:
+    costs = [layer.mapped.cost for layer in cost.layers]
+    own = [found.computes - found.padded_computes for found in costs]
+    for layer, found, macs in zip(cost.layers, costs, own, strict=True):
         ceiling = layer.mapped.ceiling
         energy = (energy_text(layer.energy_pj), percent(layer.energy_pj / cost.energy_pj, 1))
-        time = (count_text(layer.cycles), percent(layer.utilization, 0), f"{ceiling.kind} {ceiling.component}")
-        rows.append((layer.name, count_text(layer.computes), *energy, *time))
+        time = (count_text(layer.cycles), percent(found.useful_utilization, 0), f"{ceiling.kind} {ceiling.component}")
+        rows.append((layer.name, count_text(macs), *energy, *time))
     for work in cost.operations:
         energy = (energy_text(work.energy_pj), percent(work.energy_pj / cost.energy_pj, 1))
         rows.append((work.name, "", *energy, count_text(work.cycles), "", "between layers"))
-    rows.append(("all", count_text(cost.computes), energy_text(cost.energy_pj), "", count_text(cost.cycles), "", ""))
+    rows.append(("all", count_text(sum(own)), energy_text(cost.energy_pj), "", count_text(cost.cycles), "", ""))
     header = ("layer", "MACs", "energy", "share", "cycles", "used", "bound by")
-    parts = [f"{cost.network} on {cost.target}", table(rows, header, left=(0, 6)), where_text([cost]), *staying([cost])]
-    return "\n\n".join(parts)
+    layers = "\n".join([table(rows, header, left=(0, 6)), *_Beside.of(costs).lines()])
+    return "\n\n".join([f"{cost.network} on {cost.target}", layers, where_text([cost]), *staying([cost])])
 
 
 def staying(costs: Sequence[NetworkCost]) -> list[str]:
@@ -103,7 +165,7 @@ def where_text(costs: Sequence[NetworkCost]) -> str:
 def network_document(cost: NetworkCost) -> dict[str, Any]:
     """A mapped network as plain data."""
     layers = [layer_document(layer.name, layer.mapped) for layer in cost.layers]
-    sums = {"energy_pj": cost.energy_pj, "cycles": cost.cycles}
+    sums = {"energy_pj": cost.energy_pj, "cycles": cost.cycles} | asdict(_beside(cost))
     return {"network": cost.network, "target": cost.target, **sums, "layers": layers, **_between(cost)}
 
 
@@ -118,7 +180,7 @@ def _between(cost: NetworkCost) -> dict[str, Any]:
 
 def layer_document(name: str, result: MapResult) -> dict[str, Any]:
     """A mapped layer as plain data."""
-    return {"layer": name, **result.to_dict()}
+    return {"layer": name, "useful_utilization": result.cost.useful_utilization, **result.to_dict()}
 
 
 def comparison_text(costs: Sequence[NetworkCost], left_out: Mapping[str, HwloopError]) -> str:
@@ -128,11 +190,16 @@ def comparison_text(costs: Sequence[NetworkCost], left_out: Mapping[str, HwloopE
     rows = []
     for cost in ordered:
         cells = (energy_text(cost.energy_pj), f"{cost.energy_pj / least:.2f}x", count_text(cost.cycles))
-        rows.append(
-            (cost.target, *cells, percent(cost.utilization, 0), f"{cost.edp:.3g}", f"{cost.energy_pj / cost.computes:.2f}")
-        )
-    header = ("dataflow", "energy", "against least", "cycles", "used", "EDP [pJ cycles]", "pJ/MAC")
-    parts = [ordered[0].network, table(rows, header), where_text(ordered), *staying(ordered)]
+        beside = _beside(cost)
+        each = f"{cost.energy_pj / beside.own:.2f}"
+        used, leaked = percent(beside.useful_utilization, 0), energy_text(beside.compute_leakage_pj)
+        rows.append((cost.target, *cells, used, f"{cost.edp:.3g}", each, count_text(beside.own), leaked))
+    header = ("dataflow", "energy", "against least", "cycles", "used", "EDP [pJ cycles]", "pJ/MAC", "MACs", "MAC leakage")
+    words = (
+        "used: part of the units' time that they compute the layers' own MACs; MAC leakage stands beside the energy, not in it: "
+        "Timeloop counts none"
+    )
+    parts = [ordered[0].network, f"{table(rows, header)}\n{words}", where_text(ordered), *staying(ordered)]
     return "\n".join(["\n\n".join(parts), *(f"left out: {refusal}" for refusal in left_out.values())])
 
 
@@ -143,5 +210,6 @@ def comparison_document(costs: Sequence[NetworkCost], left_out: Mapping[str, Hwl
         layers = [{"layer": layer.name, "energy_pj": layer.energy_pj, "cycles": layer.cycles} for layer in cost.layers]
         sums = {"energy_pj": cost.energy_pj, "cycles": cost.cycles, "components": cost.component_energy_pj}
         spaces = [{"component": c, "data_space": s, "energy_pj": e} for (c, s), e in energy_by_space(cost).items()]
-        dataflows.append({"dataflow": cost.target, **sums, "data_spaces": spaces, "layers": layers, **_between(cost)})
+        parts = {"data_spaces": spaces, "layers": layers, **_between(cost)}
+        dataflows.append({"dataflow": cost.target, **sums, **asdict(_beside(cost)), **parts})
     return {"dataflows": dataflows, "left_out": [str(refusal) for refusal in left_out.values()]}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from hwloop.errors import InfeasibleMappingError
 from hwloop.simulator.compiled import Compiled, CompiledSpace
 from hwloop.simulator.nest import SPATIAL_X, TEMPORAL, Delivery, Flags, Loop, Nest, Tile
@@ -111,9 +113,7 @@ def _profile(
     out = Profile(count)
     zero = (0,) * len(space.ranks)
     moves: list[Vector] = [
-        tuple([sum([c * stride for d, c in rank if d == loop.dimension]) for rank in space.ranks])
-        if loop.dimension in space.dimensions
-        else zero
+        tuple([c * stride for c in space.coefficients[loop.dimension]]) if loop.dimension in space.dimensions else zero
         for loop, stride in zip(loops, strides, strict=True)
     ]
     temporal = [(loop.bound, move) for loop, move in zip(loops, moves, strict=True) if loop.axis == TEMPORAL]
@@ -121,7 +121,7 @@ def _profile(
     for loop in loops:
         before.append(before[-1] + (loop.axis == TEMPORAL))
     extents: Vector = (1,) * len(space.ranks)
-    previous = 0
+    previous, size = 0, 1
     for level in range(count - 1, -1, -1):
         first = starts[level]
         innermost = level == count - 1
@@ -140,8 +140,10 @@ def _profile(
             out.shares[level] = {(1, 1): words}
         else:
             out.shares[level] = {(1, 1): words_over_time(extents, around, space.simple)}
-        extents = extents_of(space, bounds[level])
-        out.extents[level], out.sizes[level] = extents, volume(extents)
+        if innermost or bounds[level] != bounds[level + 1]:
+            extents = extents_of(space, bounds[level])
+            size = volume(extents)
+        out.extents[level], out.sizes[level] = extents, size
         previous = first
         while previous < len(loops) and loops[previous].level == level:
             previous += 1
@@ -179,7 +181,8 @@ def _collapse_space(
     compiled: Compiled, s: int, profile: Profile, kept: list[bool], fanout: list[int], instances: list[float], flags: Flags
 ) -> list[Tile]:
     count = len(kept)
-    passing = [(level, s) in flags.passing for level in range(count)]  # kept or not, what is inside asks the level outside
+    # kept or not, what is inside asks the level outside
+    passing = [(level, s) in flags.passing for level in range(count)] if flags.passing else [False] * count
     space = compiled.spaces[s]
     sizes, shares, links = profile.sizes, profile.shares, profile.links
     partition = [sizes[0]] * count
@@ -189,13 +192,13 @@ def _collapse_space(
     content = [float(sum(shares[level].values())) for level in range(count)]
     arriving = [0.0] * count
     for level in range(1, count):
-        arriving[level] = sum([sent * share / fanout[level - 1] for (share, _), sent in sorted(shares[level - 1].items())])
+        arriving[level] = sum([sent * share / fanout[level - 1] for (share, _), sent in _by_share(shares[level - 1])])
     for level in range(count - 1, 0, -1):
         if not kept[level] or passing[level]:
             weighted = sum([sent * share for (share, _), sent in shares[level - 1].items()])
             if weighted:
                 factor = content[level] * fanout[level - 1] / weighted
-                content[level - 1] = sum([sent * factor for _, sent in sorted(shares[level - 1].items())])
+                content[level - 1] = sum([sent * factor for _, sent in _by_share(shares[level - 1])])
                 shares[level - 1] = {key: sent * factor for key, sent in shares[level - 1].items()}
             links[level - 1] = 0.0
     if all(passing[level] for level in range(count) if kept[level]):
@@ -227,6 +230,10 @@ def _collapse_space(
         tiles.append(tile)
         parent = level
     return tiles
+
+
+def _by_share(shares: Shares) -> Iterable[tuple[tuple[int, int], float]]:
+    return shares.items() if len(shares) == 1 else sorted(shares.items())
 
 
 def _count(

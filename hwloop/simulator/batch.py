@@ -25,7 +25,7 @@ from hwloop.spec.bits import Bits
 from hwloop.spec.energy_table import EnergyTable, load_energy_table
 from hwloop.spec.problem import Problem, load_problem
 
-CHUNK = 2048  # mappings at once: a chunk's arrays stay in a core's cache
+CHUNK = 4096  # mappings at once: a chunk's arrays stay in a core's cache
 
 
 class BatchSimulator:

@@ -6,6 +6,7 @@ Bits and energies are filled in by `hwloop.simulator.pricing`.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -67,6 +68,12 @@ class CompiledSpace:
     dimensions: frozenset[int]
     read_write: bool
     simple: bool
+
+    @cached_property
+    def coefficients(self) -> tuple[tuple[int, ...], ...]:
+        """By dimension, how far a pass of it moves each rank."""
+        last = max(self.dimensions, default=-1)
+        return tuple(tuple(sum(c for at, c in rank if at == d) for rank in self.ranks) for d in range(last + 1))
 
 
 @dataclass(frozen=True)

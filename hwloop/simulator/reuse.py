@@ -20,16 +20,8 @@ from dataclasses import dataclass, field
 
 Vector = tuple[int, ...]  # a move in the tensor, by rank
 Loops = Sequence[tuple[int, Vector]]  # innermost first: (bound, move of the box in one pass)
+Step = tuple[int, int, Vector]  # one kind of step: how often it happens, the words of new data, how the box moved
 Shares = dict[tuple[int, int], float]  # (children that share a word, groups that do so) -> words sent
-
-
-@dataclass(slots=True)
-class Step:
-    """One kind of step: how often it happens, the words of new data, and how the box moved."""
-
-    weight: int
-    size: int
-    move: Vector
 
 
 @dataclass(slots=True)
@@ -77,7 +69,7 @@ def steps(extents: Vector, loops: Loops, points: bool) -> list[Step]:
     """
     zero = (0,) * len(extents)
     full = volume(extents)
-    out = [Step(1, full, zero)]
+    out: list[Step] = [(1, full, zero)]
     outer = 1
     for bound, _ in loops:
         outer *= bound
@@ -85,16 +77,20 @@ def steps(extents: Vector, loops: Loops, points: bool) -> list[Step]:
     pattern: Vector | None = None
     for bound, stride in loops:
         outer //= bound
-        move = tuple([s - b for s, b in zip(stride, back, strict=True)])
-        back = tuple([b + s for s, b in zip(stride, back, strict=True)])
+        if stride == zero:
+            move = tuple([-b for b in back]) if pattern else zero
+        else:
+            move = tuple([s - b for s, b in zip(stride, back, strict=True)]) if pattern else stride
+            back = tuple([b + s for s, b in zip(stride, back, strict=True)]) if pattern else stride
         if points:
             size = full
-        elif not any(move):
+        elif move == zero:
             size = 0
         else:
-            pattern = pattern or move
-            size = new_words(extents, move) if move == pattern else full
-        out.append(Step((bound - 1) * outer, size, move))
+            size = full if pattern and move != pattern else new_words(extents, move)
+        if pattern is None and move != zero:
+            pattern = move
+        out.append(((bound - 1) * outer, size, move))
     return out
 
 
@@ -107,7 +103,7 @@ def words_over_time(extents: Vector, loops: Loops, simple: bool) -> int:
         simple: no rank sums two dimensions, so that every move sends the whole tile.
     """
     if not simple:
-        return sum([step.weight * step.size for step in steps(extents, loops, points=False)])
+        return sum([weight * size for weight, size, _ in steps(extents, loops, points=False)])
     words = volume(extents)
     still = True
     for bound, stride in loops:
@@ -236,24 +232,24 @@ def spread(extents: Vector, loops: Loops, mesh: Mesh, points: bool, simple: bool
     sent = sum(groups.values())
     out = Sent({})
     found: dict[Vector, tuple[set[int], dict[int, int], dict[int, float]]] = {}
-    for step, before, weight in _pairs(steps(extents, loops, points), loops):
-        if step.size == 0:
+    for (_, size, move), before, weight in _pairs(steps(extents, loops, points), loops):
+        if size == 0:
             continue
         used, used_hops = groups, hops
-        near = mesh.linked and all(abs(m) <= limit for m, limit in zip(step.move, reach, strict=True))
-        if before is not None and before.size == step.size and near:
-            if step.move not in found:
-                hits, rest = linked(mesh, step.move)
-                found[step.move] = hits, rest, mesh_hops(mesh, hits) if mesh.counted else {}
-            hits, rest, rest_hops = found[step.move]
+        near = mesh.linked and before is not None and before[1] == size
+        if near and all(-limit <= m <= limit for m, limit in zip(move, reach, strict=True)):
+            if move not in found:
+                hits, rest = linked(mesh, move)
+                found[move] = hits, rest, mesh_hops(mesh, hits) if mesh.counted else {}
+            hits, rest, rest_hops = found[move]
             if sum(rest.values()) < sent:
                 used, used_hops = rest, rest_hops
-                out.links += len(hits) * step.size * weight
+                out.links += len(hits) * size * weight
         for share, count in used.items():
             key = share, count
-            out.shares[key] = out.shares.get(key, 0) + count * step.size * weight
+            out.shares[key] = out.shares.get(key, 0) + count * size * weight
             if mesh.counted:
-                out.hops[key] = out.hops.get(key, 0.0) + used_hops[share] * step.size * weight
+                out.hops[key] = out.hops.get(key, 0.0) + used_hops[share] * size * weight
     return out
 
 
@@ -267,6 +263,6 @@ def _pairs(kinds: list[Step], loops: Loops) -> list[tuple[Step, Step | None, int
     passes = loops[0][0] - 1
     out.append((innermost, first, passes))
     for step in rest[1:]:
-        out.append((innermost, step, passes * step.weight))
-        out.append((step, innermost, step.weight))
+        out.append((innermost, step, passes * step[0]))
+        out.append((step, innermost, step[0]))
     return out

@@ -22,6 +22,7 @@ from hwloop.spec.density import unstructured
 from hwloop.spec.mapping import Mapping as LoopMapping
 from hwloop.spec.problem import Problem
 from hwloop.validate.agreement import DENSE_SLACK, FEASIBILITY, SPARSE_SLACK, Agreement, Report
+from hwloop.validate.causes import Explainer, answered_for
 from hwloop.validate.compare import compare_costs
 from hwloop.validate.layers import distinct, network_layers
 
@@ -251,17 +252,18 @@ def _ask_both(outside: Backend, case: LiveCase, group: str, report: Report, out:
     try:
         theirs, their_refusal = _attempt(lambda: outside.simulate(case.request, case.mapping))
     except SimulatorError as error:
-        out.unanswered[case.id] = str(error).splitlines()[0]
+        out.unanswered[case.id] = f"{_crash(error)}; {answered_for(ours, our_refusal)}"
         return
     ended = perf_counter()
     for name, seconds in (("embedded", between - began), (outside.name, ended - between)):
         out.seconds[name] = out.seconds.get(name, 0.0) + seconds
     agreement = report.quantities.setdefault(FEASIBILITY, Agreement())
     agreement.compared += 1
+    asked = case.request
+    explainer = Explainer(asked.problem, asked.arch, case.mapping, asked.ert, asked.bits)
     if (ours is None) != (theirs is None):
-        agreement.worst = 1.0
         who, why = ("hwloop", our_refusal) if ours is None else (outside.name, their_refusal)
-        agreement.cases[case.id] = f"{who} refuses: {why}"
+        report.refusal(case.id, f"{who} refuses: {why}", explainer.refusal(ours is not None))
         return
     agreement.equal += 1
     if ours is None or theirs is None:
@@ -270,7 +272,15 @@ def _ask_both(outside: Backend, case: LiveCase, group: str, report: Report, out:
     gap = abs(ours.energy_pj - theirs.energy_pj) / theirs.energy_pj
     out.energy_gap[group] = max(out.energy_gap[group], gap)
     sparse = any(level.sparse for level in case.request.arch.levels)
-    report.add(case.id, compare_costs(ours, theirs), SPARSE_SLACK if sparse else DENSE_SLACK)
+    pairs, real = list(compare_costs(ours, theirs)), theirs
+    causes = explainer.causes(pairs, lambda other: compare_costs(other, real))
+    report.add(case.id, pairs, SPARSE_SLACK if sparse else DENSE_SLACK, causes)
+
+
+def _crash(error: SimulatorError) -> str:
+    """What happened, and the last words of the program where it had any."""
+    first, *rest = str(error).splitlines()
+    return f"{first}: {rest[-1].strip()}" if rest else first
 
 
 def _attempt(run: Callable[[], LayerCost]) -> tuple[LayerCost | None, str]:

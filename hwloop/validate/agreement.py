@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from hwloop.validate.compare import Difference
+from hwloop.validate.causes import UNEXPLAINED, WORDS
+from hwloop.validate.compare import Difference, Pair
 
 FEASIBILITY = "feasibility"
 PART_QUANTITIES = ("energy per compute", "leakage", "data space energy", "utilization")
@@ -65,8 +67,10 @@ class Agreement:
         equal: how many of them are equal, energies as far as they are printed.
         close: how many differ by no more than rounding may.
         worst: the largest relative difference.
-        cases: ids of the cases where one differs by more, with the first difference of each.
+        cases: ids of the cases where one differs by more, with the first difference of each and its cause.
         rounded: likewise, of those that are close.
+        known: how many differ by more, for a cause that was shown.
+        explained: likewise the cases of those.
     """
 
     compared: int = 0
@@ -75,8 +79,12 @@ class Agreement:
     worst: float = 0.0
     cases: dict[str, str] = field(default_factory=dict)
     rounded: dict[str, str] = field(default_factory=dict)
+    known: int = 0
+    explained: dict[str, str] = field(default_factory=dict)
 
-    def add(self, case: str, equal: bool, difference: Difference, close: bool = False) -> None:
+    def add(
+        self, case: str, equal: bool, difference: Difference, close: bool = False, cause: str = "", known: bool = False
+    ) -> None:
         """Counts one number."""
         self.compared += 1
         self.equal += equal
@@ -86,8 +94,9 @@ class Agreement:
         self.worst = max(self.worst, gap)
         where = f"{difference.where}: " if difference.where else ""
         self.close += close
-        (self.rounded if close else self.cases).setdefault(
-            case, f"{where}Timeloop {difference.expected:.12g}, hwloop {difference.found:.12g}"
+        self.known += known and not close
+        (self.rounded if close else self.explained if known else self.cases).setdefault(
+            case, f"{where}Timeloop {difference.expected:.12g}, hwloop {difference.found:.12g}{f' ({cause})' if cause else ''}"
         )
 
 
@@ -100,25 +109,47 @@ class Report:
         cases: how many runs.
         refused: how many of them both refuse.
         failed: cases that hwloop could not read or simulate, with its message.
+        causes: by cause, how many numbers of each case differ for it.
     """
 
     quantities: dict[str, Agreement] = field(default_factory=dict)
     cases: int = 0
     refused: int = 0
     failed: dict[str, str] = field(default_factory=dict)
+    causes: dict[str, Counter[str]] = field(default_factory=dict)
 
     @property
     def agrees(self) -> bool:
-        """Whether nothing differs by more than rounding."""
-        return not self.failed and all(a.equal + a.close == a.compared for a in self.quantities.values())
+        """Whether nothing differs by more than rounding, but for causes that were shown."""
+        return not self.failed and all(a.equal + a.close + a.known == a.compared for a in self.quantities.values())
 
-    def add(self, case: str, pairs: Iterable[tuple[bool, Difference]], slack: Slack) -> None:
-        """Counts the numbers of one case."""
+    def add(self, case: str, pairs: Iterable[Pair], slack: Slack, causes: Sequence[str] = (), exact: bool = False) -> None:
+        """Counts the numbers of one case.
+
+        Args:
+            case: its id.
+            pairs: the numbers.
+            slack: what counts as rounding.
+            causes: of each pair, empty where it is equal; none at all when nobody asked.
+            exact: let no cause excuse a difference.
+        """
         pairs = list(pairs)
         rounded = any(not equal and "cycles" not in d.quantity and slack.allows(d) for equal, d in pairs)
-        for equal, difference in pairs:
+        for (equal, difference), cause in zip(pairs, causes or [""] * len(pairs), strict=True):
             close = not equal and slack.allows(difference, rounded)
-            self.quantities.setdefault(difference.quantity, Agreement()).add(case, equal, difference, close)
+            known = bool(cause) and cause != UNEXPLAINED and not exact
+            self.quantities.setdefault(difference.quantity, Agreement()).add(case, equal, difference, close, cause, known)
+            if cause:
+                self.causes.setdefault(cause, Counter())[case] += 1
+
+    def refusal(self, case: str, what: str, cause: str, exact: bool = False) -> None:
+        """One program refuses what the other runs, which has been counted as compared; `what` says which and why."""
+        agreement = self.quantities[FEASIBILITY]
+        agreement.worst = 1.0
+        known = cause != UNEXPLAINED and not exact
+        agreement.known += known
+        (agreement.explained if known else agreement.cases)[case] = f"{what} ({cause})"
+        self.causes.setdefault(cause, Counter())[case] += 1
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, for JSON."""
@@ -127,28 +158,36 @@ class Report:
                 "compared": a.compared,
                 "equal": a.equal,
                 "rounding": a.close,
+                "explained": a.known,
                 "worst_relative": a.worst,
                 "differ": a.cases,
                 "rounded": a.rounded,
+                "explained_cases": a.explained,
             }
             for name, a in self.quantities.items()
         }
         return {
             "agrees": self.agrees, "cases": self.cases, "both_refuse": self.refused, "failed": self.failed,
-            "quantities": quantities,
+            "quantities": quantities, "causes": {cause: dict(cases) for cause, cases in self.causes.items()},
         }  # fmt: skip
 
 
 def lines_of(report: Report) -> Iterator[str]:
     """The report as text: one line a quantity, then what differs."""
     yield f"{report.cases} runs, {report.refused} of them refused by both"
-    yield f"{'quantity':24} {'compared':>9} {'equal':>9} {'rounding':>9} {'differ':>9}  worst difference"
+    yield f"{'quantity':24} {'compared':>9} {'equal':>9} {'rounding':>9} {'explained':>9} {'differ':>9}  worst difference"
     for name, a in report.quantities.items():
-        differ = a.compared - a.equal - a.close
-        yield f"{name:24} {a.compared:9d} {a.equal:9d} {a.close:9d} {differ:9d}  {f'{a.worst:.1e}' if a.worst else '-'}"
+        differ = a.compared - a.equal - a.close - a.known
+        counts = f"{a.compared:9d} {a.equal:9d} {a.close:9d} {a.known:9d} {differ:9d}"
+        yield f"{name:24} {counts}  {f'{a.worst:.1e}' if a.worst else '-'}"
     rounded = sorted({case for a in report.quantities.values() for case in a.rounded})
     if rounded:
         yield f"rounding in {len(rounded)} runs: {', '.join(rounded)}"
+    for cause, cases in sorted(report.causes.items()):
+        yield f"cause: {cause}, {sum(cases.values())} numbers in {len(cases)} runs: {WORDS[cause]}"
+    for name, a in report.quantities.items():
+        for case, what in a.explained.items():
+            yield f"explained: {name} of {case}: {what}"
     for name, a in report.quantities.items():
         for case, what in a.cases.items():
             yield f"differs: {name} of {case}: {what}"

@@ -30,6 +30,7 @@ _COUNTS: dict[str, tuple[str, ...]] = {
         for kind in ("reads", "fills", "updates")
     },
 }
+PRINTED = ("energy", "energy per compute", "data space energy", "network energy", "leakage", "utilization")  # not counted
 _COMPUTES = ("actual_computes", "gated_computes", "skipped_computes")
 
 

@@ -19,6 +19,7 @@ from hwloop.spec.levels import Architecture
 from hwloop.spec.mapping import Mapping, load_mapping
 from hwloop.spec.problem import Problem, load_problem
 from hwloop.validate.agreement import DENSE_SLACK, FEASIBILITY, SPARSE_SLACK, Agreement, Report
+from hwloop.validate.causes import Explainer
 from hwloop.validate.compare import compare_stats
 
 _STATS = ("stats.txt", "timeloop-model.stats.txt", "timeloop-mapper.stats.txt")
@@ -151,16 +152,19 @@ def _verify_one(case: Case, report: Report, exact: bool) -> None:
         cost = simulate(case.problem, case.architecture, case.mapping, case.table)
     except InfeasibleMappingError as error:
         refusal = error.reason
+    explainer = Explainer(case.problem, case.architecture, case.mapping, case.table)
     agreement = report.quantities.setdefault(FEASIBILITY, Agreement())
     agreement.compared += 1
     if (cost is None) != (case.expected is None):
         last = case.reason.splitlines()[-1] if case.reason else "refuses"
-        agreement.worst = 1.0
-        agreement.cases[case.id] = f"hwloop refuses: {refusal}" if cost is None else f"hwloop runs it, Timeloop: {last}"
+        what = f"hwloop refuses: {refusal}" if cost is None else f"hwloop runs it, Timeloop: {last}"
+        report.refusal(case.id, what, explainer.refusal(cost is not None), exact)
         return
     agreement.equal += 1
     if cost is None or case.expected is None:
         report.refused += 1
         return
     sparse = any("Actual Computes (total)" in block for block in case.expected["components"].values())
-    report.add(case.id, compare_stats(cost, case.expected), SPARSE_SLACK if sparse and not exact else DENSE_SLACK)
+    pairs, expected = compare_stats(cost, case.expected), case.expected
+    causes = explainer.causes(pairs, lambda other: compare_stats(other, expected))
+    report.add(case.id, pairs, SPARSE_SLACK if sparse and not exact else DENSE_SLACK, causes, exact)

@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
+from hwloop.backend.timeloop.programs import Timeloop
 from hwloop.energy import area_um2, check_covers, estimate_energy_table
 from hwloop.energy.hwcomponents_source import PACKAGES
 from hwloop.energy.listing import action_lines, differences
 from hwloop.errors import EnergyTableError
+from hwloop.mapper.mapper import map_problem
+from hwloop.programs import run_program
+from hwloop.simulator import simulate
 from hwloop.spec.architecture import load_architecture
 from hwloop.spec.energy_table import load_energy_table
+from hwloop.spec.problem import conv2d_shape, make_problem
 from hwloop.spec.resources import open_architecture, open_table
 from hwloop.spec.shipped import find_table
+from hwloop.validate.compare import compare_costs
 
 SMALL = """
 architecture:
@@ -153,3 +163,73 @@ def test_a_component_is_priced_times_its_own_scales() -> None:
     assert scaled.energies_pj == {action: pytest.approx(0.5 * energy) for action, energy in plain.energies_pj.items()}
     assert scaled.area_um2 == pytest.approx(3 * (plain.area_um2 or 0))
     assert "energy times 0.5 (energy_scale); area times 3 (area_scale)" in scaled.source
+
+
+SCALED = """
+architecture:
+  version: 0.4
+  nodes:
+  - !Container {name: chip, attributes: {technology: '"45nm"', global_cycle_seconds: 1e-9}}
+  - !Component {name: DRAM, class: DRAM, attributes: {type: '"LPDDR4"', width: 64, datawidth: 16}}
+  - !Component {name: buffer, class: SRAM%s, attributes: {depth: 4096, width: 64, datawidth: 16, n_banks: 1}}
+  - !Component {name: mac, class: intmac, attributes: {multiplier_width: 16, adder_width: 16, datawidth: 16}}
+"""
+
+
+SCALES = {"": 1.0, ", energy_scale: 0.5, area_scale: 3": 0.5}
+LAYER = make_problem(conv2d_shape(), {"C": 4, "M": 8, "P": 6, "Q": 6, "R": 3, "S": 3})
+
+
+def test_scales_reach_the_energy_of_a_layer() -> None:
+    plain = load_architecture(SCALED % "")
+    mapping = map_problem(LAYER, plain, estimate_energy_table(plain), effort="quick").mapping
+    costs, areas = [], []
+    for scales in SCALES:
+        arch = load_architecture(SCALED % scales)
+        table = estimate_energy_table(arch)
+        costs.append(simulate(LAYER, arch, mapping, table))
+        areas.append(area_um2(arch, table))
+    before, after = ({name: part.energy_pj for name, part in cost.components.items()} for cost in costs)
+    assert after == pytest.approx(before | {"buffer": 0.5 * before["buffer"]})
+    assert costs[1].energy_pj == pytest.approx(costs[0].energy_pj - 0.5 * before["buffer"])
+    buffer = estimate_energy_table(plain).component("buffer").area_um2
+    assert buffer is not None
+    assert areas[1] - areas[0] == pytest.approx(2 * buffer)
+
+
+@pytest.mark.timeloop
+def test_the_real_programs_scale_as_we_do(tmp_path: Path) -> None:
+    """Accelergy prices the scaled component itself; Timeloop then costs the layer with its table."""
+    found: dict[str, Any] = {}
+    for scales, factor in SCALES.items():
+        arch = load_architecture(SCALED % scales)
+        own = {"energy_scale": factor, "area_scale": 3} if scales else {}
+        attributes = {"technology": "45nm", "depth": 4096, "width": 64, "n_banks": 1, "n_rw_ports": 1}
+        asked = {
+            "name": "buffer",
+            "class": "SRAM",
+            "attributes": attributes,
+            "required_actions": ["read", "write", "leak"],
+            **own,
+        }
+        tree = {"name": "chip", "attributes": {"technology": "45nm", "global_cycle_seconds": 1e-9}, "local": [asked]}
+        folder = tmp_path / str(factor)
+        folder.mkdir()
+        (folder / "asked.yaml").write_text(json.dumps({"architecture": {"version": "0.4", "subtree": [tree]}}, indent=1))
+        program = shutil.which("accelergy")
+        assert program is not None, "accelergy is not on PATH"
+        run_program([program, "asked.yaml", "-o", "out", "-f", "ERT", "ART"], folder, 300)
+        real = load_energy_table(folder / "out" / "ERT.yaml").component("buffer")
+        areas = yaml.safe_load((folder / "out" / "ART.yaml").read_text())["ART"]["tables"]
+        table = estimate_energy_table(arch, "accelergy")
+        ours = table.component("buffer")
+        for action in ("read", "write", "leak"):
+            assert ours.energies_pj[action] == pytest.approx(real.energies_pj[action], rel=1e-4)
+        assert ours.area_um2 == pytest.approx(areas[0]["area"], rel=1e-4)
+        mapping = map_problem(LAYER, load_architecture(SCALED % ""), table, effort="quick", seed=1).mapping
+        mapping = found.setdefault("mapping", mapping)
+        cost = Timeloop.find().simulate(LAYER, arch, mapping, table)
+        assert all(equal for equal, _ in compare_costs(simulate(LAYER, arch, mapping, table), cost))
+        found[scales] = cost.components["buffer"].energy_pj
+    before, after = (found[scales] for scales in SCALES)
+    assert after == pytest.approx(0.5 * before, rel=1e-4)

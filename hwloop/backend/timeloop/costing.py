@@ -131,3 +131,31 @@ class _Run:
 def _scaled(component: ComponentEnergy, share: float) -> ComponentEnergy:
     actions = tuple((name, energy * share if name == _COMPRESSION else energy) for name, energy in component.actions)
     return replace(component, actions=actions)
+
+
+def in_parts(
+    ask: Callable[[Problem, Architecture, LoopMapping, EnergyTable], LayerCost],
+    problem: Problem,
+    architecture: Architecture,
+    mapping: LoopMapping,
+    table: EnergyTable,
+    bits: Bits,
+) -> LayerCost:
+    """The cost with several widths, of a simulator that knows one a level (see `split`).
+
+    Args:
+        ask: the simulator.
+        problem: the layer.
+        architecture: the accelerator.
+        mapping: says for every level what it keeps.
+        table: energies.
+        bits: of a value by data space.
+
+    Raises:
+        InfeasibleMappingError: the simulator refuses it, or the data do not fit together.
+    """
+    system = split_levels(problem, architecture, mapping, table, bits)
+    cost = ask(problem, system.architecture, system.mapping, system.table)
+    if system.throttled:
+        cost = ask(problem, share_bandwidth(system, architecture, cost), system.mapping, system.table)
+    return check_fit(architecture, merge_split_levels(cost, system.origin), bits)

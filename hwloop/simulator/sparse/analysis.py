@@ -10,8 +10,9 @@ from hwloop.simulator.numeric import Number, ceil, ceil_div, where
 from hwloop.simulator.sparse.computes import computes
 from hwloop.simulator.sparse.context import SparseContext, resized
 from hwloop.simulator.sparse.holdings import Held, hold
-from hwloop.simulator.sparse.nesting import Nesting, nesting_of_batch, nesting_of_mapping
+from hwloop.simulator.sparse.nesting import nesting_of_batch
 from hwloop.simulator.sparse.occupancy import Format
+from hwloop.simulator.sparse.one_mapping import MappingLoops, loops_of_mapping
 from hwloop.simulator.sparse.refusals import Refusals
 from hwloop.simulator.sparse.savings import savings
 from hwloop.simulator.sparse.shape import SparseNest, sparse_nest
@@ -26,28 +27,27 @@ def nest_of_mapping(context: SparseContext, nest: Nest, mapping: Mapping) -> tup
     Raises:
         InfeasibleMappingError: formats that do not line up with the mapping's loops.
     """
-    nesting, bounds = _nesting(context, nest, mapping)
+    loops = _loops(context, mapping)
     if nest.imperfect:
-        context = resized(context, bounds)
-    return context, sparse_nest(context, nest, nesting, single=True)
+        context = resized(context, loops.molds[-1])
+    return context, sparse_nest(context, nest, loops)
 
 
 def shape_of_mapping(context: SparseContext, nest: Nest, mapping: Mapping) -> tuple[SparseNest, tuple[int, ...]]:
     """The stage before the densities of a mapping whose nest is `widened`, and what its factors cover of each dimension."""
-    nesting, bounds = _nesting(context, nest, mapping)
-    return sparse_nest(context, nest, nesting, single=False), bounds
+    loops = _loops(context, mapping)
+    return sparse_nest(context, nest, loops.arrays()), loops.molds[-1]
 
 
-def _nesting(context: SparseContext, nest: Nest, mapping: Mapping) -> tuple[Nesting, tuple[int, ...]]:
+def _loops(context: SparseContext, mapping: Mapping) -> MappingLoops:
     compiled = context.compiled
-    names = tuple(level.name for level in compiled.levels)
-    nesting = nesting_of_mapping(context.layout, mapping, names, compiled.dimensions, compiled.bounds)
-    return nesting, tuple(nesting.molds[-1, :, 0].tolist())
+    names = tuple([level.name for level in compiled.levels])
+    return loops_of_mapping(context.layout, mapping, names, compiled.dimensions, compiled.bounds)
 
 
 def nest_of_batch(context: SparseContext, nest: Nest) -> SparseNest:
     """The stage before the densities, for a batch that shares what is kept where."""
-    return sparse_nest(context, nest, nesting_of_batch(context.layout, nest), single=False)
+    return sparse_nest(context, nest, nesting_of_batch(context.layout, nest))
 
 
 def sparse_activity(context: SparseContext, nest: Nest, shape: SparseNest) -> Activity:
@@ -62,12 +62,11 @@ def sparse_activity(context: SparseContext, nest: Nest, shape: SparseNest) -> Ac
         InfeasibleMappingError: one mapping that the accelerator's optimisations cannot run. For a batch those are in
             `Activity.infeasible`.
     """
-    nesting = shape.nesting
-    refusals = Refusals(shape.single, nesting.batch)
+    refusals = Refusals(shape.single, shape.batch)
     refusals.mask = shape.refused
     held = hold(context, nest, shape, refusals)
     saved = savings(context, nest, shape, held, refusals)
-    spread = spatial_skipping(context, nest, nesting, held, saved, refusals)
+    spread = spatial_skipping(context, nest, shape, held, saved, refusals)
     done, left, operands = traffic(context, nest, held, saved, spread.saved)
     work = computes(context, nest, left, operands, refusals)
     tiles = [

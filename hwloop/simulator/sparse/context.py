@@ -11,7 +11,7 @@ import numpy as np
 from hwloop.errors import SpecError
 from hwloop.simulator.compiled import Compiled, CompiledSpace
 from hwloop.simulator.formats import COMPRESSED, Rank
-from hwloop.simulator.sparse.distinct import Lookup, Row
+from hwloop.simulator.sparse.distinct import Cache, Lookup
 from hwloop.simulator.sparse.nesting import Layout
 from hwloop.simulator.sparse.occupancy import Format
 from hwloop.simulator.sparse.spaces import Space, density_model
@@ -86,7 +86,7 @@ class SparseContext:
     compresses: tuple[bool, ...]
     lookup: Lookup | None = field(default_factory=Lookup, compare=False)
 
-    def remembered(self, *question: Any) -> dict[Row, tuple[float, ...]] | None:
+    def remembered(self, *question: Any) -> Cache | None:
         """The cache of one kind of question, if anything is remembered."""
         return None if self.lookup is None else self.lookup.cache(*question)
 

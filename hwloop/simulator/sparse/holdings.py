@@ -83,7 +83,7 @@ def _held(
     waiting = own.waiting[s] if nest.tiles[level][s].parent is None else None
     packing = own.packing[s] if waiting is None else waiting.finished if finished else waiting.partial
     block = packing.row_words if form and form.compressed else 1
-    columns = [space.model_column, np.atleast_1d(np.asarray(block)), *space.keys(shape.tile(context, level, s))]
+    columns = [space.model_column, block, *space.keys(shape.tile(context, level, s))]
     if form:
         trees = shape.trees[level, s]
         columns += trees.shapes[:count]

@@ -8,15 +8,12 @@ inside its temporal ones. That layout is the same for every mapping, only dimens
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hwloop.simulator.nest import SPATIAL_X, SPATIAL_Y, TEMPORAL, Nest
-from hwloop.spec.loops import complete_permutation
-from hwloop.spec.mapping import Mapping
 
 Ints = NDArray[np.int64]
 
@@ -30,6 +27,7 @@ class Layout:
         fanned: per level (outermost first), whether it has a fan-out, and so spatial loops.
         start: per level, its innermost position; `start[level - 1]` is one past its outermost one.
         spatial: per position, whether the loop is spatial.
+        is_spatial: the same for one mapping.
         count: positions in all.
     """
 
@@ -37,6 +35,7 @@ class Layout:
     fanned: tuple[bool, ...]
     start: tuple[int, ...]
     spatial: NDArray[np.bool_]
+    is_spatial: tuple[bool, ...]
     count: int
 
     @classmethod
@@ -47,7 +46,7 @@ class Layout:
         for level in range(len(fanned) - 1, -1, -1):
             start[level] = len(spatial)
             spatial += [True] * (dimensions if fanned[level] else 0) + [False] * dimensions
-        return cls(dimensions, fanned, tuple(start), np.array(spatial), len(spatial))
+        return cls(dimensions, fanned, tuple(start), np.array(spatial), tuple(spatial), len(spatial))
 
     def stop(self, level: int) -> int:
         """One past the outermost position of a level."""
@@ -87,7 +86,8 @@ def pick(array: Ints, index: Ints) -> Ints:
     if len(index) == 1:  # far from free on arrays
         alone: Ints = array[int(index[0])]
         return alone
-    chosen: Ints = np.take_along_axis(array, index.reshape(*(1,) * (array.ndim - 1), -1), axis=0)[0]
+    within = np.arange(array[0].size).reshape(array.shape[1:])
+    chosen: Ints = array.reshape(-1).take(index * within.size + within, mode="clip")  # far faster than take_along_axis
     return chosen
 
 
@@ -107,40 +107,6 @@ def molds_of(dims: Ints, bounds: Ints, dimensions: int) -> Ints:
         if (bound != 1).any():
             out[position + 1, dims[position], rows] *= bound
     return out
-
-
-@lru_cache(maxsize=4096)
-def _order(permutation: tuple[str, ...], dimensions: tuple[str, ...]) -> tuple[str, ...]:
-    return complete_permutation(permutation, dimensions)
-
-
-def nesting_of_mapping(
-    layout: Layout, mapping: Mapping, levels: tuple[str, ...], dimensions: tuple[str, ...], sizes: tuple[int, ...]
-) -> Nesting:
-    """The complete nest of one mapping, as a batch of one.
-
-    Args:
-        layout: of the problem on the architecture.
-        mapping: already checked by the nest analysis.
-        levels: names of the storage levels, outermost first.
-        dimensions: names.
-        sizes: their sizes, for bounds written as 0.
-    """
-    index = {d: i for i, d in enumerate(dimensions)}
-    dims, bounds, axes = [], [], []
-    targets = {(entry.target, entry.kind): entry for entry in mapping.loops}
-    for level in range(len(levels) - 1, -1, -1):
-        for kind in ("spatial", "temporal") if layout.fanned[level] else ("temporal",):
-            entry = targets.get((levels[level], kind))
-            order = _order(entry.permutation if entry else (), dimensions)
-            factors = {d: bound or sizes[index[d]] for d, bound, _ in entry.factors} if entry else {}
-            split = len(order) if entry is None or entry.split is None else entry.split
-            for place, d in enumerate(order):
-                dims.append(index[d])
-                bounds.append(factors.get(d, 1))
-                axes.append(TEMPORAL if kind == "temporal" else SPATIAL_X if place < split else SPATIAL_Y)
-    column = [np.array(values, np.int64)[:, None] for values in (dims, bounds, axes)]
-    return Nesting(layout, column[0], column[1], column[2], molds_of(column[0], column[1], layout.dimensions))
 
 
 def nesting_of_batch(layout: Layout, nest: Nest) -> Nesting:

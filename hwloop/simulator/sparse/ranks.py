@@ -8,11 +8,13 @@ loop of the data space, or as many neighbouring ones as its flattening rule allo
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hwloop.simulator.formats import Rank
+from hwloop.simulator.numeric import Number
 from hwloop.simulator.sparse.nesting import Nesting, molds_of, pick
 from hwloop.simulator.sparse.spaces import Space
 
@@ -22,7 +24,7 @@ Bools = NDArray[np.bool_]
 
 @dataclass
 class Trees:
-    """The trees of fibers of one data space at one level, over a batch.
+    """The trees of fibers of one data space at one level, over a batch; numbers and tuples of one mapping.
 
     Attributes:
         shapes: per rank, innermost first, `(batch,)` coordinates of a fiber.
@@ -30,9 +32,9 @@ class Trees:
         unmapped: `(batch,)`, where nontrivial loops are left that no rank takes.
     """
 
-    shapes: list[Ints]
-    parts: list[Ints]
-    unmapped: Bools
+    shapes: list[Any]
+    parts: list[Any]
+    unmapped: Number
 
 
 def plain_tree(space: Space, nesting: Nesting, stop: int) -> Trees:

@@ -29,7 +29,7 @@ class Refusals:
             InfeasibleMappingError: there is one mapping, and it holds.
         """
         if self.single:
-            if np.any(where):
+            if where is not False and np.any(where):
                 raise InfeasibleMappingError(f"{level}: {reason}", level, data_space)
             return
         self.mask = self.mask | where

@@ -74,8 +74,7 @@ def _probability(context: SparseContext, nest: Nest, shape: SparseNest, option: 
         extents, nothing = shape.leader(context, nest, source, option.target, index)
         columns = [leader.model_column, *leader.keys(extents)]
         (empty,) = by_distinct(columns, context.remembered("empty", index), leader.empty, shape.single)
-        useless = bool(nothing[0]) if shape.single else nothing
-        needed = where(useless, needed, needed * (1.0 - empty))
+        needed = where(nothing, needed, needed * (1.0 - empty))
     return 1.0 - needed
 
 

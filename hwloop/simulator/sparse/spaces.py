@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +18,7 @@ from hwloop.simulator.hypergeometric import Hypergeometric
 from hwloop.simulator.numeric import Number
 from hwloop.spec.density import Density
 
+Vector = tuple[int, ...]  # extents or iterations of one mapping
 _FEW = 16  # mappings for which one multiplication of matrices beats a loop over the terms
 
 
@@ -48,15 +51,36 @@ class Space:
                 out[r, d] += c
         return out
 
-    def extents(self, mold: Ints) -> Ints:
-        """`(rank, batch)` extents of the tile over `mold` `(dimension, batch)` iterations."""
+    @cached_property
+    def dimensions(self) -> frozenset[int]:
+        """The dimensions that index it."""
+        return frozenset(np.flatnonzero(self.relevant).tolist())
+
+    @overload
+    def extents(self, mold: Vector) -> Vector: ...
+
+    @overload
+    def extents(self, mold: Ints) -> Ints: ...
+
+    def extents(self, mold: Vector | Ints) -> Vector | Ints:
+        """`(rank, batch)` extents of the tile over `mold` `(dimension, batch)` iterations; of one mapping, tuples."""
+        if isinstance(mold, tuple):
+            return tuple([1 + sum([c * (mold[d] - 1) for d, c in rank]) for rank in self.ranks])
         if mold.shape[1] <= _FEW:
             small: Ints = self._projection @ (mold - 1) + 1
             return small
         return np.stack([sum((c * (mold[d] - 1) for d, c in rank), start=np.ones_like(mold[0])) for rank in self.ranks])
 
-    def size(self, mold: Ints) -> Ints:
-        """`(batch,)` words of that tile."""
+    @overload
+    def size(self, mold: Vector) -> int: ...
+
+    @overload
+    def size(self, mold: Ints) -> Ints: ...
+
+    def size(self, mold: Vector | Ints) -> int | Ints:
+        """`(batch,)` words of that tile; of one mapping, a number."""
+        if isinstance(mold, tuple):
+            return math.prod(self.extents(mold))
         out: Ints = self.extents(mold).prod(axis=0)
         return out
 
@@ -65,9 +89,11 @@ class Space:
         """Columns of `keys`."""
         return 1 if self.models[0].by_size else len(self.ranks)
 
-    def keys(self, extents: Ints) -> list[Ints]:
+    def keys(self, extents: Vector | Ints) -> list[Any]:
         """The columns that tell one tile from another to a density model: sizes, or extents."""
-        return [extents.prod(axis=0)] if self.models[0].by_size else list(extents)
+        if not self.models[0].by_size:
+            return list(extents)
+        return [math.prod(extents) if isinstance(extents, tuple) else extents.prod(axis=0)]
 
     @property
     def model_column(self) -> Ints:

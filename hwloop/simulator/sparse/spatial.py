@@ -21,6 +21,7 @@ from hwloop.simulator.sparse.holdings import Held
 from hwloop.simulator.sparse.nesting import Nesting
 from hwloop.simulator.sparse.refusals import Refusals
 from hwloop.simulator.sparse.savings import Saved
+from hwloop.simulator.sparse.shape import SparseNest
 
 Spread = tuple[Number, Number, Number]  # instances on average, spread along X, along Y
 
@@ -35,7 +36,7 @@ class Spreads:
 
 
 def spatial_skipping(
-    context: SparseContext, nest: Nest, nesting: Nesting, held: list[list[Held]], saved: dict[tuple[int, int], Saved],
+    context: SparseContext, nest: Nest, shape: SparseNest, held: list[list[Held]], saved: dict[tuple[int, int], Saved],
     refusals: Refusals,
 ) -> Spreads:  # fmt: skip
     """How many instances are in use, with or without spatial skipping."""
@@ -47,6 +48,7 @@ def spatial_skipping(
             for m in range(count)
         ]
         return Spreads(tiles, (nest.compute_instances, nest.compute_x, nest.compute_y), {})
+    nesting = shape.nesting
     # below[m]: the instances that level m feeds, so those of level m + 1 or, last, the compute units
     wide = [
         [[nest.x_expansion[m], nest.y_expansion[m]] for m in range(count)] + [[nest.compute_x, nest.compute_y]] for _ in spaces

@@ -127,6 +127,8 @@ def _compressed(context: SparseContext, nest: Nest, level: int, s: int, held: He
 
 def _format_words(held: Held, accesses: Number, tile: Tile) -> Words:
     """Metadata and payload words by rank that go with so many accesses."""
+    if isinstance(accesses, int) and accesses == 0:  # of a whole batch too: the updates of what is only read
+        return [[0, 0] for _ in held.words]
     ratio = accesses / tile.size
     return [[ceil(words * ratio), ceil(payloads * ratio)] for words, payloads in held.words]
 
