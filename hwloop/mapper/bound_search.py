@@ -15,10 +15,11 @@ from itertools import count
 import numpy as np
 from numpy.typing import NDArray
 
+from hwloop.mapper.bound_leaf import Leaves
 from hwloop.mapper.bound_model import BoundModel, Decisions, Sum
-from hwloop.mapper.bound_orders import barred, first_moving, order_cases
+from hwloop.mapper.bound_orders import ALL, FIRST, LEVEL, Halo, apart, barred, first_moving, order_cases, rests, unshared
 from hwloop.mapper.bound_rows import make_parts
-from hwloop.mapper.bound_solve import Convex, Merit, Mixture, minimise
+from hwloop.mapper.bound_solve import Convex, Merit, Mixture, minimise, slopes
 from hwloop.mapper.bound_terms import Product, Products
 from hwloop.mapper.mapspace import Mapspace
 from hwloop.mapper.prices import tile_reach
@@ -27,7 +28,6 @@ from hwloop.mapper.simulation import BatchSimulation
 Array = NDArray[np.float64]
 Rows = tuple[NDArray[np.int64], ...]
 SAFE = 1e-9  # relative, for rounding in floating point
-CLOSE = 1e-3  # a mapping within this of the bound is not worth more nodes
 
 
 @dataclass(frozen=True)
@@ -63,6 +63,7 @@ class BoundSearch:
         self.products = Products(space, self.compiled, self.parts)
         self.cases = {level: order_cases(space, self.compiled, level) for level in range(len(self.compiled.levels))}
         self.cases = {level: cases for level, cases in self.cases.items() if cases}
+        self.leaves = Leaves(space, simulation, self.parts)
         self.nodes = 0
 
     def root(self) -> Node:
@@ -86,11 +87,13 @@ class BoundSearch:
         heap = [(found[0], next(number), found[1])]
         spent = 1
         closed = np.inf
-        while heap and spent < most:
+        enough = known * (1 - SAFE) if weights[0] else np.ceil(known) - 1 + 1e-6  # cycles are whole
+        while heap and heap[0][0] < min(enough, closed) and spent < most:
             least, _, node = heapq.heappop(heap)
-            if least >= known * (1 - CLOSE):
-                heapq.heappush(heap, (least, next(number), node))
-                break
+            exact = self._exact(node, weights)
+            if exact is not None:
+                closed = min(closed, max(least, exact))
+                continue
             children = self._split(node, weights)
             if not children:
                 closed = min(closed, least)
@@ -117,6 +120,12 @@ class BoundSearch:
         ways = [r[w] for r, w in zip(rows, solution.mixture.ways, strict=True)]
         return max(floor, solution.bound), replace(node, rows=rows, mixture=Mixture(ways, solution.mixture.weights))
 
+    def _exact(self, node: Node, weights: tuple[float, float]) -> float | None:
+        """What a node of one tiling really costs, None for other nodes and where that cannot be told."""
+        if any(len(rows) != 1 for rows in node.rows) or any(k == -1 for row in node.decided.keep for k in row):
+            return None
+        return self.leaves.least([int(rows[0]) for rows in node.rows], np.equal(node.decided.keep, 1), weights)
+
     def _allowed(self, node: Node) -> Rows:
         """The ways that the decisions on loop orders leave."""
         cases = dict(node.decided.cases)
@@ -126,12 +135,13 @@ class BoundSearch:
         for level, case in cases.items():
             if case is not None:
                 banned[slot_of[level]] = set(range(len(self.compiled.bounds))) - case.allowed
-        for (level, s), lead in node.decided.leads:
+        for (level, s), halo in node.decided.halos:
             at = first_moving(self.space, cases, level, s)
             case = None if at is None else cases[at]
-            if at is not None and case is not None and lead >= 0:
-                banned[slot_of[at]] |= barred(case, self.compiled, s, lead)
-                needed.add((lead, slot_of[at]))
+            if at is not None and case is not None and halo.lead >= 0:
+                banned[slot_of[at]] |= barred(case, self.compiled, s, halo.lead)
+                banned[slot_of[at]] |= unshared(self.space, self.compiled, at, s, halo)
+                needed.add((halo.lead, slot_of[at]))
         out = []
         for part, rows in zip(self.parts, node.rows, strict=True):
             ok = np.ones(len(rows), bool)
@@ -190,9 +200,14 @@ class BoundSearch:
             if case is None:
                 options = [(*decided.cases[:i], (level, c), *decided.cases[i + 1 :]) for c in self.cases[level]]
                 return [replace(node, decided=replace(decided, cases=cases)) for cases in options]
+        halos = dict(decided.halos)
         for key, leads in self._halos(decided):
-            if key not in dict(decided.leads):
-                return [replace(node, decided=replace(decided, leads=(*decided.leads, (key, d)))) for d in leads]
+            if key not in halos:
+                return [_with_halo(node, key, Halo(d)) for d in leads]
+        for key, halo in halos.items():
+            twins = self._twins(node, key, halo)
+            if twins:
+                return [_with_halo(node, key, replace(halo, twins=t)) for t in twins]
         return self._split_rows(node, weights)
 
     def _halos(self, decided: Decisions) -> list[tuple[tuple[int, int], list[int]]]:
@@ -208,6 +223,23 @@ class BoundSearch:
                 if case is not None:
                     out.append(((level, s), [*(d for d in sliding if d in case.allowed), -1]))
         return out
+
+    def _twins(self, node: Node, key: tuple[int, int], halo: Halo) -> list[int]:
+        """The ways in which loops may move a tile as the lead does, where it makes a difference to the mixture."""
+        level, s = key
+        at = first_moving(self.space, dict(node.decided.cases), level, s)
+        if halo.twins is not None or halo.lead < 0 or at is None or node.mixture is None:
+            return []
+        cases = dict(node.decided.cases)
+        most, least = (
+            Product("fill", level, s, 0, rests(self.space, cases, level, s, replace(halo, twins=t))) for t in (ALL, FIRST)
+        )
+        used = enumerate(node.mixture.ways)
+        if all((self.products.log(k, most)[ways] == self.products.log(k, least)[ways]).all() for k, ways in used):
+            return []
+        others = apart(self.compiled, s, halo.lead) & {d for d, n in enumerate(self.compiled.bounds) if n > 1}
+        early = others & set(self.space.orders[at].first)
+        return [ALL, *([LEVEL] if early != others else []), *([FIRST] if early else [])]
 
     def _split_rows(self, node: Node, weights: tuple[float, float]) -> list[Node]:
         """Halves the ways of one part at one loop, where that parts the mixture's ways into the most alike."""
@@ -235,9 +267,32 @@ class BoundSearch:
                 if best is None or gain > best[0]:
                     best = gain, k, features[:, at] <= mean
         if best is None or best[0] < 1e-6:
-            return []
+            return self._split_off(node, problem, logs, local)
         _, k, side = best
         return [replace(node, rows=(*node.rows[:k], node.rows[k][at], *node.rows[k + 1 :])) for at in (side, ~side)]
+
+    def _split_off(self, node: Node, problem: Convex, logs: list[Array], local: Mixture) -> list[Node]:
+        """Parts the heaviest way of one part from the others, where these promise least; none where all ways are decided."""
+        gradient = slopes(problem, logs, local)
+        best: tuple[float, int, int] | None = None
+        for k, (part, ways, p) in enumerate(zip(self.parts, local.ways, local.weights, strict=True)):
+            if part.loose or len(node.rows[k]) < 2:
+                continue
+            reduced = gradient @ logs[k]
+            way = int(ways[p.argmax()])
+            rise = float(np.delete(reduced, way).min() - reduced[way])
+            if best is None or rise > best[0]:
+                best = rise, k, way
+        if best is None:
+            return []
+        _, k, way = best
+        side = np.arange(len(node.rows[k])) == way
+        return [replace(node, rows=(*node.rows[:k], node.rows[k][at], *node.rows[k + 1 :])) for at in (side, ~side)]
+
+
+def _with_halo(node: Node, key: tuple[int, int], halo: Halo) -> Node:
+    halos = dict(node.decided.halos) | {key: halo}
+    return replace(node, decided=replace(node.decided, halos=tuple(halos.items())))
 
 
 def _line(part: Sum, index: dict[Product, int], low: Array, high: Array) -> tuple[Array, Array, float]:
