@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import permutations, product
 from math import factorial
 
@@ -16,6 +17,8 @@ from hwloop.mapper.mapspace import Mapspace
 from hwloop.mapper.simulation import BatchSimulation
 from hwloop.spec.batch import SPATIAL_X, SPATIAL_Y, TEMPORAL, MappingBatch
 
+Array = NDArray[np.float64]
+Score = Callable[[Array, Array], Array]
 MOST_EVEN, MOST_CUT = 2000, 60  # orders of one tiling; those with incomplete passes are costed one by one
 
 
@@ -34,13 +37,13 @@ class Leaves:
         self._sliding = sorted(sliding)
         self._plain = not simulation.sparse and not feeds_many(space) and not any(part.loose for part in parts)
 
-    def least(self, ways: list[int], keep: NDArray[np.bool_], weights: tuple[float, float]) -> float | None:
-        """The least of `weights[0]` times energy [pJ] plus `weights[1]` times cycles over all loop orders of one tiling.
+    def least(self, ways: list[int], keep: NDArray[np.bool_], score: Score) -> float | None:
+        """The least score over all loop orders of one tiling.
 
         Args:
             ways: by part.
             keep: `(level, data space)`.
-            weights: as above.
+            score: of energies [pJ] and cycles, arrays `(order,)`.
 
         Returns:
             infinity where no order fits the accelerator; None where the orders are too many, or where the order of spatial
@@ -81,7 +84,7 @@ class Leaves:
             np.repeat(factors[None], n, axis=0), every, np.repeat(keep[None], n, axis=0),
             np.repeat(rests[None], n, axis=0) if uneven else None,
         )  # fmt: skip
-        return self._uneven(batch, weights) if uneven else self._even(batch, weights)
+        return self._uneven(batch, score) if uneven else self._even(batch, score)
 
     def _spatial_order_matters(self, bounds: NDArray[np.int64], on_y: NDArray[np.bool_]) -> bool:
         """Whether several loops lie on one axis, and a window slides along some of them."""
@@ -92,19 +95,19 @@ class Leaves:
                     return True
         return False
 
-    def _even(self, batch: MappingBatch, weights: tuple[float, float]) -> float:
+    def _even(self, batch: MappingBatch, score: Score) -> float:
         cost = self.simulation.batch(batch)
-        value = weights[0] * cost.energy_pj + weights[1] * cost.cycles
-        return float(value[cost.feasible].min(initial=np.inf))
+        value = score(cost.energy_pj[cost.feasible], cost.cycles[cost.feasible].astype(np.float64))
+        return float(value.min(initial=np.inf))
 
-    def _uneven(self, batch: MappingBatch, weights: tuple[float, float]) -> float:
-        best = np.inf
+    def _uneven(self, batch: MappingBatch, score: Score) -> float:
+        costs: list[tuple[float, float]] = []
         for i in range(len(batch)):
             mapping = batch.to_mapping(i, self.simulation.problem.shape, self.simulation.architecture)
             try:
                 cost = self.simulation.one(mapping)
             except InfeasibleMappingError:
                 continue
-            energy, cycles = true_cost(self.simulation, mapping, cost)
-            best = min(best, weights[0] * energy + weights[1] * cycles)
-        return best
+            costs.append(true_cost(self.simulation, mapping, cost))
+        energy, cycles = np.array(costs).reshape(-1, 2).T
+        return float(score(energy, cycles).min(initial=np.inf))

@@ -9,13 +9,15 @@ spent: the least value of all that is open holds at any time.
 from __future__ import annotations
 
 import heapq
+import itertools
 from dataclasses import dataclass, replace
 from itertools import count
+from math import prod
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hwloop.mapper.bound_leaf import Leaves
+from hwloop.mapper.bound_leaf import Leaves, Score
 from hwloop.mapper.bound_model import BoundModel, Decisions, Sum
 from hwloop.mapper.bound_orders import ALL, FIRST, LEVEL, Halo, apart, barred, first_moving, order_cases, rests, unshared
 from hwloop.mapper.bound_rows import make_parts
@@ -28,6 +30,7 @@ from hwloop.mapper.simulation import BatchSimulation
 Array = NDArray[np.float64]
 Rows = tuple[NDArray[np.int64], ...]
 SAFE = 1e-9  # relative, for rounding in floating point
+FEW, AT_ONCE = 4000, 40  # tilings of a node that is split by tilings first, and of one that is costed in full
 
 
 @dataclass(frozen=True)
@@ -71,14 +74,16 @@ class BoundSearch:
         cases = tuple((level, cases[0] if len(cases) == 1 else None) for level, cases in self.cases.items())
         return Node(Decisions(self.space.keep, cases), tuple(np.arange(len(p)) for p in self.parts), None)
 
-    def run(self, weights: tuple[float, float], known: float, most: int) -> float:
-        """The bound on `weights[0]` times energy [pJ] plus `weights[1]` times cycles.
+    def run(self, weights: tuple[float, float], known: float, most: int, score: Score | None = None) -> float:
+        """The bound on `weights[0]` times energy [pJ] plus `weights[1]` times cycles, or on a score that is nowhere less.
 
         Args:
             weights: as above.
-            known: what a known mapping costs.
+            known: what a known mapping scores.
             most: nodes at most.
+            score: of energies and cycles; that sum when None.
         """
+        own: Score = score or (lambda energy, cycles: weights[0] * energy + weights[1] * cycles)
         number = count()
         root = self.root()
         found = self._solve(root, weights, known, -np.inf)
@@ -90,7 +95,7 @@ class BoundSearch:
         enough = known * (1 - SAFE) if weights[0] else np.ceil(known) - 1 + 1e-6  # cycles are whole
         while heap and heap[0][0] < min(enough, closed) and spent < most:
             least, _, node = heapq.heappop(heap)
-            exact = self._exact(node, weights)
+            exact = self._exact(node, own)
             if exact is not None:
                 closed = min(closed, max(least, exact))
                 continue
@@ -120,11 +125,17 @@ class BoundSearch:
         ways = [r[w] for r, w in zip(rows, solution.mixture.ways, strict=True)]
         return max(floor, solution.bound), replace(node, rows=rows, mixture=Mixture(ways, solution.mixture.weights))
 
-    def _exact(self, node: Node, weights: tuple[float, float]) -> float | None:
-        """What a node of one tiling really costs, None for other nodes and where that cannot be told."""
-        if any(len(rows) != 1 for rows in node.rows) or any(k == -1 for row in node.decided.keep for k in row):
+    def _exact(self, node: Node, score: Score) -> float | None:
+        """What a node of few tilings really scores, None for other nodes and where that cannot be told."""
+        if _tilings(node) > AT_ONCE or any(k == -1 for row in node.decided.keep for k in row):
             return None
-        return self.leaves.least([int(rows[0]) for rows in node.rows], np.equal(node.decided.keep, 1), weights)
+        best, keep = np.inf, np.equal(node.decided.keep, 1)
+        for ways in itertools.product(*node.rows):
+            value = self.leaves.least([int(way) for way in ways], keep, score)
+            if value is None:
+                return None
+            best = min(best, value)
+        return best
 
     def _allowed(self, node: Node) -> Rows:
         """The ways that the decisions on loop orders leave."""
@@ -196,6 +207,10 @@ class BoundSearch:
                         for k in keeps
                         if all(any(c) for c in zip(*k, strict=True))
                     ]
+        if _tilings(node) <= FEW:  # soon costed one by one, under all orders
+            parts = self._split_rows(node, weights)
+            if parts:
+                return parts
         for i, (level, case) in enumerate(decided.cases):
             if case is None:
                 options = [(*decided.cases[:i], (level, c), *decided.cases[i + 1 :]) for c in self.cases[level]]
@@ -288,6 +303,10 @@ class BoundSearch:
         _, k, way = best
         side = np.arange(len(node.rows[k])) == way
         return [replace(node, rows=(*node.rows[:k], node.rows[k][at], *node.rows[k + 1 :])) for at in (side, ~side)]
+
+
+def _tilings(node: Node) -> int:
+    return prod(len(rows) for rows in node.rows)
 
 
 def _with_halo(node: Node, key: tuple[int, int], halo: Halo) -> Node:
