@@ -216,14 +216,15 @@ class Products:
         return out
 
     def _extent(self, rows: Part, local: list[tuple[int, int]], begin: int) -> Array:
-        """Words of a tile along a rank; a tile cut short has in proportion no fewer."""
+        """Words of a tile along a rank; where some are cut short, so many that the tiles in proportion have no more."""
         extent: Array = 1.0 + np.sum([c * (rows.covered[:, j, begin] - 1.0) for j, c in local], axis=0)
-        out = extent
+        more, mean = np.ones(len(rows)), np.ones(len(rows))
         for j, c in local:
-            window = extent - c * (rows.covered[:, j, begin] - 1.0)
-            cut = rows.bounds[:, j].prod(1) != rows.covered[:, j, -1]
-            out = np.where(cut & (window < c), np.minimum(out, window * rows.covered[:, j, begin]), out)
-        return out
+            tile, size = rows.covered[:, j, begin], rows.covered[:, j, -1]
+            tiles = np.ceil(size / tile - 1e-9)
+            more = more * tiles * tile / size
+            mean = mean + c * (size / tiles - 1.0)
+        return np.minimum(extent, more * mean)
 
     def _different(self, part: int, local: list[tuple[int, int]], shared: Mask, turns: list[Array]) -> Array:
         """Different tiles at least among the instances of the slots `shared`, as a logarithm."""
