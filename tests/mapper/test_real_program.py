@@ -1,7 +1,7 @@
 """Mappings found under random constraint sets, held against the real program under the same sets.
 
-`timeloop-model` checks a mapping's factors against a set itself. The rest (orders, split, keep and bypass, reuse flags) is left to
-`timeloop-mapper`: given the set and the found factors it searches the orders that are left, so a mapping that breaks the set is
+`timeloop-model` checks a mapping's factors against a set itself. The rest (orders, split, keep and bypass, reuse flags) is left
+to `timeloop-mapper`: given the set and the found factors it searches the orders that are left. A mapping that breaks the set is
 not among them; the best of them costs what the found mapping costs.
 """
 
