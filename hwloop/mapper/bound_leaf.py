@@ -29,12 +29,16 @@ class Leaves:
         space: the mapspace.
         simulation: the problem on the accelerator.
         parts: the ways to spread the dimensions.
+
+    Attributes:
+        walked: loop nests with incomplete passes that were costed.
     """
 
     def __init__(self, space: Mapspace, simulation: BatchSimulation, parts: list[Part]) -> None:
         self.space, self.simulation, self.parts = space, simulation, parts
         sliding = {d for s in simulation.compiled.spaces for rank in s.ranks if len(rank) > 1 for d, _ in rank}
         self._sliding = sorted(sliding)
+        self.walked = 0
         self._plain = not simulation.sparse and not feeds_many(space) and not any(part.loose for part in parts)
 
     def least(self, ways: list[int], keep: NDArray[np.bool_], score: Score) -> float | None:
@@ -102,6 +106,7 @@ class Leaves:
 
     def _uneven(self, batch: MappingBatch, score: Score) -> float:
         costs: list[tuple[float, float]] = []
+        self.walked += len(batch)
         for i in range(len(batch)):
             mapping = batch.to_mapping(i, self.simulation.problem.shape, self.simulation.architecture)
             try:

@@ -43,6 +43,11 @@ class Part:
         return len(self.bounds)
 
     @cached_property
+    def cut(self) -> NDArray[np.bool_]:
+        """`(way,)` some pass is incomplete."""
+        return np.asarray((self.last != self.bounds).any((1, 2)))
+
+    @cached_property
     def effective(self) -> Array:
         """Passes, less what incomplete ones leave out; their product is the dimension."""
         return np.asarray(self.covered[:, :, 1:] / self.covered[:, :, :-1])

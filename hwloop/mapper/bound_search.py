@@ -31,6 +31,8 @@ Array = NDArray[np.float64]
 Rows = tuple[NDArray[np.int64], ...]
 SAFE = 1e-9  # relative, for rounding in floating point
 FEW, AT_ONCE = 4000, 40  # tilings of a node that is split by tilings first, and of one that is costed in full
+WALKED_AT_ONCE = 4  # of these, tilings with incomplete passes, which take long
+WALKS_A_NODE = 4  # loop nests with incomplete passes that take as long as a node
 
 
 @dataclass(frozen=True)
@@ -96,6 +98,7 @@ class BoundSearch:
         while heap and heap[0][0] < min(enough, closed) and spent < most:
             least, _, node = heapq.heappop(heap)
             exact = self._exact(node, own)
+            spent, self.leaves.walked = spent + self.leaves.walked // WALKS_A_NODE, 0
             if exact is not None:
                 closed = min(closed, max(least, exact))
                 continue
@@ -128,6 +131,9 @@ class BoundSearch:
     def _exact(self, node: Node, score: Score) -> float | None:
         """What a node of few tilings really scores, None for other nodes and where that cannot be told."""
         if _tilings(node) > AT_ONCE or any(k == -1 for row in node.decided.keep for k in row):
+            return None
+        uneven = _tilings(node) - prod(int((~part.cut[rows]).sum()) for part, rows in zip(self.parts, node.rows, strict=True))
+        if uneven > WALKED_AT_ONCE:
             return None
         best, keep = np.inf, np.equal(node.decided.keep, 1)
         for ways in itertools.product(*node.rows):
