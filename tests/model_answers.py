@@ -71,6 +71,9 @@ QUESTIONS = (
     Question("flexible_skipping", "output_stationary", _conv(8, 24, 6, 3).with_densities(_ZEROS), bits=operand_bits(5, 7)),
     Question("tpu_like_compressed", None, _conv(32, 32, 4, 1).with_densities(_ZEROS)),
 )
+MAPPED_ONLY = (  # full arrays, where incomplete passes still save energy
+    Question("shidiannao_like", None, _conv(128, 256, 56, 3), MapperSettings("energy", "normal")),
+)
 
 
 def digests() -> dict[str, tuple[int, str]]:
@@ -96,8 +99,8 @@ def simulator_answers() -> Answers:
 
 
 def mapper_answers() -> Answers:
-    """The mapping found for each of `QUESTIONS`."""
-    for question in QUESTIONS:
+    """The mapping found for each of `QUESTIONS` and `MAPPED_ONLY`."""
+    for question in (*QUESTIONS, *MAPPED_ONLY):
         [target] = make_targets(question.arch, question.flow)
         request = MapRequest(
             question.problem,

@@ -3,6 +3,7 @@
 python tools/bench_mapper.py reference [--shared ../shared] [--objective edp]   # every (arch, layer) Timeloop searched
 python tools/bench_mapper.py networks [--workers 2]        # VGG-16, ResNet-18, MobileNetV2 at 224 x 224 on three dataflows
 python tools/bench_mapper.py bounds [--nodes N]            # how far the mappings can be from the best possible, same networks
+python tools/bench_mapper.py deep [--cases 24]             # normal against thorough on random deep arrays, unconstrained
 python tools/bench_mapper.py curve [--shared ../shared]    # objective against time by effort and seed
 """
 
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import random
 import statistics
 import sys
 import time
@@ -22,7 +24,7 @@ from hwloop.backend.distinct import Distinct
 from hwloop.backend.embedded import Embedded
 from hwloop.backend.request import MapperSettings, MapRequest
 from hwloop.mapper import MapResult, check, map_problem
-from hwloop.mapper.bound import NODES, lower_bound
+from hwloop.mapper.bound import NODES, OPTIMAL, lower_bound
 from hwloop.simulator.simulator import Simulator
 from hwloop.spec.architecture import Architecture
 from hwloop.spec.energy_table import EnergyTable
@@ -147,32 +149,105 @@ def networks(workers: int, effort: str) -> None:
     print(f"\nall: {time.perf_counter() - began:.1f} s on {workers} workers")
 
 
-def bounds(effort: str, nodes: int) -> None:
-    """How far from the best possible: each network's layers on each dataflow, by objective."""
+def bounds(effort: str, nodes: int, dataflows: list[str], networks: list[str], objectives: list[str]) -> None:
+    """How far from the best possible: each network's layers on each dataflow, by objective; the worst layers are named."""
     rows = []
-    for dataflow, name in SPECS.items():
-        architecture = hwloop.load_architecture(ROOT / "arch_specs" / f"{name}.yaml")
-        ert = hwloop.load_energy_table(ROOT / "arch_specs" / f"{name}.ert.yaml")
-        for net, problems in NETWORKS.items():
-            distinct = {(tuple(p.sizes.items()), tuple(p.coefficient_values.items())): p for p in problems}
-            for objective in ("energy", "cycles", "edp"):
+    for objective in objectives:
+        for dataflow in dataflows:
+            architecture = hwloop.load_architecture(ROOT / "arch_specs" / f"{SPECS[dataflow]}.yaml")
+            ert = hwloop.load_energy_table(ROOT / "arch_specs" / f"{SPECS[dataflow]}.ert.yaml")
+            for net in networks:
+                layers = list(dict.fromkeys(NETWORKS[net]))
                 gaps, mapping, bounding = [], 0.0, 0.0
-                for problem in distinct.values():
+                sums = [0.0, 0.0]
+                for problem in layers:
                     began = time.process_time()
                     found = map_problem(problem, architecture, ert, objective=objective, effort=effort)
                     mapping += time.process_time() - began
                     began = time.process_time()
                     bound = lower_bound(problem, architecture, ert, objective=objective, found=found, nodes=nodes)
                     bounding += time.process_time() - began
-                    assert bound.value <= bound.found * (1 + 1e-9), (name, problem.sizes, objective)
+                    if bound.value > bound.found * (1 + 1e-9):
+                        raise AssertionError(f"{dataflow}, {problem.sizes}: the mapping lies below the bound")
                     gaps.append(bound.gap)
+                    times = NETWORKS[net].count(problem)
+                    sums = [sums[0] + times * bound.found, sums[1] + times * bound.value]
+                    held = " ".join(f"{d}{n}" for d, n in problem.sizes.items() if n > 1)
+                    print(f"{objective}, {dataflow}, {net}, {held}: {bound.gap:.1%}", file=sys.stderr, flush=True)
+                whole = "" if objective == "edp" else f"{sums[0] / sums[1] - 1.0:.1%}"
                 rows.append([
-                    dataflow, net, objective, str(len(gaps)), f"{statistics.median(gaps):.1%}",
-                    f"{sorted(gaps)[int(0.9 * (len(gaps) - 1))]:.1%}", f"{max(gaps):.1%}", f"{mapping / len(gaps):.2f}",
-                    f"{bounding / len(gaps):.2f}",
+                    objective, dataflow, net, str(len(gaps)), f"{statistics.median(gaps):.1%}",
+                    f"{sorted(gaps)[int(0.9 * (len(gaps) - 1))]:.1%}", f"{max(gaps):.1%}",
+                    str(sum(gap <= OPTIMAL for gap in gaps)), whole,
+                    f"{mapping / len(gaps):.2f}", f"{bounding / len(gaps):.2f}",
                 ])  # fmt: skip
-                print(*rows[-1], sep="\t", file=sys.stderr, flush=True)
-    table(["dataflow", "network", "objective", "layers", "median gap", "90%", "worst", "map s", "bound s"], rows)
+                print("  ".join(rows[-1]), file=sys.stderr, flush=True)
+    head = [
+        "objective",
+        "dataflow",
+        "network",
+        "layers",
+        "median",
+        "90%",
+        "worst",
+        "optimal",
+        "whole network",
+        "map s",
+        "bound s",
+    ]
+    table(head, rows)
+
+
+def deep_case(seed: int) -> tuple[Problem, Architecture, EnergyTable]:
+    """A random array of 3 to 5 storage levels and two fan-outs, nothing constrained, and a random layer."""
+    rng = random.Random(seed)
+    levels, depth = rng.randint(3, 5), rng.choice([8192, 32768, 131072])
+    spread = sorted(rng.sample(range(1, levels), min(2, levels - 1)))
+    nodes = [
+        "- !Container {name: system, attributes: {technology: '\"45nm\"', global_cycle_seconds: 1e-9}}",
+        "- !Component {name: DRAM, class: DRAM, attributes: {width: 64, datawidth: 16, read_bandwidth: 16, write_bandwidth: 16}}",
+    ]
+    energies: dict[str, Any] = {"DRAM": {"read": 200.0, "write": 200.0, "update": 200.0}, "mac": {"compute": 1.0}}
+    for level in range(1, levels):
+        if level in spread:
+            x, y = rng.choice([(4, 4), (8, 4), (2, 8), (12, 14), (16, 1)])
+            nodes.append(f"- !Container {{name: array{level}, spatial: {{meshX: {x}, meshY: {y}}}}}")
+        band = rng.choice([4, 8, 16, 32])
+        attributes = f"depth: {depth}, width: 16, datawidth: 16, read_bandwidth: {band}, write_bandwidth: {band}"
+        nodes.append(f"- !Component {{name: buffer{level}, class: SRAM, attributes: {{{attributes}}}}}")
+        price = 0.2 + 0.02 * depth**0.5
+        energies[f"buffer{level}"] = {"read": price, "write": price, "update": price}
+        depth = max(depth // rng.choice([8, 16, 64]), 4)
+    nodes.append("- !Component {name: mac, class: intmac, attributes: {datawidth: 16}}")
+    text = "architecture:\n  version: 0.4\n  nodes:\n" + "\n".join(f"  {node}" for node in nodes)
+    plane, window = rng.choice([7, 13, 14, 28, 56]), rng.choice([1, 3, 3, 5])
+    sizes = {"C": rng.choice([16, 48, 64, 96, 256]), "M": rng.choice([24, 64, 128, 384]), "P": plane, "Q": plane}
+    problem = make_problem(conv2d_shape(), {**sizes, "R": window, "S": window})
+    return problem, hwloop.load_architecture(text), hwloop.load_energy_table(energies)
+
+
+def deep(cases: int, first: int, seeds: int) -> None:
+    """The energy-delay product of normal effort over the best of it and thorough effort, each under seeds of its own."""
+    rows, ratios = [], []
+    for case in range(first, first + cases):
+        problem, architecture, table_ = deep_case(case)
+        began = time.process_time()
+        normal = [map_problem(problem, architecture, table_, seed=case + k).value for k in range(seeds)]
+        middle = time.process_time()
+        best = min([*normal, map_problem(problem, architecture, table_, seed=case + seeds, effort="thorough").value])
+        ratios += [value / best for value in normal]
+        held = " ".join(f"{d}{n}" for d, n in problem.sizes.items() if n > 1)
+        worst = max(normal) / best
+        rows.append([
+            str(case), held, f"{worst:.4f}", f"{(middle - began) / seeds:.2f}", f"{time.process_time() - middle:.2f}",
+        ])  # fmt: skip
+        print("  ".join(rows[-1]), file=sys.stderr, flush=True)
+    table(["case", "layer", "worst normal/best", "normal s", "thorough s"], rows)
+    above = sum(ratio > 1.05 for ratio in ratios)
+    print(
+        f"\n{len(ratios)} runs of {cases} arrays: median {statistics.median(ratios):.4f}, worst {max(ratios):.4f}, "
+        f"{above} more than 5% above the best"
+    )
 
 
 def curve(shared: Path, seeds: int) -> None:
@@ -202,20 +277,27 @@ def curve(shared: Path, seeds: int) -> None:
 
 def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["reference", "networks", "bounds", "curve"])
+    parser.add_argument("what", choices=["reference", "networks", "bounds", "deep", "curve"])
     parser.add_argument("--shared", type=Path, default=ROOT.parent / "shared", help="folder of the reference data")
     parser.add_argument("--objective", default="edp", choices=["edp", "energy", "cycles"])
     parser.add_argument("--effort", default="normal", choices=["quick", "normal", "thorough"])
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--dataflows", nargs="+", default=list(SPECS), choices=list(SPECS), help="for bounds")
+    parser.add_argument("--networks", nargs="+", default=list(NETWORKS), choices=list(NETWORKS), help="for bounds")
+    parser.add_argument("--objectives", nargs="+", default=["energy", "cycles", "edp"], help="for bounds")
     parser.add_argument("--nodes", type=int, default=NODES, help="parts of the mapspace a bound looks at")
+    parser.add_argument("--cases", type=int, default=24, help="arrays, for deep")
+    parser.add_argument("--first", type=int, default=1000, help="number of the first array, for deep")
     options = parser.parse_args(arguments)
     if options.what == "reference":
         reference(options.shared, options.objective, options.effort)
     elif options.what == "networks":
         networks(options.workers, options.effort)
     elif options.what == "bounds":
-        bounds(options.effort, options.nodes)
+        bounds(options.effort, options.nodes, options.dataflows, options.networks, options.objectives)
+    elif options.what == "deep":
+        deep(options.cases, options.first, options.seeds)
     else:
         curve(options.shared, options.seeds)
     return 0

@@ -27,6 +27,8 @@ from hwloop.mapper.describe import describe
 from hwloop.memo import Memo, MemoStatistics
 from hwloop.report.costs import layer_document, level_text, network_document, network_text
 from hwloop.report.tables import count_text
+from hwloop.run.bounds import NODES as NETWORK_NODES
+from hwloop.run.bounds import bound_network
 from hwloop.run.networks import bound_layer, map_layer, map_network, open_subject
 from hwloop.spec.bits import operand_bits
 from hwloop.spec.plan import make_plan
@@ -69,9 +71,9 @@ def add_parser(commands: Subparsers) -> None:
     search.add_argument("--effort", default="normal", choices=("quick", "normal", "thorough"), help="(default: %(default)s)")
     search.add_argument("--seed", type=int, default=0, help="(default: %(default)s)")
     search.add_argument(
-        "--bound", type=int, default=NODES, metavar="N",
-        help="for a layer, say how far from the best possible the mapping can be at most, looking at N parts of the mapspace; "
-        "more of them say it more sharply, 0 leaves it out (default: %(default)s, about a second)",
+        "--bound", type=int, metavar="N",
+        help="say how far from the best possible the mappings can be at most, looking at N parts of a layer's mapspace; more of "
+        f"them say it more sharply, 0 leaves it out (default: {NODES}, about two seconds; of a network {NETWORK_NODES} a layer)",
     )  # fmt: skip
     parser.add_argument("--output", metavar="FILE", help="write the mapping, for Timeloop too; for a network a folder of them")
     add_memo(parser)
@@ -124,8 +126,9 @@ def _map_layer(problem: Problem, target: Target, memo: Memo | None, args: argpar
         objective=args.objective, effort=args.effort, seed=args.seed, simulator=args.simulator, memo=memo,
     )  # fmt: skip
     bound = None
-    if args.bound > 0 and args.simulator == EMBEDDED:
-        bound = bound_layer(problem, target, found=result, densities=densities, bits=bits, nodes=args.bound)
+    nodes = NODES if args.bound is None else args.bound
+    if nodes > 0 and args.simulator == EMBEDDED:
+        bound = bound_layer(problem, target, found=result, densities=densities, bits=bits, nodes=nodes)
     if args.json:
         print_json(layer_document(problem.name, result) | ({} if bound is None else {"bound": bound.to_dict()}))
     else:
@@ -151,10 +154,19 @@ def _map_workload(workload: Workload, target: Target, memo: Memo | None, args: a
         workload, target, plan=plan, objective=args.objective, effort=args.effort, seed=args.seed, memo=memo,
         workers=args.workers, progress=progress_of(args), simulator=args.simulator,
     )  # fmt: skip
+    bound = None
+    nodes = NETWORK_NODES if args.bound is None else args.bound
+    if nodes > 0 and args.simulator == EMBEDDED:
+        bound = bound_network(
+            workload, target, cost, objective=args.objective, plan=plan, nodes=nodes, workers=args.workers,
+            progress=progress_of(args),
+        )  # fmt: skip
     if args.json:
-        print_json(network_document(cost))
+        print_json(network_document(cost) | ({} if bound is None else {"bound": bound.to_dict()}))
     else:
         print(network_text(cost))
+        if bound is not None:
+            print(f"\n{bound}\n")
         if memo is not None:
             print(memo_text(memo.statistics))
     if args.output:  # last: what was found is printed even when the disk refuses

@@ -15,7 +15,7 @@ from math import prod
 import numpy as np
 from numpy.typing import NDArray
 
-from hwloop.mapper.bound_orders import OrderCase, feeds_many, rests
+from hwloop.mapper.bound_orders import Halo, OrderCase, feeds_many, rests
 from hwloop.mapper.bound_terms import Product
 from hwloop.mapper.mapspace import Mapspace
 from hwloop.mapper.prices import Prices
@@ -33,13 +33,12 @@ class Decisions:
     Attributes:
         keep: `(level, data space)` 1 kept, 0 bypassed, -1 open.
         cases: by level with temporal loops, their order case; None while open.
-        leads: by (level, data space), the dimension of the innermost loop that moves its tile, -1 where that keeps no halo;
-            open where not named.
+        halos: by (level, data space), what is decided of the halo of its tile; open where not named.
     """
 
     keep: Keep
     cases: tuple[tuple[int, OrderCase | None], ...]
-    leads: tuple[tuple[tuple[int, int], int], ...] = ()
+    halos: tuple[tuple[tuple[int, int], Halo], ...] = ()
 
 
 @dataclass
@@ -142,7 +141,7 @@ class BoundModel:
         """(level, action, products times coefficients) of the words of a data space over all instances."""
         column = [row[s] for row in decided.keep]
         held = [level for level, kept in enumerate(column) if kept != 0]
-        leads = dict(decided.leads)
+        halos = dict(decided.halos)
         cases = dict(decided.cases)
         result = self.compiled.spaces[s].read_write
         for i, level in enumerate(held):
@@ -152,7 +151,7 @@ class BoundModel:
             if child == self.units and not feeds_many(self.space):
                 demand = Product("operand", level, s)
             else:
-                demand = Product("read", level, s, child, rests(self.space, cases, child, s, leads.get((child, s))))
+                demand = Product("read", level, s, child, rests(self.space, cases, child, s, halos.get((child, s))))
             words: Words = [(demand, 1.0)]
             fresh: Words = [(Product("fresh", level, s), -self.tensor[s])]
             if not result:
@@ -162,7 +161,7 @@ class BoundModel:
                 if self.part_left == 1.0:
                     yield level, "read", words + fresh
             if i > 0:
-                fill = Product("fill", level, s, 0, rests(self.space, cases, level, s, leads.get((level, s))))
+                fill = Product("fill", level, s, 0, rests(self.space, cases, level, s, halos.get((level, s))))
                 if not result:
                     yield level, "fill", [(fill, 1.0)]
                 elif self.part_left == 1.0:

@@ -97,7 +97,24 @@ def _dominates(a: OrderCase, b: OrderCase, spaces: list[int]) -> bool:
     return a.allowed >= b.allowed and all((s not in a.moves or s in b.moves) and spared(a, s) >= spared(b, s) for s in spaces)
 
 
-def rests(space: Mapspace, cases: Cases, level: int, s: int, lead: int | None) -> Rests:
+@dataclass(frozen=True)
+class Halo:
+    """What is decided of the halo of a tile.
+
+    Attributes:
+        lead: the dimension of the innermost loop that moves the tile, -1 where that keeps no halo.
+        twins: which other loops may move the tile in the same way: None while open, `ALL`, those of the lead's own level
+            (`LEVEL`), or those of them that a constraint puts innermost (`FIRST`).
+    """
+
+    lead: int
+    twins: int | None = None
+
+
+ALL, LEVEL, FIRST = 2, 1, 0
+
+
+def rests(space: Mapspace, cases: Cases, level: int, s: int, halo: Halo | None) -> Rests:
     """What the orders leave of the traffic into the tiles of a level.
 
     Args:
@@ -105,7 +122,7 @@ def rests(space: Mapspace, cases: Cases, level: int, s: int, lead: int | None) -
         cases: by level, the case of its loops; None where it is open, so that its loops may spare everything.
         level: the level; the number of levels for the compute units.
         s: the data space, by index.
-        lead: see `Rests`.
+        halo: what is decided of the halo, None while open.
     """
     free: set[tuple[int, int]] = set()
     for i, slot in enumerate(space.slots):
@@ -116,7 +133,15 @@ def rests(space: Mapspace, cases: Cases, level: int, s: int, lead: int | None) -
         free |= {(d, i) for d in (range(len(slot.low)) if case is None or still else case.free[s])}
         if not still:
             break
-    return Rests(frozenset(free), lead)
+    first = first_moving(space, cases, level, s)
+    at = None if first is None else next(i for i, slot in enumerate(space.slots) if slot.level == first and not slot.spatial)
+    if halo is None:
+        return Rests(frozenset(free), None, at)
+    twins = None
+    if at is not None and halo.twins in (LEVEL, FIRST):
+        dims = space.orders[space.slots[at].level].first if halo.twins == FIRST else range(len(space.problem.bounds))
+        twins = frozenset((d, at) for d in dims)
+    return Rests(frozenset(free), halo.lead, at, twins)
 
 
 def first_moving(space: Mapspace, cases: Cases, level: int, s: int) -> int | None:
@@ -135,3 +160,18 @@ def barred(case: OrderCase, compiled: Compiled, s: int, lead: int) -> Dims:
     """Dimensions that cannot have loops at the level of a case where the loop on `lead` is the innermost that moves a tile."""
     inner = case.rest & compiled.spaces[s].dimensions
     return frozenset() if lead in inner else inner
+
+
+def apart(compiled: Compiled, s: int, lead: int) -> Dims:
+    """Dimensions that move a tile along other ranks: no step of a loop outside theirs moves it as the lead does."""
+    ranks = [{d for d, _ in rank} for rank in compiled.spaces[s].ranks]
+    own = set().union(*(rank for rank in ranks if lead in rank))
+    return frozenset().union(*(rank for rank in ranks if not rank & own))
+
+
+def unshared(space: Mapspace, compiled: Compiled, level: int, s: int, halo: Halo) -> Dims:
+    """Dimensions that have no loops at the lead's level, by what is decided of loops that move a tile as the lead does."""
+    if halo.lead < 0 or halo.twins not in (ALL, LEVEL):
+        return frozenset()
+    others = apart(compiled, s, halo.lead)
+    return others if halo.twins == ALL else others & frozenset(space.orders[level].first)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hwloop.mapper.factors import ceilings
+from hwloop.mapper.factors import SMALL, ceilings, remainders
 from hwloop.mapper.mapspace import X_AXIS, Mapspace
 from hwloop.simulator.compiled import Compiled
 
@@ -26,6 +27,7 @@ class Part:
         bounds: `(way, dimension of dims, slot)` loop bounds, innermost slot first.
         on_y: `(way, dimension of dims, slot)` the spatial loop lies on Y.
         covered: `(way, dimension of dims, slot + 1)` iterations inside each slot; the last is the dimension.
+        last: `(way, dimension of dims, slot)` bounds of the last pass of all loops outside.
         loose: whether bounds are real numbers, whose convex combinations are all ways to spread the dimension; a window over
             several dimensions then counts the largest of them only.
     """
@@ -34,12 +36,18 @@ class Part:
     bounds: Array
     on_y: NDArray[np.bool_]
     covered: Array
+    last: Array
     loose: bool
 
     def __len__(self) -> int:
         return len(self.bounds)
 
-    @property
+    @cached_property
+    def cut(self) -> NDArray[np.bool_]:
+        """`(way,)` some pass is incomplete."""
+        return np.asarray((self.last != self.bounds).any((1, 2)))
+
+    @cached_property
     def effective(self) -> Array:
         """Passes, less what incomplete ones leave out; their product is the dimension."""
         return np.asarray(self.covered[:, :, 1:] / self.covered[:, :, :-1])
@@ -70,7 +78,11 @@ def make_parts(space: Mapspace, compiled: Compiled, reach: NDArray[np.int64], im
             covered = np.minimum(np.cumprod(bounds, axis=2), sizes[None, :, None])
             covered = np.concatenate([np.ones((*covered.shape[:2], 1)), covered], axis=2)
             covered[:, :, -1] = sizes
-            parts.append(Part(dims, bounds, on_y, covered, bool(loose)))
+            last = bounds
+            if not loose:
+                each = [remainders(bounds[:, j].astype(np.int64), compiled.bounds[d]) for j, d in enumerate(dims)]
+                last = np.stack(each, axis=1).astype(np.float64)
+            parts.append(Part(dims, bounds, on_y, covered, last, bool(loose)))
     return parts
 
 
@@ -89,8 +101,8 @@ def _windows(compiled: Compiled, known: set[int]) -> list[tuple[int, ...]]:
 
 def _ways(space: Mapspace, d: int, size: int, reach: NDArray[np.int64], imperfect: bool) -> tuple[Array, NDArray[np.bool_], bool]:
     """Bounds `(way, slot)`, which lie on Y, and whether they are real numbers."""
-    budgets = [1 if imperfect else 0, *range(2, len(space.slots))]
-    for budget in budgets:
+    least = int(imperfect and size > SMALL)
+    for budget in range(least, max(len(space.slots), 2)):
         signed = _chains(space, d, size, reach, budget)
         if signed is None:
             return _corners(space, d, size)

@@ -9,16 +9,19 @@ spent: the least value of all that is open holds at any time.
 from __future__ import annotations
 
 import heapq
+import itertools
 from dataclasses import dataclass, replace
 from itertools import count
+from math import prod
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hwloop.mapper.bound_leaf import Leaves, Score
 from hwloop.mapper.bound_model import BoundModel, Decisions, Sum
-from hwloop.mapper.bound_orders import barred, first_moving, order_cases
+from hwloop.mapper.bound_orders import ALL, FIRST, LEVEL, Halo, apart, barred, first_moving, order_cases, rests, unshared
 from hwloop.mapper.bound_rows import make_parts
-from hwloop.mapper.bound_solve import Convex, Merit, Mixture, minimise
+from hwloop.mapper.bound_solve import Convex, Merit, Mixture, minimise, slopes
 from hwloop.mapper.bound_terms import Product, Products
 from hwloop.mapper.mapspace import Mapspace
 from hwloop.mapper.prices import cheapest, tile_reach
@@ -27,7 +30,9 @@ from hwloop.mapper.simulation import BatchSimulation
 Array = NDArray[np.float64]
 Rows = tuple[NDArray[np.int64], ...]
 SAFE = 1e-9  # relative, for rounding in floating point
-CLOSE = 1e-3  # a mapping within this of the bound is not worth more nodes
+FEW, AT_ONCE = 4000, 40  # tilings of a node that is split by tilings first, and of one that is costed in full
+WALKED_AT_ONCE = 4  # of these, tilings with incomplete passes, which take long
+WALKS_A_NODE = 4  # loop nests with incomplete passes that take as long as a node
 
 
 @dataclass(frozen=True)
@@ -65,6 +70,7 @@ class BoundSearch:
         self.products = Products(space, self.compiled, self.parts)
         self.cases = {level: order_cases(space, self.compiled, level) for level in range(len(self.compiled.levels))}
         self.cases = {level: cases for level, cases in self.cases.items() if cases}
+        self.leaves = Leaves(space, simulation, self.parts)
         self.nodes = 0
 
     def root(self) -> Node:
@@ -72,14 +78,16 @@ class BoundSearch:
         cases = tuple((level, cases[0] if len(cases) == 1 else None) for level, cases in self.cases.items())
         return Node(Decisions(self.space.keep, cases), tuple(np.arange(len(p)) for p in self.parts), None)
 
-    def run(self, weights: tuple[float, float], known: float, most: int) -> float:
-        """The bound on `weights[0]` times energy [pJ] plus `weights[1]` times cycles.
+    def run(self, weights: tuple[float, float], known: float, most: int, score: Score | None = None) -> float:
+        """The bound on `weights[0]` times energy [pJ] plus `weights[1]` times cycles, or on a score that is nowhere less.
 
         Args:
             weights: as above.
-            known: what a known mapping costs.
+            known: what a known mapping scores.
             most: nodes at most.
+            score: of energies and cycles; that sum when None.
         """
+        own: Score = score or (lambda energy, cycles: weights[0] * energy + weights[1] * cycles)
         number = count()
         root = self.root()
         found = self._solve(root, weights, known, -np.inf)
@@ -88,11 +96,14 @@ class BoundSearch:
         heap = [(found[0], next(number), found[1])]
         spent = 1
         closed = np.inf
-        while heap and spent < most:
+        enough = known * (1 - SAFE) if weights[0] else np.ceil(known) - 1 + 1e-6  # cycles are whole
+        while heap and heap[0][0] < min(enough, closed) and spent < most:
             least, _, node = heapq.heappop(heap)
-            if least >= known * (1 - CLOSE):
-                heapq.heappush(heap, (least, next(number), node))
-                break
+            exact = self._exact(node, own)
+            spent, self.leaves.walked = spent + self.leaves.walked // WALKS_A_NODE, 0
+            if exact is not None:
+                closed = min(closed, max(least, exact))
+                continue
             children = self._split(node, weights)
             if not children:
                 closed = min(closed, least)
@@ -119,6 +130,21 @@ class BoundSearch:
         ways = [r[w] for r, w in zip(rows, solution.mixture.ways, strict=True)]
         return max(floor, solution.bound), replace(node, rows=rows, mixture=Mixture(ways, solution.mixture.weights))
 
+    def _exact(self, node: Node, score: Score) -> float | None:
+        """What a node of few tilings really scores, None for other nodes and where that cannot be told."""
+        if _tilings(node) > AT_ONCE or any(k == -1 for row in node.decided.keep for k in row):
+            return None
+        uneven = _tilings(node) - prod(int((~part.cut[rows]).sum()) for part, rows in zip(self.parts, node.rows, strict=True))
+        if uneven > WALKED_AT_ONCE:
+            return None
+        best, keep = np.inf, np.equal(node.decided.keep, 1)
+        for ways in itertools.product(*node.rows):
+            value = self.leaves.least([int(way) for way in ways], keep, score)
+            if value is None:
+                return None
+            best = min(best, value)
+        return best
+
     def _allowed(self, node: Node) -> Rows:
         """The ways that the decisions on loop orders leave."""
         cases = dict(node.decided.cases)
@@ -128,12 +154,13 @@ class BoundSearch:
         for level, case in cases.items():
             if case is not None:
                 banned[slot_of[level]] = set(range(len(self.compiled.bounds))) - case.allowed
-        for (level, s), lead in node.decided.leads:
+        for (level, s), halo in node.decided.halos:
             at = first_moving(self.space, cases, level, s)
             case = None if at is None else cases[at]
-            if at is not None and case is not None and lead >= 0:
-                banned[slot_of[at]] |= barred(case, self.compiled, s, lead)
-                needed.add((lead, slot_of[at]))
+            if at is not None and case is not None and halo.lead >= 0:
+                banned[slot_of[at]] |= barred(case, self.compiled, s, halo.lead)
+                banned[slot_of[at]] |= unshared(self.space, self.compiled, at, s, halo)
+                needed.add((halo.lead, slot_of[at]))
         out = []
         for part, rows in zip(self.parts, node.rows, strict=True):
             ok = np.ones(len(rows), bool)
@@ -188,13 +215,22 @@ class BoundSearch:
                         for k in keeps
                         if all(any(c) for c in zip(*k, strict=True))
                     ]
+        if _tilings(node) <= FEW:  # soon costed one by one, under all orders
+            parts = self._split_rows(node, weights)
+            if parts:
+                return parts
         for i, (level, case) in enumerate(decided.cases):
             if case is None:
                 options = [(*decided.cases[:i], (level, c), *decided.cases[i + 1 :]) for c in self.cases[level]]
                 return [replace(node, decided=replace(decided, cases=cases)) for cases in options]
+        halos = dict(decided.halos)
         for key, leads in self._halos(decided):
-            if key not in dict(decided.leads):
-                return [replace(node, decided=replace(decided, leads=(*decided.leads, (key, d)))) for d in leads]
+            if key not in halos:
+                return [_with_halo(node, key, Halo(d)) for d in leads]
+        for key, halo in halos.items():
+            twins = self._twins(node, key, halo)
+            if twins:
+                return [_with_halo(node, key, replace(halo, twins=t)) for t in twins]
         return self._split_rows(node, weights)
 
     def _halos(self, decided: Decisions) -> list[tuple[tuple[int, int], list[int]]]:
@@ -210,6 +246,23 @@ class BoundSearch:
                 if case is not None:
                     out.append(((level, s), [*(d for d in sliding if d in case.allowed), -1]))
         return out
+
+    def _twins(self, node: Node, key: tuple[int, int], halo: Halo) -> list[int]:
+        """The ways in which loops may move a tile as the lead does, where it makes a difference to the mixture."""
+        level, s = key
+        at = first_moving(self.space, dict(node.decided.cases), level, s)
+        if halo.twins is not None or halo.lead < 0 or at is None or node.mixture is None:
+            return []
+        cases = dict(node.decided.cases)
+        most, least = (
+            Product("fill", level, s, 0, rests(self.space, cases, level, s, replace(halo, twins=t))) for t in (ALL, FIRST)
+        )
+        used = enumerate(node.mixture.ways)
+        if all((self.products.log(k, most)[ways] == self.products.log(k, least)[ways]).all() for k, ways in used):
+            return []
+        others = apart(self.compiled, s, halo.lead) & {d for d, n in enumerate(self.compiled.bounds) if n > 1}
+        early = others & set(self.space.orders[at].first)
+        return [ALL, *([LEVEL] if early != others else []), *([FIRST] if early else [])]
 
     def _split_rows(self, node: Node, weights: tuple[float, float]) -> list[Node]:
         """Halves the ways of one part at one loop, where that parts the mixture's ways into the most alike."""
@@ -237,9 +290,36 @@ class BoundSearch:
                 if best is None or gain > best[0]:
                     best = gain, k, features[:, at] <= mean
         if best is None or best[0] < 1e-6:
-            return []
+            return self._split_off(node, problem, logs, local)
         _, k, side = best
         return [replace(node, rows=(*node.rows[:k], node.rows[k][at], *node.rows[k + 1 :])) for at in (side, ~side)]
+
+    def _split_off(self, node: Node, problem: Convex, logs: list[Array], local: Mixture) -> list[Node]:
+        """Parts the heaviest way of one part from the others, where these promise least; none where all ways are decided."""
+        gradient = slopes(problem, logs, local)
+        best: tuple[float, int, int] | None = None
+        for k, (part, ways, p) in enumerate(zip(self.parts, local.ways, local.weights, strict=True)):
+            if part.loose or len(node.rows[k]) < 2:
+                continue
+            reduced = gradient @ logs[k]
+            way = int(ways[p.argmax()])
+            rise = float(np.delete(reduced, way).min() - reduced[way])
+            if best is None or rise > best[0]:
+                best = rise, k, way
+        if best is None:
+            return []
+        _, k, way = best
+        side = np.arange(len(node.rows[k])) == way
+        return [replace(node, rows=(*node.rows[:k], node.rows[k][at], *node.rows[k + 1 :])) for at in (side, ~side)]
+
+
+def _tilings(node: Node) -> int:
+    return prod(len(rows) for rows in node.rows)
+
+
+def _with_halo(node: Node, key: tuple[int, int], halo: Halo) -> Node:
+    halos = dict(node.decided.halos) | {key: halo}
+    return replace(node, decided=replace(node.decided, halos=tuple(halos.items())))
 
 
 def _line(part: Sum, index: dict[Product, int], low: Array, high: Array) -> tuple[Array, Array, float]:

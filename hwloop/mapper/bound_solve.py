@@ -141,6 +141,12 @@ def _tangent(problem: Convex, x: Array, scale: float) -> tuple[Array, float]:
     return gradient + price @ slopes, float(value + price @ over)
 
 
+def slopes(problem: Convex, logs: list[Array], mixture: Mixture) -> Array:
+    """Gradient of the cost with its constraints priced, at a mixture."""
+    x = _mixed(logs, mixture)
+    return _tangent(problem, x, max(_cost(problem, x), 1e-300))[0]
+
+
 def _shares(problem: Convex, times: Array, scale: float) -> Array:
     weight = problem.weights[1]
     if not weight:

@@ -6,8 +6,9 @@ product stands below the count:
 
 - Loops that do not index a data space reload its tile only where they stand outside a loop that does. `Rests` says for which
   loops that is certain.
-- A window that slides keeps its halo along one rank, that of the innermost loop that moves it; a step of any other loop sends
-  the whole tile. A step sends at least what the innermost loop's own step sends.
+- A loop that indexes a data space, but has a single pass left in the incomplete last one of those outside it, lets the tile rest
+  there: what belongs to that pass is left out.
+- A window that slides keeps its halo along one rank, that of the innermost loop that moves it (`bound_halo`).
 - Instances whose windows overlap share words only where these are all the same, so `n` by `m` of them hold at least `n + m - 1`
   different tiles. Where a neighbour can pass words on (one dimension of the window is spread and the other moves in time), no
   more is taken for granted than what one instance takes.
@@ -21,6 +22,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from hwloop.mapper.bound_halo import Window
 from hwloop.mapper.bound_rows import Part
 from hwloop.mapper.mapspace import Mapspace
 from hwloop.simulator.compiled import Compiled
@@ -37,10 +39,14 @@ class Rests:
         free: `(dimension, slot)` pairs of temporal loops that do not reload it.
         lead: the dimension of the innermost loop that moves it, along whose rank it keeps its halo; -1 when it keeps none, None
             when it is open.
+        at: the slot of that loop, None when it is open.
+        twins: (dimension, slot) of the loops further out that may move it in the same way; None for all of them.
     """
 
     free: frozenset[tuple[int, int]] = frozenset()
     lead: int | None = None
+    at: int | None = None
+    twins: frozenset[tuple[int, int]] | None = None
 
 
 @dataclass(frozen=True)
@@ -83,6 +89,7 @@ class Products:
         self.inside = [sum(s.level >= level for s in slots) for level in range(len(compiled.levels))] + [0]
         self.levels = np.array([s.level for s in slots])
         self._effective = [part.effective for part in parts]
+        self._sliding = [frozenset(d for rank in s.ranks if len(rank) > 1 for d, _ in rank) for s in compiled.spaces]
         self._known: dict[tuple[int, Product], Array] = {}
 
     def log(self, part: int, product: Product) -> Array:
@@ -154,7 +161,7 @@ class Products:
                     counted[i] = i >= begin and (d, int(i)) not in product.rests.free
                 out += self._counted(part, j, counted)
         for terms in self._ranks(part, product.space):
-            out += self._rank(part, terms, begin, copies, shared, product.rests.lead)
+            out += self._rank(part, product, terms, begin, copies, shared)
         return out
 
     def _counted(self, part: int, j: int, counted: Mask) -> Array:
@@ -168,7 +175,7 @@ class Products:
             outer = np.where(inner == 1.0, np.ceil(outer - 1e-9), outer)
         return np.asarray(np.log(inner * outer))
 
-    def _rank(self, part: int, terms: list[tuple[int, int]], begin: int, copies: Mask, shared: Mask, lead: int | None) -> Array:
+    def _rank(self, part: int, product: Product, terms: list[tuple[int, int]], begin: int, copies: Mask, shared: Mask) -> Array:
         """Words along one rank, over all instances of the slots `copies` and `shared` where these differ, over all of time."""
         rows, effective = self.parts[part], self._effective[part]
         if rows.loose:
@@ -177,58 +184,47 @@ class Products:
             part_of = effective[:, 0][:, shared].prod(1) if len(terms) > 1 else 1.0
             return np.asarray(np.log(rows.covered[:, 0, -1] / part_of))
         local = self._local(part, terms)
-        if (len(local) == 1 and local[0][1] == 1) or not local:
-            return np.log(rows.covered[:, local[0][0], -1]) if local else np.zeros(len(rows))
+        if not local:
+            return np.zeros(len(rows))
+        resting = np.sum([self._resting(part, j, begin, product) for j, _ in local], axis=0)
+        if len(local) == 1 and local[0][1] == 1:
+            return np.asarray(np.log(rows.covered[:, local[0][0], -1] * (1.0 - resting)))
         time = ~self.spatial & (np.arange(len(self.spatial)) >= begin)
-        turns = [effective[:, j][:, time].prod(1) for j, _ in local]
         extent = self._extent(rows, local, begin)
-        total = np.prod(turns, axis=0)
-        words = extent * total
-        if lead is None:
-            steps = [np.where(t > 1.0, c * rows.covered[:, j, begin], np.inf) for t, (j, c) in zip(turns, local, strict=True)]
-            words = extent + (total - 1.0) * np.minimum(extent, np.min(steps, axis=0))
-        elif lead in [rows.dims[j] for j, _ in local]:
-            words = self._led(part, local, time, rows.dims.index(lead), extent, total)
+        window = Window(rows, local, time, extent)
+        words = extent * window.total  # steps along a single dimension keep nothing
+        if len(local) > 1:
+            words = window.words(product.rests.lead, product.rests.twins)
+        words = np.maximum(words - resting * window.total * extent, extent)
         for j, _ in local:
             words = words * effective[:, j][:, copies].prod(1)
-        return np.asarray(np.log(words) + self._different(part, local, shared, turns))
+        return np.asarray(np.log(words) + self._different(part, local, shared, list(window.turns.values())))
 
-    def _led(self, part: int, local: list[tuple[int, int]], time: Mask, lead: int, extent: Array, total: Array) -> Array:
-        """Words along a rank where the innermost loop that moves the tile is on the dimension `lead`.
-
-        Only that loop's steps keep the halo, and those of a loop further out that happen to move by as much: the real program
-        steps back one pass of each loop inside, so that loop's stride is twice the innermost one's plus those of loops between.
-        """
-        rows, effective = self.parts[part], self._effective[part]
-        loops = [(j, int(i), c * rows.covered[:, j, i]) for j, c in local for i in np.flatnonzero(time)]
-        loops = [(j, i, stride) for j, i, stride in loops if (rows.bounds[:, j, i] > 1.0).any()]
-        step, passes = np.full(len(rows), np.inf), np.ones(len(rows))
-        for _, i, stride in reversed([loop for loop in loops if loop[0] == lead]):
-            here = rows.bounds[:, lead, i] > 1.0
-            step, passes = np.where(here, stride, step), np.where(here, effective[:, lead, i], passes)
-        near = np.minimum(extent, step)
-        kept = (passes - 1.0) / passes  # part of all steps that keep the halo, at most
-        for j, i, stride in loops:
-            wanted = np.where(rows.bounds[:, j, i] > 1.0, stride - 2.0 * step, -1.0)
-            sums = np.zeros((1, len(rows)))
-            for k, other, more in loops:
-                if (k, other) != (j, i) and other <= i:
-                    active = (rows.bounds[:, k, other] > 1.0) & ~((k == lead) & (more == step))
-                    sums = np.concatenate([sums, np.where(active, sums + more, np.inf)])
-            turns = effective[:, j, i]
-            kept = kept + np.where((sums == wanted).any(0), (turns - 1.0) / (turns * passes), 0.0)
-        words: Array = total * (extent - (extent - near) * np.minimum(kept, 1.0 - 1.0 / total))
-        return words
+    def _resting(self, part: int, j: int, begin: int, product: Product) -> Array:
+        """Part of a dimension that belongs to an incomplete pass in which the loop that moves the tile may not move it."""
+        rows, rests = self.parts[part], product.rests
+        out = np.zeros(len(rows))
+        sliding = self._sliding[product.space]
+        if rests.lead is not None and (rows.dims[j] != rests.lead if rests.lead >= 0 else rows.dims[j] in sliding):
+            return out
+        time = np.flatnonzero(~self.spatial)
+        for i in time[time >= begin]:
+            if rests.at is None or rests.at == i:
+                single = (rows.last[:, j, i] == 1.0) & (rows.bounds[:, j, i] > 1.0)
+                moved = (rows.bounds[:, j, time[time > i]] > 1.0).any(1)
+                out = np.where(single & moved, rows.covered[:, j, i] / rows.covered[:, j, -1], out)
+        return out
 
     def _extent(self, rows: Part, local: list[tuple[int, int]], begin: int) -> Array:
-        """Words of a tile along a rank; a tile cut short has in proportion no fewer."""
+        """Words of a tile along a rank; where some are cut short, so many that the tiles in proportion have no more."""
         extent: Array = 1.0 + np.sum([c * (rows.covered[:, j, begin] - 1.0) for j, c in local], axis=0)
-        out = extent
+        more, mean = np.ones(len(rows)), np.ones(len(rows))
         for j, c in local:
-            window = extent - c * (rows.covered[:, j, begin] - 1.0)
-            cut = rows.bounds[:, j].prod(1) != rows.covered[:, j, -1]
-            out = np.where(cut & (window < c), np.minimum(out, window * rows.covered[:, j, begin]), out)
-        return out
+            tile, size = rows.covered[:, j, begin], rows.covered[:, j, -1]
+            tiles = np.ceil(size / tile - 1e-9)
+            more = more * tiles * tile / size
+            mean = mean + c * (size / tiles - 1.0)
+        return np.minimum(extent, more * mean)
 
     def _different(self, part: int, local: list[tuple[int, int]], shared: Mask, turns: list[Array]) -> Array:
         """Different tiles at least among the instances of the slots `shared`, as a logarithm."""

@@ -8,7 +8,7 @@ where mappings are compared, and held against a bound, they count in full.
 
 from __future__ import annotations
 
-from math import inf, prod
+from math import ceil, inf, prod
 
 from hwloop.mapper.simulation import BatchSimulation
 from hwloop.simulator.imperfect import instances_used
@@ -44,7 +44,7 @@ def true_cost(simulation: BatchSimulation, mapping: Mapping, cost: LayerCost) ->
                 filled = counts.instances * counts.fills * prices.fill[index, s]
                 energy += (lost - 1.0) * (counts.energy_pj - filled) + (short - 1.0) * filled
         if component.cycles > busy:
-            cycles = max(cycles, component.cycles * short)
+            cycles = max(cycles, float(ceil(component.cycles * short - 1e-6)))
     energy += cost.components[compiled.compute_name].energy_pj * max(
         simulation.problem.computes / max(cost.computes, 1) - 1.0, 0.0
     )

@@ -14,6 +14,7 @@ from hwloop.mapper.mapspace import X_AXIS, Mapspace
 
 FULL, SPATIAL, COARSE = 2, 1, 0
 MANY_BOUNDS = 2000
+SMALL = 3  # dimensions up to this size take divisors only, unless constraints leave none
 MANY = 10  # times the limit: so many rows cost more time than they are worth, neighbours among them differ little
 Options = tuple[tuple[int, ...], ...]  # one tuple a way: signed bound by slot, negative for Y
 SlotKey = tuple[int, int, tuple[int, ...], tuple[int, int], int]
@@ -135,7 +136,7 @@ def factor_tables(
             keys = tuple((*key[:4], n) for key, n in zip(free, left, strict=True))
         whole = COARSE if _count(size, keys) > MANY * limit else FULL
         rows = perfect = _spread(size, keys, 0, whole) or _spread(size, free, 0, FULL)
-        if (imperfect and size > 3) or not perfect:
+        if (imperfect and size > SMALL) or not perfect:
             known = set(perfect)
             detail = (
                 COARSE

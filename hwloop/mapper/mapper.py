@@ -154,8 +154,12 @@ class _Run:
         return found.mapping, found.cost or self.simulation.one(found.mapping)
 
     def _even(self, cost: LayerCost | None) -> bool:
-        """Whether perfect factors leave little to gain: they fill the array, and every dimension has small prime factors."""
-        return cost is not None and cost.utilization >= FULL_ARRAY and all(_smooth(n) for n in self.problem.bounds)
+        """Whether perfect factors leave little to gain: they fill the array, and every dimension has small prime factors.
+
+        A full array says nothing of energy alone.
+        """
+        full = cost is not None and cost.utilization >= FULL_ARRAY and self.objective != "energy"
+        return full and all(_smooth(n) for n in self.problem.bounds)
 
     def _values(self, batch: MappingBatch) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         self.simulated += len(batch)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +15,7 @@ from hwloop.energy.estimate import estimate_energy_table
 from hwloop.errors import InfeasibleMappingError
 from hwloop.mapper import lower_bound, map_problem
 from hwloop.mapper.bound import OPTIMAL, Bound
+from hwloop.mapper.bound_search import BoundSearch, Node
 from hwloop.mapper.credit import true_cost
 from hwloop.mapper.factors import factor_tables
 from hwloop.mapper.layout import Layout, Points
@@ -118,6 +121,101 @@ def test_no_mapping_that_is_drawn_lies_below(imperfect: bool, n: int) -> None:
 
     draw()
     assert seen >= 6
+
+
+class ModelOnly(BoundSearch):
+    """The bound of one tiling by the model alone."""
+
+    single: tuple[list[int], np.ndarray]
+
+    def root(self) -> Node:
+        ways, keep = self.single
+        root = super().root()
+        kept = tuple(tuple(int(k) for k in row) for row in keep)
+        return replace(root, decided=replace(root.decided, keep=kept), rows=tuple(np.array([way]) for way in ways))
+
+    def _exact(self, node: Node, score: object) -> None:
+        return None
+
+
+def below_every_order(problem: Problem, architecture: Architecture, table: EnergyTable, wanted: dict[str, list[int]]) -> int:
+    """Checks tilings, 4 drawn or the one that is wanted, against all their loop orders; how many could be checked."""
+    rng, space = np.random.default_rng(0), build_mapspace(problem, architecture)
+    simulation = BatchSimulation(problem, architecture, table, None)
+    search, checked = ModelOnly(space, simulation), 0
+    dims = problem.shape.dimensions
+    for _ in range(1 if wanted else 4):
+        ways = []
+        for part in search.parts:
+            fits = np.ones(len(part), bool)
+            for j, d in enumerate(part.dims):
+                fits &= (part.bounds[:, j] == wanted[dims[d]]).all(1) if wanted else True
+            ways.append(int(rng.choice(np.flatnonzero(fits))))
+        keep = np.array(space.keep) != 0
+        for level, s in space.free_keeps:
+            keep[level, s] = rng.random() < 0.5
+        search.single = ways, keep
+        for weights in ((1.0, 0.0), (0.0, 1.0)):
+            exact = search.leaves.least(ways, keep, lambda e, c, w=weights: w[0] * e + w[1] * c)
+            if exact is not None and np.isfinite(exact):
+                checked += 1
+                assert search.run(weights, np.inf, 60) <= exact * (1 + 1e-9), (
+                    weights,
+                    [p.bounds[w] for p, w in zip(search.parts, ways, strict=True)],
+                )
+    return checked
+
+
+def test_single_tilings_cost_no_less_than_the_model_says() -> None:
+    table = load_energy_table(ENERGIES)
+    seen = 0
+
+    @settings(max_examples=16, deadline=None, derandomize=True)
+    @given(case=CASES)
+    def draw(case: dict[str, Any]) -> None:
+        nonlocal seen
+        architecture = make_dataflow(case["dataflow"], 4096, **case["changes"])
+        stride = {"Wstride": case["stride"], "Hstride": case["stride"]}
+        with suppress(InfeasibleMappingError):
+            seen += below_every_order(make_problem(conv2d_shape(), {**case["sizes"], **stride}), architecture, table, {})
+
+    draw()
+    assert seen >= 20
+
+
+@pytest.mark.parametrize(
+    ("name", "depthwise", "sizes", "bounds"),
+    [
+        # a step of Q moves a window back to where S left it, and sends nothing
+        ("shidiannao_like", False, {"C": 3, "M": 5, "P": 3, "Q": 5, "R": 2, "S": 2},
+         {"C": [1] * 7 + [3], "M": [1, 5] + [1] * 6, "R": [2] + [1] * 7, "S": [1] * 4 + [2, 1, 1, 1], "P": [1] * 7 + [3],
+          "Q": [1] * 4 + [5, 1, 1, 1]}),
+        # the loop on C has a single pass left in the last one outside it, so that the inputs rest there while R runs
+        ("tpu_like", True, {"C": 14, "P": 3, "Q": 10, "R": 3, "Wstride": 2, "Hstride": 2},
+         {"C": [1, 2, 1, 1, 3, 3, 1], "R": [1] * 6 + [3], "P": [3] + [1] * 6, "Q": [1] * 5 + [5, 2]}),
+    ],
+)  # fmt: skip
+def test_tilings_that_a_bound_once_lay_above(
+    name: str, depthwise: bool, sizes: dict[str, int], bounds: dict[str, list[int]]
+) -> None:
+    architecture = open_architecture(name)
+    problem = make_problem(conv2d_shape(depthwise=depthwise), sizes)
+    assert below_every_order(problem, architecture, estimate_energy_table(architecture), bounds) == 2
+
+
+@pytest.mark.parametrize("dataflow", sorted(DATAFLOWS))
+@pytest.mark.parametrize("sizes", [{"C": 2, "M": 2, "P": 2, "R": 2}, {"C": 2, "M": 4, "P": 4, "R": 3}])
+def test_small_spaces_are_exhausted(dataflow: str, sizes: dict[str, int], energies: EnergyTable) -> None:
+    problem, architecture = make_problem(conv2d_shape(), sizes), make_dataflow(dataflow)
+    best, _ = exhaustive(problem, architecture, energies)
+    for objective in OBJECTIVES:
+        found = map_problem(problem, architecture, energies, objective=objective)
+        bound = lower_bound(problem, architecture, energies, objective=objective, found=found)
+        assert str(bound) == f"{objective}: optimal"
+        assert bound.to_dict()["optimal"]
+        assert bound.value == pytest.approx(best[objective], rel=1e-6)
+        worse = replace(found, cost=replace(found.cost, energy_pj=found.cost.energy_pj * 1.1, cycles=found.cost.cycles + 1))
+        assert not lower_bound(problem, architecture, energies, objective=objective, found=worse).to_dict()["optimal"]
 
 
 @pytest.mark.parametrize(
