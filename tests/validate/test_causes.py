@@ -16,10 +16,12 @@ from hwloop import InfeasibleMappingError, SimulatorError
 from hwloop.backend.embedded import Embedded
 from hwloop.backend.request import MapRequest
 from hwloop.cli.main import main
-from hwloop.simulator import LayerCost
+from hwloop.simulator import LayerCost, Simulator
+from hwloop.spec.problem import conv2d_shape, make_problem
+from hwloop.spec.resources import open_architecture
 from hwloop.validate.against import LiveCase, run_against
 from hwloop.validate.agreement import lines_of
-from hwloop.validate.causes import LARGE_TENSOR, LAST_BIT, UNEXPLAINED, WHOLE_ROWS, Explainer
+from hwloop.validate.causes import LARGE_TENSOR, LAST_BIT, UNEXPLAINED, WHOLE_ROWS, Explainer, _InexactSimulator
 from hwloop.validate.compare import compare_costs
 from hwloop.validate.verify import find_cases, verify
 
@@ -155,3 +157,17 @@ def test_live_runs_have_the_same_causes() -> None:
     assert report.agrees, report.groups["known"].to_dict()
     assert {LARGE_TENSOR, WHOLE_ROWS} <= set(report.groups["known"].causes)
     assert UNEXPLAINED not in report.groups["known"].causes
+
+
+def test_the_last_bit_is_named() -> None:
+    """No recorded run of a small tensor shows it; here the real program's chances are ours with other last bits."""
+    arch = open_architecture("eyeriss_168_skipping")
+    table = hwloop.estimate_energy_table(arch)
+    problem = make_problem(conv2d_shape(), {"C": 32, "M": 32, "P": 14, "Q": 14, "R": 3, "S": 3}, {"Weights": 0.5, "Inputs": 0.5})
+    mapping = hwloop.map_problem(problem, arch, table, effort="quick").mapping
+    ours = Simulator(problem, arch, table).run(mapping)
+    off = {"Weights": (2.0**-51, 2.0**-51)}
+    real = _InexactSimulator(problem, arch, table, None, off).run(mapping)
+    pairs = list(compare_costs(ours, real))
+    causes = Explainer(problem, arch, mapping, table).causes(pairs, lambda cost: compare_costs(cost, real))
+    assert {cause for cause in causes if cause} == {LAST_BIT}
