@@ -14,7 +14,8 @@ from hwloop.spec.architecture import load_architecture
 from hwloop.spec.constraints import Constraints
 from hwloop.spec.levels import Architecture
 from hwloop.spec.problem import conv2d_shape
-from hwloop.spec.resources import architecture_names, mapping_names, open_architecture, open_mapping, open_table
+from hwloop.spec.resources import open_architecture, open_mapping, open_table
+from hwloop.spec.shipped import architecture_names, mapping_names
 from hwloop.spec.sparsity import SparseOptimizations
 
 ARCHITECTURES = architecture_names()

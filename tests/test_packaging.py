@@ -14,13 +14,13 @@ ROOT = Path(__file__).resolve().parents[1]
 USE = """
 import hwloop
 from hwloop.energy import estimate_energy_table
-from hwloop.spec import resources
+from hwloop.spec import resources, shipped
 assert {place!r} in hwloop.__file__, hwloop.__file__
-for name in resources.architecture_names():
-    assert {place!r} in str(resources.find_architecture(name))
+for name in shipped.architecture_names():
+    assert {place!r} in str(shipped.find_architecture(name))
     estimate_energy_table(resources.open_architecture(name))
-    assert resources.find_table(name) is not None
-print(len(resources.architecture_names()), len(resources.mapping_names()))
+    assert shipped.find_table(name) is not None
+print(len(shipped.architecture_names()), len(shipped.mapping_names()))
 """
 
 

@@ -29,7 +29,9 @@ import hwloop  # noqa: E402
 from hwloop.backend.candidates import CandidateCosts  # noqa: E402
 from hwloop.backend.distinct import Distinct  # noqa: E402
 from hwloop.backend.embedded import Embedded  # noqa: E402
-from hwloop.backend.request import MapperSettings, MapRequest  # noqa: E402
+from hwloop.backend.network_maps import network_maps  # noqa: E402
+from hwloop.backend.operations import OperationCosts  # noqa: E402
+from hwloop.backend.request import MapperSettings, MapRequest, layer_bits, layer_problem  # noqa: E402
 from hwloop.backend.target import make_targets  # noqa: E402
 from hwloop.network.zoo.models import make_model  # noqa: E402
 from hwloop.simulator import simulate_batch  # noqa: E402
@@ -58,14 +60,18 @@ def together(model: CandidateCosts, plans: Sequence[Plan], asked: list[str] | No
 def one_by_one(model: CandidateCosts, batches: dict[Problem, MappingBatch], plans: Sequence[Plan]) -> Costs:
     """Each layer of each plan alone, by a simulation of its whole short list."""
     out: Costs = []
+    operations = OperationCosts(model.target)
     for plan in plans:
         energy = cycles = 0.0
         for layer in plan.apply(model.workload):
             batch = batches[layer.layer.problem]
-            costs = simulate_batch(layer.problem, model.target.arch, batch, model.target.table(layer.bits), layer.bits)
+            bits = layer_bits(layer, model.target)
+            costs = simulate_batch(layer_problem(layer, model.target), model.target.arch, batch, model.target.table(bits), bits)
             best = int(costs.edp.argmin())
             fits = costs.feasible[best]
             energy, cycles = energy + float(costs.energy_pj[best]), cycles + (float(costs.cycles[best]) if fits else np.inf)
+        for _, cost in operations.of(network_maps(plan.apply(model.workload), plan.maps(model.workload))):
+            energy, cycles = energy + sum(cost.energy_pj.values()), cycles + cost.cycles
         out.append((energy, cycles))
     return out
 

@@ -35,7 +35,8 @@ from hwloop.energy.hwcomponents_source import DRAM_WIDTHS, HwcomponentsEstimator
 from hwloop.energy.primitives import LOGIC, Figures, node_nm  # noqa: E402
 from hwloop.energy.shipped import DATA, MIN_BANK_ROWS, MIN_WIDTH_BITS, SramGrid  # noqa: E402
 from hwloop.spec.energy_table import EnergyTable  # noqa: E402
-from hwloop.spec.resources import architecture_names, find_architecture, open_architecture  # noqa: E402
+from hwloop.spec.resources import open_architecture  # noqa: E402
+from hwloop.spec.shipped import architecture_names, find_architecture  # noqa: E402
 
 NODES_NM = (22, 32, 45, 65, 90)  # what hwcomponents-cacti runs CACTI for
 BANKS = (1, 2, 4, 8, 16, 32)

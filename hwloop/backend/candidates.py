@@ -1,68 +1,47 @@
 """What candidates of a search cost on the accelerator: many plans at once quickly, and a few of them in full.
 
 Quickly means that every layer tries a short list of mappings known to be good for its shape: the one found for the reference,
-and those found at a few plans far apart in density and bits (corners). A shape that comes up later, as of a layer with fewer
-channels, gets its short list when it is first met. Where nothing on a list fits, as when a candidate's inputs have fewer zeros
-than the reference's, a mapping found without any zeros is tried, and only then the mapper is asked. In full means that the
-mapper searches again for every layer.
+and those found at a few plans far apart in density and bits (corners). In full means that the mapper searches again for every
+layer. Where feature maps may stay on chip, the sets of maps that stay for the reference and for the corners are tried for every
+plan, and the cheapest counts, staying of none among them.
 
 A plan's cost depends on the plan, the reference and the corners alone, never on what was asked before it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import cached_property
 
-import numpy as np
-
+from hwloop.backend.memory_plan import MapPlaces, MemoryPlan, MemoryPlanner
 from hwloop.backend.network_cost import LayerShare, NetworkCost, mapped_share
-from hwloop.backend.protocol import Backend, ShortList
-from hwloop.backend.request import MapperSettings, MapRequest, OnOutcome, Outcome, request_for, without_densities
+from hwloop.backend.network_maps import NetworkMaps, network_maps
+from hwloop.backend.operations import OperationCosts
+from hwloop.backend.protocol import Backend
+from hwloop.backend.request import MapperSettings, OnOutcome
+from hwloop.backend.short_lists import Case, ShortLists, widths_of
 from hwloop.backend.target import Target
+from hwloop.backend.whole_network import map_network
+from hwloop.errors import InfeasibleMappingError
 from hwloop.mapper.objective import One, objective_values
 from hwloop.mapper.result import MapResult
-from hwloop.simulator import LayerCandidate
-from hwloop.spec.density import Density
 from hwloop.spec.mapping import Mapping
 from hwloop.spec.plan import Plan, PlannedLayer
-from hwloop.spec.problem import Problem
 from hwloop.spec.workload import Workload
 
-Bits = tuple[tuple[str, int], ...]
-Key = tuple[tuple[tuple[str, Density], ...], int | None, int | None]  # densities, weight and activation bits
 
+class _Applied:
+    """A plan applied to the network: its layers, and when asked for its feature maps."""
 
-@dataclass
-class _Known:
-    """Mappings of a shape that are known, and the same ready to be costed."""
+    def __init__(self, workload: Workload, plan: Plan) -> None:
+        self._workload, self._plan = workload, plan
+        self.layers = plan.apply(workload)
 
-    mappings: list[Mapping] | None = None  # None until they were looked for
-    ready: ShortList | None = None
-
-    def add(self, outcome: Outcome) -> None:
-        """Adds a mapping; a request that nothing fits adds none."""
-        self.mappings = self.mappings or []
-        if isinstance(outcome, MapResult) and outcome.mapping not in self.mappings:
-            self.mappings.append(outcome.mapping)
-            self.ready = None
-
-
-@dataclass(eq=False)
-class _Shape:
-    """What has a short list of its own: a problem without its zeros, and the bits that its mappings are looked for at.
-
-    There is one object a shape, so that they are told apart by identity, which is quick.
-    """
-
-    problem: Problem
-    bits: tuple[Bits, ...]
-    short: _Known = field(default_factory=_Known)
-    spare: _Known = field(default_factory=_Known)  # found without zeros, for cases that nothing on the short list fits
-    costs: dict[Key, LayerShare | None] = field(default_factory=dict)  # None where no mapping fits
-
-
-New = dict[_Shape, dict[Key, PlannedLayer]]
+    @cached_property
+    def maps(self) -> NetworkMaps:
+        """The feature maps under the plan."""
+        return network_maps(self.layers, self._plan.maps(self._workload))
 
 
 class CandidateCosts:
@@ -70,20 +49,16 @@ class CandidateCosts:
 
     Args:
         workload: the network.
-        target: the accelerator, dataflow and energies.
+        target: the accelerator, dataflow and energies, and whether feature maps may stay on chip.
         settings: of the mapper.
         backend: who answers.
     """
 
     def __init__(self, workload: Workload, target: Target, settings: MapperSettings, backend: Backend) -> None:
         self.workload, self.target, self.settings, self.backend = workload, target, settings, backend
-        self._sees_zeros = target.sees_zeros
-        self._forget({})
-
-    def _forget(self, widths: dict[str, tuple[Bits, ...]]) -> None:
-        self._widths = widths
-        self._shapes: dict[tuple[Problem, tuple[Bits, ...]], _Shape] = {}
-        self._met: dict[tuple[str, tuple[int, ...], tuple[int, ...], int], _Shape] = {}
+        self._operations = OperationCosts(target)
+        self._memories: tuple[tuple[str, ...], ...] = ()  # sets of maps that are tried
+        self._lists = ShortLists(workload.name, target, settings, backend, {})
 
     def prepare(self, reference: Plan, corners: Sequence[Plan] = (), on_outcome: OnOutcome | None = None) -> NetworkCost:
         """Maps the reference, then the corners starting from it, and keeps the short lists.
@@ -96,18 +71,52 @@ class CandidateCosts:
         """
         planned = reference.apply(self.workload)
         others = [corner.apply(self.workload) for corner in corners]
-        self._forget(_widths(planned, others))
-        requests = [self._request(layer) for layer in planned]
+        self._lists = ShortLists(self.workload.name, self.target, self.settings, self.backend, widths_of(planned, others))
+        requests = [self._lists.request(layer) for layer in planned]
         shares = []
         for layer, request, outcome in zip(planned, requests, self.backend.map(requests, on_outcome), strict=True):
             shares.append(mapped_share(request, outcome, self.target))
-            self._shape(layer).short.add(outcome)
-        corner_layers = [layer for corner in others for layer in corner]
-        requests = [self._request(layer) for layer in corner_layers]
-        outcomes = self.backend.map(requests, on_outcome) if requests else []
-        for layer, outcome in zip(corner_layers, outcomes, strict=True):
-            self._shape(layer).short.add(outcome)
-        return NetworkCost(self.workload.name, self.target.name, tuple(shares))
+            self._lists.learn(layer, None, outcome)
+        requests = [self._lists.request(layer) for layers in others for layer in layers]
+        outcomes = iter(self.backend.map(requests, on_outcome) if requests else [])
+        mapped = [(reference, tuple(shares))]
+        for corner, layers in zip(corners, others, strict=True):
+            found = [next(outcomes) for _ in layers]
+            for layer, outcome in zip(layers, found, strict=True):
+                self._lists.learn(layer, None, outcome)
+            if all(isinstance(outcome, MapResult) for outcome in found):
+                known = [LayerShare.of(layer.name, o) for layer, o in zip(layers, found, strict=True) if isinstance(o, MapResult)]
+                mapped.append((corner, tuple(known)))
+        return self._plan_memory(mapped)
+
+    def _plan_memory(self, mapped: Sequence[tuple[Plan, tuple[LayerShare, ...]]]) -> NetworkCost:
+        """Finds which maps stay for the reference, the first, and for the corners; returns what the reference costs."""
+        sets, costs = [], []
+        for plan, shares in mapped if self.target.resident else mapped[:1]:
+            planner = MemoryPlanner(self.workload, plan, self.target, self.settings, self.backend, shares)
+            memory = None
+            if self.target.resident:
+                memory, shares = planner.find()
+            if memory is not None:
+                sets.append(memory.maps)
+                for layer, residency, share in zip(plan.apply(self.workload), memory.layers, shares, strict=True):
+                    if residency is not None and share.result is not None:
+                        self._lists.learn(layer, residency, share.result)
+            costs.append(self._network(shares, planner.operations(memory), memory))
+        self._memories = tuple(dict.fromkeys(sets))
+        return costs[0]
+
+    def plain(self, plan: Plan) -> NetworkCost | None:
+        """What a plan costs where no zero is used and no feature map stays on chip; None where that is how it is costed anyway.
+
+        Raises:
+            InfeasibleMappingError: a layer fits no mapping without its zeros.
+        """
+        if not self.target.sees_zeros and not self.target.resident:
+            return None
+        layers = tuple((name, replace(share, weight_density=1.0, input_density=1.0)) for name, share in plan.layers)
+        target = replace(self.target, resident=False)
+        return map_network(self.workload, target, self.backend, Plan(layers, plan.base), self.settings)
 
     def costs(self, plans: Sequence[Plan], on_outcome: OnOutcome | None = None) -> list[NetworkCost | None]:
         """Every plan's cost by the best of the short lists; where none of a layer's fits, the mapper looks.
@@ -119,136 +128,95 @@ class CandidateCosts:
         Returns:
             None for a plan with a layer that fits no mapping.
         """
-        new: New = {}
-        asked: list[list[tuple[str, _Shape, Key]]] = []
-        for plan in plans:
-            layers = []
-            for layer in plan.apply(self.workload):
-                shape = self._shape(layer)
-                key = (layer.problem.densities if self._sees_zeros else (), layer.weight_bits, layer.activation_bits)
-                if key not in shape.costs:
-                    new.setdefault(shape, {})[key] = layer
-                layers.append((layer.name, shape, key))
-            asked.append(layers)
-        self._cost(new, on_outcome)
-        return [self._sum((name, shape.costs[key]) for name, shape, key in layers) for layers in asked]
+        found = self._best([_Applied(self.workload, plan) for plan in plans], on_outcome)
+        return [None if best is None else best[0] for best in found]
 
     def remap(self, plans: Sequence[Plan], on_outcome: OnOutcome | None = None) -> list[NetworkCost | None]:
         """Every layer of every plan mapped in full, all requests at once; None for a plan with a layer that fits no mapping.
 
-        Where the short list has a cheaper mapping than the mapper found, its cost is taken.
+        The maps that stay are those of the quick answer. Where the short list has a cheaper mapping than the mapper found, its
+        cost is taken.
         """
-        quick = self.costs(plans)
-        applied = [plan.apply(self.workload) for plan in plans]
-        requests = [self._request(layer) for layers in applied for layer in layers]
+        applied = [_Applied(self.workload, plan) for plan in plans]
+        quick = self._best(applied, None)
+        cases: list[list[Case]] = []
+        for run, known in zip(applied, quick, strict=True):
+            stay = known[1].layers if known is not None and known[1] is not None else (None,) * len(run.layers)
+            cases.append(list(zip(run.layers, stay, strict=True)))
+        requests = [self._lists.request(*case) for each in cases for case in each]
         outcomes = iter(self.backend.map(requests, on_outcome) if requests else [])
         costs: list[NetworkCost | None] = []
-        for layers, known in zip(applied, quick, strict=True):
+        for run, known in zip(applied, quick, strict=True):
             shares: list[LayerShare | None] = []
-            for at, layer in enumerate(layers):
+            for at, layer in enumerate(run.layers):
                 outcome = next(outcomes)
-                found = [known.layers[at]] if known is not None else []
+                found = [known[0].layers[at]] if known is not None else []
                 if isinstance(outcome, MapResult):
                     found.append(LayerShare.of(layer.name, outcome))
                 shares.append(min(found, key=self._rank) if found else None)
-            costs.append(self._sum((layer.name, share) for layer, share in zip(layers, shares, strict=True)))
+            costs.append(self._sum(run, shares, None if known is None else known[1]))
         return costs
 
     def known_mappings(self, layer: PlannedLayer) -> tuple[Mapping, ...]:
         """The short list of a layer as planned; empty before it was looked for."""
-        return tuple(self._shape(layer).short.mappings or ())
+        return self._lists.known_mappings(layer)
 
     @property
     def simulated(self) -> int:
         """How many distinct (problem, densities, bits) were costed so far."""
-        return sum(len(shape.costs) for shape in self._shapes.values())
+        return self._lists.simulated
 
-    def _sum(self, shares: Iterable[tuple[str, LayerShare | None]]) -> NetworkCost | None:
+    def _best(
+        self, applied: Sequence[_Applied], on_outcome: OnOutcome | None
+    ) -> list[tuple[NetworkCost, MemoryPlan | None] | None]:
+        """The cheapest cost of each network and what stays then; None where nothing fits."""
+        options: list[list[tuple[MemoryPlan | None, list[Case]]]] = []
+        for run in applied:
+            options.append([(None, [(layer, None) for layer in run.layers])])
+            options[-1] += [(stay, list(zip(run.layers, stay.layers, strict=True))) for stay in self._staying(run)]
+        every = [case for tried in options for _, cases in tried for case in cases]
+        shares = iter(self._lists.costs(every, on_outcome))
+        out: list[tuple[NetworkCost, MemoryPlan | None] | None] = []
+        for run, tried in zip(applied, options, strict=True):
+            found = []
+            for memory, cases in tried:
+                cost = self._sum(run, [next(shares) for _ in cases], memory)
+                if cost is not None:
+                    found.append((cost, memory))
+            out.append(min(found, key=lambda option: self._rank(option[0])) if found else None)
+        return out
+
+    def _staying(self, run: _Applied) -> list[MemoryPlan]:
+        """The known sets of maps as they stay under a plan, where they fit beside each other."""
+        if not self._memories:
+            return []
+        places = MapPlaces(run.layers, run.maps, self.target)
+        out = []
+        for names in self._memories:
+            there = [name for name in names if name in run.maps.maps]
+            try:
+                out.append(places.memory_plan(there))
+            except InfeasibleMappingError:
+                continue
+        return out
+
+    def _sum(self, run: _Applied, shares: Sequence[LayerShare | None], memory: MemoryPlan | None) -> NetworkCost | None:
         named = []
-        for name, s in shares:
+        for layer, s in zip(run.layers, shares, strict=True):
             if s is None:
                 return None
             parts = s.component_energy_pj
-            named.append(LayerShare(name, s.computes, s.energy_pj, s.cycles, s.utilization, parts, s.result))
-        return NetworkCost(self.workload.name, self.target.name, tuple(named))
+            named.append(LayerShare(layer.name, s.computes, s.energy_pj, s.cycles, s.utilization, parts, s.result))
+        operations: list[LayerShare] = []
+        if self.workload.operations:
+            costs = self._operations.of(run.maps, memory.maps if memory else (), memory.level if memory else "")
+            operations = [LayerShare.of_operation(name, cost) for name, cost in costs]
+        return self._network(named, operations, memory)
 
-    def _shape(self, layer: PlannedLayer) -> _Shape:
-        problem = layer.problem
-        met = (layer.name, problem.bounds, problem.coefficients, id(problem.shape))
-        if met not in self._met:
-            bare, bits = without_densities(problem), self._widths.get(layer.layer.name, ((),))
-            self._met[met] = self._shapes.setdefault((bare, bits), _Shape(bare, bits))
-        return self._met[met]
+    def _network(self, layers: Sequence[LayerShare], operations: Sequence[LayerShare], memory: MemoryPlan | None) -> NetworkCost:
+        stay = (memory.maps, memory.level) if memory is not None else ()
+        return NetworkCost(self.workload.name, self.target.name, tuple(layers), tuple(operations), *stay)
 
-    def _request(self, layer: PlannedLayer) -> MapRequest:
-        start = self.known_mappings(layer)[:1]
-        return request_for(layer, self.target, self.settings, self.workload.name, start)
-
-    def _cost(self, new: New, on_outcome: OnOutcome | None) -> None:
-        """Costs new cases: by the short lists, then by the spare mappings, then by asking the mapper."""
-        # a shape met for the first time: at the widths of the reference and of the narrowest corner
-        self._find([(shape.short, shape, bits, cases) for shape, cases in new.items() for bits in shape.bits], on_outcome)
-        left = {shape: unfit for shape, cases in new.items() if (unfit := self._try(shape, shape.short, cases))}
-        if self._sees_zeros:
-            self._find([(shape.spare, shape, shape.bits[0], cases) for shape, cases in left.items()], on_outcome)
-            left = {shape: unfit for shape, cases in left.items() if (unfit := self._try(shape, shape.spare, cases))}
-        asked = [(shape, key, layer) for shape, cases in left.items() for key, layer in cases.items()]
-        outcomes = self.backend.map([self._request(layer) for _, _, layer in asked], on_outcome) if asked else []
-        for (shape, key, layer), outcome in zip(asked, outcomes, strict=True):
-            shape.costs[key] = LayerShare.of(layer.name, outcome) if isinstance(outcome, MapResult) else None
-
-    def _find(self, wanted: Sequence[tuple[_Known, _Shape, Bits, dict[Key, PlannedLayer]]], on_outcome: OnOutcome | None) -> None:
-        """Maps shapes without their zeros, where that was not done before."""
-        asked = []
-        for known, shape, bits, cases in wanted:
-            if known.mappings is None:
-                name, widths = next(iter(cases.values())).name, dict(bits)
-                asked.append((known, self._dense_request(shape.problem, widths, name)))
-        outcomes = self.backend.map([request for _, request in asked], on_outcome) if asked else []
-        for (known, _), outcome in zip(asked, outcomes, strict=True):
-            known.add(outcome)
-
-    def _dense_request(self, problem: Problem, bits: dict[str, int], layer: str) -> MapRequest:
-        target, network = self.target, self.workload.name
-        table = target.table(bits)
-        return MapRequest(problem, target.arch, table, target.constraints, bits or None, self.settings, (), network, layer)
-
-    def _try(self, shape: _Shape, known: _Known, cases: dict[Key, PlannedLayer]) -> dict[Key, PlannedLayer]:
-        """Costs cases of one shape by known mappings; returns those that none of them fits."""
-        if not known.mappings:
-            return cases
-        if known.ready is None:
-            known.ready = self.backend.short_list(shape.problem, self.target.arch, known.mappings)
-        asked = []
-        for (densities, _, _), layer in cases.items():
-            bits = layer.bits
-            asked.append(LayerCandidate(self.target.table(bits), dict(densities), bits))
-        best = known.ready.cheapest(asked, self.settings.objective)
-        names = list(best.component_energy_pj)
-        parts = np.array([best.component_energy_pj[name] for name in names]).reshape(len(names), len(cases)).T.tolist()
-        columns = (best.at, best.energy_pj, best.cycles, best.utilization)
-        rows = zip(cases, *(column.tolist() for column in columns), parts, strict=True)
-        computes, left = shape.problem.computes, {}
-        for key, at, energy, cycles, used, energies in rows:
-            if at < 0:
-                left[key] = cases[key]
-                continue
-            shape.costs[key] = LayerShare("", computes, energy, int(cycles), used, dict(zip(names, energies, strict=True)))
-        return left
-
-    def _rank(self, share: LayerShare) -> tuple[float, float]:
+    def _rank(self, share: LayerShare | NetworkCost) -> tuple[float, float]:
         value, tie = objective_values(self.settings.objective, One(share.energy_pj, share.cycles, share.utilization))
         return float(value[0]), float(tie[0])
-
-
-def _widths(reference: Sequence[PlannedLayer], corners: Sequence[Sequence[PlannedLayer]]) -> dict[str, tuple[Bits, ...]]:
-    """By layer name, the bits that a new shape of it is mapped at: the reference's, and those of the narrowest corner."""
-    widths: dict[str, list[Bits]] = {layer.layer.name: [tuple(sorted(layer.bits.items()))] for layer in reference}
-    if corners:
-        narrow = min(corners, key=lambda layers: sum(sum(layer.bits.values()) for layer in layers))
-        for layer in narrow:
-            bits = tuple(sorted(layer.bits.items()))
-            known = widths.setdefault(layer.layer.name, [])
-            if bits not in known:
-                known.append(bits)
-    return {name: tuple(bits) for name, bits in widths.items()}

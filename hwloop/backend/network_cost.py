@@ -6,13 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from hwloop.backend.protocol import Backend
-from hwloop.backend.request import MapperSettings, MapRequest, OnOutcome, Outcome, request_for
+from hwloop.backend.request import MapRequest, Outcome
 from hwloop.backend.target import Target
 from hwloop.errors import HwloopError, InfeasibleMappingError
 from hwloop.mapper.result import MapResult
-from hwloop.spec.plan import Plan, make_plan
-from hwloop.spec.workload import Workload
+from hwloop.simulator import StreamCost
 
 
 @dataclass(frozen=True)
@@ -49,6 +47,11 @@ class LayerShare:
         return self.result
 
     @classmethod
+    def of_operation(cls, name: str, cost: StreamCost) -> LayerShare:
+        """Work between layers, which computes nothing in the array."""
+        return cls(name, 0, sum(cost.energy_pj.values()), cost.cycles, 0.0, cost.energy_pj)
+
+    @classmethod
     def of(cls, name: str, result: MapResult) -> LayerShare:
         """A layer that was mapped."""
         cost = result.cost
@@ -65,21 +68,32 @@ class NetworkCost:
         network: its name.
         target: accelerator and dataflow.
         layers: in execution order, as planned.
+        operations: the work between them: residual adds, pooling, normalisation.
+        resident: names of the feature maps that stay on chip, at `level`.
+        level: where they stay; empty where none does.
     """
 
     network: str
     target: str
     layers: tuple[LayerShare, ...]
+    operations: tuple[LayerShare, ...] = ()
+    resident: tuple[str, ...] = ()
+    level: str = ""
+
+    @property
+    def shares(self) -> tuple[LayerShare, ...]:
+        """Layers, then operations."""
+        return (*self.layers, *self.operations)
 
     @cached_property
     def energy_pj(self) -> float:
-        """Sum over the layers."""
-        return sum(share.energy_pj for share in self.layers)
+        """Sum over layers and operations."""
+        return sum(share.energy_pj for share in self.shares)
 
     @cached_property
     def cycles(self) -> int:
-        """Sum over the layers."""
-        return sum(share.cycles for share in self.layers)
+        """Sum over layers and operations."""
+        return sum(share.cycles for share in self.shares)
 
     @property
     def edp(self) -> float:
@@ -98,41 +112,12 @@ class NetworkCost:
 
     @property
     def component_energy_pj(self) -> dict[str, float]:
-        """Energy by component over all layers [pJ]."""
+        """Energy by component over all layers and operations [pJ]."""
         total: dict[str, float] = {}
-        for share in self.layers:
+        for share in self.shares:
             for name, energy in share.component_energy_pj.items():
                 total[name] = total.get(name, 0.0) + energy
         return total
-
-
-def map_network(
-    workload: Workload,
-    target: Target,
-    backend: Backend,
-    plan: Plan | None = None,
-    settings: MapperSettings | None = None,
-    on_outcome: OnOutcome | None = None,
-) -> NetworkCost:
-    """Maps every layer of a network.
-
-    Args:
-        workload: the network.
-        target: the accelerator under its dataflow.
-        backend: who answers; wrap it in `Distinct` for equal layers to be mapped once.
-        plan: what is done to each layer; dense at the accelerator's widths when None.
-        settings: of the mapper; `MapperSettings()` when None.
-        on_outcome: called as answers arrive, once a layer.
-
-    Raises:
-        InfeasibleMappingError: names the layer that fits no mapping.
-        SimulatorError: an outside program failed, or a worker was killed.
-    """
-    planned = (plan or make_plan(workload)).apply(workload)
-    requests = [request_for(layer, target, settings or MapperSettings(), workload.name) for layer in planned]
-    outcomes = backend.map(requests, on_outcome)
-    layers = [mapped_share(request, outcome, target) for request, outcome in zip(requests, outcomes, strict=True)]
-    return NetworkCost(workload.name, target.name, tuple(layers))
 
 
 def mapped_share(request: MapRequest, outcome: Outcome, target: Target) -> LayerShare:

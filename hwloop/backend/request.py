@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
+from hwloop.backend.residency import Residency, resident_architecture
 from hwloop.backend.target import Target
 from hwloop.errors import InfeasibleMappingError
 from hwloop.mapper.objective import Objective
 from hwloop.mapper.result import MapResult
 from hwloop.spec.architecture import Architecture
-from hwloop.spec.bits import Bits, frozen
+from hwloop.spec.bits import ELSEWHERE, Bits, LevelBits, frozen
 from hwloop.spec.constraints import Constraints
 from hwloop.spec.energy_table import EnergyTable
 from hwloop.spec.mapping import Mapping
@@ -20,6 +21,7 @@ from hwloop.spec.plan import PlannedLayer
 from hwloop.spec.problem import Problem
 
 Outcome = MapResult | InfeasibleMappingError
+OUTPUTS = "Outputs"  # the result, as workloads call it
 
 
 @dataclass(frozen=True)
@@ -77,17 +79,61 @@ OnOutcome = Callable[[int, MapRequest, Outcome], None]
 
 
 def request_for(
-    planned: PlannedLayer, target: Target, settings: MapperSettings, network: str = "", start: Sequence[Mapping] = ()
-) -> MapRequest:
+    planned: PlannedLayer, target: Target, settings: MapperSettings, network: str = "", start: Sequence[Mapping] = (),
+    residency: Residency | None = None,
+) -> MapRequest:  # fmt: skip
     """The request that a planned layer makes of a target.
 
     Densities are left out where the accelerator cannot use them, so that candidates that differ in nothing else share an answer.
+
+    Args:
+        planned: the layer.
+        target: the accelerator under its dataflow.
+        settings: of the mapper.
+        network: for people.
+        start: mappings to start from.
+        residency: what of its data stays at an inner level; None for nothing.
+
+    Raises:
+        InfeasibleMappingError: what stays cannot stay.
     """
-    problem = planned.problem if target.sees_zeros else without_densities(planned.problem)
-    bits = planned.bits
-    return MapRequest(
-        problem, target.arch, target.table(bits), target.constraints, bits or None, settings, start, network, planned.name
-    )
+    bits, problem = layer_bits(planned, target, residency), layer_problem(planned, target, residency)
+    arch, constraints = target.arch, target.constraints
+    if residency is not None:
+        arch, constraints = resident_architecture(arch.with_constraints(constraints), problem, residency), None
+    return MapRequest(problem, arch, target.table(bits), constraints, bits or None, settings, start, network, planned.name)
+
+
+def layer_bits(planned: PlannedLayer, target: Target, residency: Residency | None = None) -> Bits:
+    """The widths of a planned layer's values: its own in the array, and those at which maps wait where they do."""
+    bits: dict[str, LevelBits] = {}
+    if planned.weight_bits is not None:
+        bits["Weights"] = planned.weight_bits
+    if planned.activation_bits is not None:
+        bits["Inputs"] = planned.activation_bits
+    for space, width in planned.stored_bits:
+        level = waiting_level(space, target, residency)
+        bits[space] = {ELSEWHERE: bits[space], level: target.arch.level(level).word_bits if width is None else width}  # type: ignore[dict-item]
+    if planned.output_bits is not None:
+        bits[OUTPUTS] = {waiting_level(OUTPUTS, target, residency): planned.output_bits}
+    return bits
+
+
+def layer_problem(planned: PlannedLayer, target: Target, residency: Residency | None = None) -> Problem:
+    """A planned layer's problem, with the density of its finished values where they wait in coded form."""
+    if not target.sees_zeros:
+        return without_densities(planned.problem)
+    level = waiting_level(OUTPUTS, target, residency)
+    if planned.output_density is None or not target.codes(level, OUTPUTS):
+        return planned.problem
+    densities = dict(planned.problem.densities) | {OUTPUTS: replace(planned.output_density, level=level)}
+    order = [space.name for space in planned.problem.shape.data_spaces]
+    return replace(planned.problem, densities=tuple((name, densities[name]) for name in order if name in densities))
+
+
+def waiting_level(space: str, target: Target, residency: Residency | None) -> str:
+    """Where a feature map waits: at the outermost level, unless it stays farther in."""
+    return residency.level if residency is not None and space in residency.spaces else target.arch.storage[0].name
 
 
 def without_densities(problem: Problem) -> Problem:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from hwloop.spec.resources import open_architecture, open_mapping, open_table
 
 ArchitectureLike = str | Path | Architecture
 DataflowLike = str | Path | Constraints | None
+ACTIVATIONS = ("streamed", "resident")  # feature maps go through the outermost level, or stay on chip where that pays
 EnergySource = Callable[[dict[str, int]], EnergyTable]
 
 
@@ -30,12 +31,14 @@ class Target:
         arch: the accelerator.
         constraints: the dataflow; None leaves what the accelerator itself allows.
         energies: makes the energy table for `{data space: bits}`; `table` keeps what it made.
+        resident: whether feature maps may stay on chip between layers, where that makes a network cheaper.
     """
 
     name: str
     arch: Architecture
     constraints: Constraints | None
     energies: EnergySource
+    resident: bool = False
     _tables: dict[tuple[tuple[str, int], ...], EnergyTable] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def table(self, bits: Bits | None = None) -> EnergyTable:
@@ -52,10 +55,14 @@ class Target:
             self._tables[key] = self.energies(dict(key))
         return self._tables[key]
 
-    @property
+    @cached_property
     def sees_zeros(self) -> bool:
         """Whether densities change costs: without gating, skipping or a compressed format zeros save nothing."""
         return any(bool(level.sparse) for level in self.arch.levels)
+
+    def codes(self, level: str, data_space: str) -> bool:
+        """Whether a level has a format for a data space."""
+        return any(entry.data_space == data_space for entry in self.arch.level(level).sparse.representation)
 
     @property
     def file_name(self) -> str:
@@ -67,6 +74,7 @@ def make_targets(
     archs: ArchitectureLike | Sequence[ArchitectureLike],
     dataflows: DataflowLike | Sequence[DataflowLike] = None,
     energy: Any = "shipped",
+    activations: str = "streamed",
 ) -> tuple[Target, ...]:
     """Every accelerator under every dataflow.
 
@@ -75,11 +83,15 @@ def make_targets(
         dataflows: names of shipped constraint files, files, or `Constraints`; None is what the accelerator itself allows.
         energy: an energy source of `estimate_energy_table`; `table` means the table file beside the accelerator's, which does
             not follow bits.
+        activations: `streamed`: feature maps go through the outermost level from layer to layer; `resident`: they stay on chip
+            where that makes a network cheaper.
 
     Raises:
-        SpecError: an unknown name, two targets of the same name, or a dataflow that is not this accelerator's.
+        SpecError: an unknown name or word, two targets of the same name, or a dataflow that is not this accelerator's.
         EnergyTableError: `table` where there is none.
     """
+    if activations not in ACTIVATIONS:
+        raise SpecError("<arguments>", "activations", " or ".join(ACTIVATIONS), activations)
     targets = []
     for arch_like in _as_list(archs):
         arch = arch_like if isinstance(arch_like, Architecture) else open_architecture(arch_like)
@@ -90,7 +102,7 @@ def make_targets(
             flow = flow_like if isinstance(flow_like, Constraints) or flow_like is None else open_mapping(flow_like)
             arch.with_constraints(flow)  # refuses the dataflow of another accelerator before any work
             name = where if flow is None else f"{where} {flow.name or 'dataflow'}"
-            targets.append(Target(name, arch, flow, partial(_energies, arch, source)))
+            targets.append(Target(name, arch, flow, partial(_energies, arch, source), activations == "resident"))
     names = [target.name for target in targets]
     if len(set(names)) != len(names):
         raise SpecError("<arguments>", "arch, dataflow", "targets that differ", names, "name each accelerator and dataflow once")

@@ -9,6 +9,7 @@ from typing import Any
 
 from hwloop.backend.embedded import EMBEDDED
 from hwloop.backend.find import SIMULATORS
+from hwloop.backend.target import ACTIVATIONS
 from hwloop.errors import SpecError
 from hwloop.files import write_file
 from hwloop.report.progress import Progress, make_progress
@@ -58,6 +59,15 @@ def add_simulator(parser: Any) -> None:
     parser.add_argument(
         "--simulator", default=EMBEDDED, choices=tuple(SIMULATORS),
         help="; ".join(f"{name}: {entry.summary}" for name, entry in SIMULATORS.items()) + " (default: %(default)s)",
+    )  # fmt: skip
+
+
+def add_activations(parser: Any) -> None:
+    """`--activations`."""
+    parser.add_argument(
+        "--activations", default="streamed", choices=ACTIVATIONS,
+        help="streamed: feature maps go through the outermost level from layer to layer; resident: they stay on chip where that "
+        "makes the network cheaper (default: %(default)s)",
     )  # fmt: skip
 
 

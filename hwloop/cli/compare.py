@@ -7,6 +7,7 @@ import argparse
 from hwloop.cli.common import (
     Subparsers,
     accelerator,
+    add_activations,
     add_command,
     add_memo,
     add_output,
@@ -53,6 +54,7 @@ def add_parser(commands: Subparsers) -> None:
     parser.add_argument("--effort", default="normal", choices=("quick", "normal", "thorough"), help="(default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="(default: %(default)s)")
     add_template(parser)
+    add_activations(parser)
     add_simulator(parser)
     add_memo(parser)
     add_output(parser)
@@ -70,9 +72,9 @@ def run(args: argparse.Namespace) -> int:
     memo = None if args.memo is None else Memo(args.memo)
     try:
         found = compare_dataflows(
-            workload, accelerator(args), args.dataflow or DATAFLOWS, plan=plan, energy=args.energy, objective=args.objective,
-            effort=args.effort, seed=args.seed, simulator=args.simulator, memo=memo, workers=args.workers,
-            progress=progress_of(args),
+            workload, accelerator(args), args.dataflow or DATAFLOWS, plan=plan, energy=args.energy,
+            activations=args.activations, objective=args.objective, effort=args.effort, seed=args.seed, simulator=args.simulator,
+            memo=memo, workers=args.workers, progress=progress_of(args),
         )  # fmt: skip
     finally:
         if memo is not None:

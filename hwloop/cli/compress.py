@@ -8,6 +8,7 @@ from typing import Any
 
 from hwloop.cli.common import (
     Subparsers,
+    add_activations,
     add_command,
     add_data,
     add_memo,
@@ -43,6 +44,7 @@ def add_parser(commands: Subparsers) -> None:
     target.add_argument(
         "--energy", default=default.energy, metavar="SOURCE", help="shipped, hwcomponents, accelergy, table, or a table's file"
     )
+    add_activations(target)
     add_simulator(target)
     target.add_argument("--effort", default=default.mapper_effort, choices=settings.EFFORTS,
         help="how long the mapper looks (default: %(default)s)")  # fmt: skip
@@ -191,6 +193,7 @@ def _settings(args: argparse.Namespace) -> settings.Settings:
         validation_images=args.validation_images,
         mapper_effort=args.effort,
         energy=args.energy,
+        activations=args.activations,
         simulator=args.simulator,
         seed=args.seed,
     )

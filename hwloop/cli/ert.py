@@ -14,7 +14,8 @@ from hwloop.errors import EnergyTableError, SpecError
 from hwloop.report.tables import table
 from hwloop.spec.energy_table import EnergyTable
 from hwloop.spec.levels import Architecture
-from hwloop.spec.resources import architecture_names, find_architecture, open_architecture, open_table
+from hwloop.spec.resources import open_architecture, open_table
+from hwloop.spec.shipped import architecture_names, find_architecture
 
 _EXAMPLE = """hwloop ert eyeriss_168
   hwloop ert flexible --bits W=4,I=8

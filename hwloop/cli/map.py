@@ -10,6 +10,7 @@ from hwloop.backend.target import Target, make_targets
 from hwloop.cli.common import (
     Subparsers,
     accelerator,
+    add_activations,
     add_command,
     add_memo,
     add_output,
@@ -61,6 +62,7 @@ def add_parser(commands: Subparsers) -> None:
     target.add_argument("--activation-bits", type=int, metavar="N", help="bits per input activation (default: the accelerator's)")
     target.add_argument("--density", type=float, metavar="D", help="fraction of weights kept, pruned without structure")
     target.add_argument("--input-density", type=float, metavar="D", help="fraction of input activations that are not zero")
+    add_activations(target)
     add_template(target)
     search = parser.add_argument_group("search")
     search.add_argument("--objective", default="edp", choices=("edp", "energy", "cycles"), help="(default: %(default)s)")
@@ -81,7 +83,7 @@ def run(args: argparse.Namespace) -> int:
     for option, value in (("--density", args.density), ("--input-density", args.input_density)):
         if value is not None:
             check_density(value, option)
-    [target] = make_targets(accelerator(args), args.dataflow, args.energy)
+    [target] = make_targets(accelerator(args), args.dataflow, args.energy, args.activations)
     subject = _subject(args)
     memo = None if args.memo is None else Memo(args.memo)
     try:

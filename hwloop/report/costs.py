@@ -35,16 +35,85 @@ def network_text(cost: NetworkCost) -> str:
         energy = (energy_text(layer.energy_pj), percent(layer.energy_pj / cost.energy_pj, 1))
         time = (count_text(layer.cycles), percent(layer.utilization, 0), f"{ceiling.kind} {ceiling.component}")
         rows.append((layer.name, count_text(layer.computes), *energy, *time))
+    for work in cost.operations:
+        energy = (energy_text(work.energy_pj), percent(work.energy_pj / cost.energy_pj, 1))
+        rows.append((work.name, "", *energy, count_text(work.cycles), "", "between layers"))
     rows.append(("all", count_text(cost.computes), energy_text(cost.energy_pj), "", count_text(cost.cycles), "", ""))
     header = ("layer", "MACs", "energy", "share", "cycles", "used", "bound by")
-    return f"{cost.network} on {cost.target}\n\n{table(rows, header, left=(0, 6))}"
+    parts = [f"{cost.network} on {cost.target}", table(rows, header, left=(0, 6)), where_text([cost]), *staying([cost])]
+    return "\n\n".join(parts)
+
+
+def staying(costs: Sequence[NetworkCost]) -> list[str]:
+    """A line a network whose feature maps stay on chip: where, and which."""
+    lines = []
+    for cost in costs:
+        if cost.resident:
+            lines.append(f"{cost.target}: {len(cost.resident)} feature maps stay at {cost.level}: {', '.join(cost.resident)}")
+    return lines
+
+
+def energy_by_space(cost: NetworkCost) -> dict[tuple[str, str], float]:
+    """Energy by (component, data space) over all layers [pJ].
+
+    The data space is empty for operations of the compute units, `leakage` for what leaks, and `between layers` for element-wise
+    work and pooling. The sum is the network's energy.
+
+    Raises:
+        HwloopError: a layer's cost is that of a known mapping, without its parts.
+    """
+    out: dict[tuple[str, str], float] = {}
+
+    def add(component: str, space: str, energy_pj: float) -> None:
+        if energy_pj:
+            out[component, space] = out.get((component, space), 0.0) + energy_pj
+
+    for layer in cost.layers:
+        found = layer.mapped.cost
+        for name, component in found.components.items():
+            for space, part in component.dataspaces.items():
+                add(name, space, part.energy_pj)
+            add(name, "leakage", component.leakage_pj)
+            if not component.dataspaces:
+                add(name, "", component.energy_pj - component.leakage_pj)
+        for name, wires in found.networks.items():
+            for space, energy in wires.dataspaces.items():
+                add(name, space, energy)
+    for work in cost.operations:
+        for name, energy in work.component_energy_pj.items():
+            add(name, "between layers", energy)
+    return out
+
+
+def where_text(costs: Sequence[NetworkCost]) -> str:
+    """Where the energy goes, a line a component and data space, a column a dataflow."""
+    found = [energy_by_space(cost) for cost in costs]
+    names = dict.fromkeys(name for parts in found for name, _ in parts)
+    keys = [key for name in names for key in dict.fromkeys(k for parts in found for k in parts if k[0] == name)]
+    rows = []
+    for name, space in keys:
+        cells = []
+        for cost, parts in zip(costs, found, strict=True):
+            energy = parts.get((name, space), 0.0)
+            cells.append(f"{energy_text(energy)} {percent(energy / cost.energy_pj, 1):>6}" if energy else "-")
+        rows.append((name, space, *cells))
+    return "where the energy goes\n\n" + table(rows, ("component", "data", *(cost.target for cost in costs)), left=(0, 1))
 
 
 def network_document(cost: NetworkCost) -> dict[str, Any]:
     """A mapped network as plain data."""
     layers = [layer_document(layer.name, layer.mapped) for layer in cost.layers]
     sums = {"energy_pj": cost.energy_pj, "cycles": cost.cycles}
-    return {"network": cost.network, "target": cost.target, **sums, "layers": layers}
+    return {"network": cost.network, "target": cost.target, **sums, "layers": layers, **_between(cost)}
+
+
+def _between(cost: NetworkCost) -> dict[str, Any]:
+    """Work between layers and maps that stay, as plain data."""
+    work = [
+        {"operation": o.name, "energy_pj": o.energy_pj, "cycles": o.cycles, "components": o.component_energy_pj}
+        for o in cost.operations
+    ]
+    return {"operations": work, "resident": {"level": cost.level, "maps": list(cost.resident)}}
 
 
 def layer_document(name: str, result: MapResult) -> dict[str, Any]:
@@ -63,13 +132,8 @@ def comparison_text(costs: Sequence[NetworkCost], left_out: Mapping[str, HwloopE
             (cost.target, *cells, percent(cost.utilization, 0), f"{cost.edp:.3g}", f"{cost.energy_pj / cost.computes:.2f}")
         )
     header = ("dataflow", "energy", "against least", "cycles", "used", "EDP [pJ cycles]", "pJ/MAC")
-    names = list(dict.fromkeys(name for cost in ordered for name in cost.component_energy_pj))
-    shares = []
-    for cost in ordered:
-        parts = cost.component_energy_pj
-        shares.append((cost.target, *(percent(parts.get(name, 0.0) / cost.energy_pj, 1) for name in names)))
-    tables = f"{table(rows, header)}\n\nwhere the energy goes\n\n{table(shares, ('dataflow', *names))}"
-    return "\n".join([f"{ordered[0].network}\n\n{tables}", *(f"left out: {refusal}" for refusal in left_out.values())])
+    parts = [ordered[0].network, table(rows, header), where_text(ordered), *staying(ordered)]
+    return "\n".join(["\n\n".join(parts), *(f"left out: {refusal}" for refusal in left_out.values())])
 
 
 def comparison_document(costs: Sequence[NetworkCost], left_out: Mapping[str, HwloopError]) -> dict[str, Any]:
@@ -78,5 +142,6 @@ def comparison_document(costs: Sequence[NetworkCost], left_out: Mapping[str, Hwl
     for cost in costs:
         layers = [{"layer": layer.name, "energy_pj": layer.energy_pj, "cycles": layer.cycles} for layer in cost.layers]
         sums = {"energy_pj": cost.energy_pj, "cycles": cost.cycles, "components": cost.component_energy_pj}
-        dataflows.append({"dataflow": cost.target, **sums, "layers": layers})
+        spaces = [{"component": c, "data_space": s, "energy_pj": e} for (c, s), e in energy_by_space(cost).items()]
+        dataflows.append({"dataflow": cost.target, **sums, "data_spaces": spaces, "layers": layers, **_between(cost)})
     return {"dataflows": dataflows, "left_out": [str(refusal) for refusal in left_out.values()]}

@@ -67,6 +67,7 @@ class Front:
         cloud: metrics of everything that was evaluated.
         hypervolumes: after each step of the method, as a part of the box that all steps span.
         images: images that networks were run on, in evaluation and in training.
+        plain_energy_pj: of the reference where no zero is used and no feature map stays on chip; None where that is the same.
     """
 
     target: str
@@ -77,6 +78,7 @@ class Front:
     cloud: tuple[Mapping[str, float], ...] = ()
     hypervolumes: tuple[float, ...] = ()
     images: int = 0
+    plain_energy_pj: float | None = None
 
     def knee(self) -> Member | None:
         """The member where giving up a little of one objective no longer buys much of another; None without members."""
@@ -148,6 +150,7 @@ def front_document(front: Front) -> dict[str, Any]:
         "energy_factor_within_0.3_points": None if best is None else front.factor(best),
         "energy_factor_within_0.3_points_of_test": None if by_test is None else front.factor(by_test),
         "reference_has_seen_validation": front.seen_validation,
+        "plain_reference_energy_pj": front.plain_energy_pj,
         "evaluated": len(front.cloud),
         "images": front.images,
         "hypervolumes": list(front.hypervolumes),
@@ -169,6 +172,7 @@ def read_front(document: Mapping[str, Any]) -> Front:
             tuple(_read_member(member) for member in document["members"]),
             hypervolumes=tuple(document["hypervolumes"]),
             images=int(document["images"]),
+            plain_energy_pj=document.get("plain_reference_energy_pj"),
         )
     except (KeyError, TypeError, SpecError) as error:
         raise DataError(f"not an entry of a front.json: {error}") from error

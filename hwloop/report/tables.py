@@ -115,6 +115,11 @@ def verdict(front: Front, loss: float = ACCURACY_LOSS) -> str:
         lines = [f"{front.target}: no member of the front stays within {points} of the reference's validation accuracy"]
     else:
         lines = [f"{front.target}, within {points} of validation accuracy: {_gain(front, best)}"]
+    if front.plain_energy_pj is not None:
+        of = front.plain_energy_pj / (best.metrics if best else front.reference.metrics)["energy_pj"]
+        what = "that member" if best else "the reference"
+        dense = "the dense network where no zero is used and no feature map stays on chip"
+        lines.append(f"  {what} needs {of:.1f}x less energy than {dense}")
     if front.seen_validation:
         lines.append(
             f"  the reference scores {percent(front.reference.metrics['accuracy'])} on the validation images and "

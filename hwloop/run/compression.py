@@ -112,7 +112,7 @@ def compress(
     settings, progress = settings or Settings(), progress or Silent()
     method = find_method(settings.method, settings.method_options)
     asked = settings.to_dict()
-    targets = make_targets(arch, dataflows, settings.energy)
+    targets = make_targets(arch, dataflows, settings.energy, settings.activations)
     backend = find_backend(settings.simulator, workers)
     if library_dir is None and run_dir is None:
         raise SpecError("<arguments>", "library_dir", "a folder for the pruned models, where there is no run_dir", None)

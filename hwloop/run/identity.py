@@ -30,4 +30,5 @@ def target_identity(target: Target, workload: Workload, plans: Sequence[Plan]) -
         "accelerator": digest_of_architecture(target.arch),
         "dataflow": None if target.constraints is None else target.constraints.to_dict()["targets"],
         "energy_tables": tables,
+        "resident": target.resident,
     }

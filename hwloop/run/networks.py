@@ -11,10 +11,10 @@ from hwloop.backend.distinct import Distinct
 from hwloop.backend.embedded import EMBEDDED
 from hwloop.backend.find import find_backend
 from hwloop.backend.network_cost import NetworkCost, mapped_share
-from hwloop.backend.network_cost import map_network as map_on
 from hwloop.backend.protocol import Backend
 from hwloop.backend.request import MapperSettings, MapRequest
 from hwloop.backend.target import ArchitectureLike, DataflowLike, Target, make_targets
+from hwloop.backend.whole_network import map_network as map_on
 from hwloop.errors import InfeasibleMappingError
 from hwloop.mapper.bound import NODES, Bound, lower_bound
 from hwloop.mapper.objective import Objective
@@ -115,6 +115,7 @@ def map_network(
     *,
     plan: Plan | None = None,
     energy: Any = "shipped",
+    activations: str = "streamed",
     objective: Objective = "edp",
     effort: str = "normal",
     seed: int = 0,
@@ -130,7 +131,7 @@ def map_network(
         arch: an accelerator by name, file or object, or a whole `Target`.
         dataflow: constraints by name, file or object; with a `Target` it has one already.
         plan: what is done to each layer; dense at the accelerator's width when None.
-        energy: where energies come from, see `make_targets`.
+        energy, activations: where energies come from, and whether feature maps may stay on chip; see `make_targets`.
         objective, effort, seed: of the mapper.
         simulator: who costs the mappings: `embedded`, `timeloop` or `timeloop-mapper` (which finds them too).
         memo: results are read from and written to it.
@@ -142,7 +143,9 @@ def map_network(
         SimulatorError: an outside program failed, or a worker was killed.
     """
     settings = MapperSettings(objective, effort, seed)
-    return _shown(workload, _target(arch, dataflow, energy), open_backend(simulator, workers, memo), plan, settings, progress)
+    return _shown(
+        workload, _target(arch, dataflow, energy, activations), open_backend(simulator, workers, memo), plan, settings, progress
+    )
 
 
 @dataclass(frozen=True)
@@ -168,6 +171,7 @@ def compare_dataflows(
     *,
     plan: Plan | None = None,
     energy: Any = "shipped",
+    activations: str = "streamed",
     objective: Objective = "edp",
     effort: str = "normal",
     seed: int = 0,
@@ -182,7 +186,7 @@ def compare_dataflows(
         workload: the network.
         arch: the accelerator.
         dataflows: constraints by name, file or object.
-        plan, energy, objective, effort, seed, simulator, memo, workers, progress: as in `map_network`.
+        plan, energy, activations, objective, effort, seed, simulator, memo, workers, progress: as in `map_network`.
 
     Raises:
         InfeasibleMappingError: no dataflow fits every layer; says why the first does not.
@@ -190,7 +194,7 @@ def compare_dataflows(
     backend, settings = open_backend(simulator, workers, memo), MapperSettings(objective, effort, seed)
     costs: list[NetworkCost] = []
     left_out: dict[str, InfeasibleMappingError] = {}
-    for target in make_targets(arch, list(dataflows), energy):
+    for target in make_targets(arch, list(dataflows), energy, activations):
         try:
             costs.append(_shown(workload, target, backend, plan, settings, progress))
         except InfeasibleMappingError as refusal:
@@ -225,8 +229,8 @@ def _with_densities(problem: Problem, densities: Mapping[str, Density | float] |
     return problem.with_densities(dict(problem.densities) | dict(densities)) if densities else problem
 
 
-def _target(arch: ArchitectureLike | Target, dataflow: DataflowLike, energy: Any) -> Target:
-    return arch if isinstance(arch, Target) else make_targets(arch, dataflow, energy)[0]
+def _target(arch: ArchitectureLike | Target, dataflow: DataflowLike, energy: Any, activations: str = "streamed") -> Target:
+    return arch if isinstance(arch, Target) else make_targets(arch, dataflow, energy, activations)[0]
 
 
 def _shown(

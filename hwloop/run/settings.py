@@ -9,6 +9,7 @@ from typing import Any
 
 from hwloop.backend.embedded import EMBEDDED
 from hwloop.backend.find import SIMULATORS
+from hwloop.backend.target import ACTIVATIONS
 from hwloop.errors import SpecError
 from hwloop.search.method import find_method
 from hwloop.search.objectives import find_objectives, read_budget
@@ -55,6 +56,8 @@ class Settings:
         mapper_objective: what the mapper minimises: `edp`, `energy` or `cycles`; follows the objectives when empty.
         mapper_effort: how long it looks: `quick`, `normal` or `thorough`.
         energy: the energy source.
+        activations: `streamed`: feature maps go through the outermost level from layer to layer; `resident`: they stay on chip
+            where that makes the network cheaper.
         simulator: who costs the mappings: `embedded`, `timeloop` or `timeloop-mapper`.
         seed: of everything that is drawn.
 
@@ -87,6 +90,7 @@ class Settings:
     mapper_objective: str = ""
     mapper_effort: str = "normal"
     energy: str = "shipped"
+    activations: str = "streamed"
     simulator: str = EMBEDDED
     seed: int = 0
 
@@ -113,7 +117,7 @@ class Settings:
                 raise SpecError("<arguments>", name, "a number above 0", value)
         for name, known in (
             ("coding", CODINGS), ("library_mode", LIBRARY_MODES), ("granularity", GRANULARITIES), ("mapper_effort", EFFORTS),
-            ("mapper_objective", ("", *MAPPER_OBJECTIVES)), ("simulator", tuple(SIMULATORS)),
+            ("mapper_objective", ("", *MAPPER_OBJECTIVES)), ("simulator", tuple(SIMULATORS)), ("activations", ACTIVATIONS),
         ):  # fmt: skip
             if getattr(self, name) not in known:
                 expected = " or ".join(word for word in known if word)

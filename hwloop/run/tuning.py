@@ -91,6 +91,7 @@ def search_target(
         title = f"{target.name}: map the reference and {len(corners)} corners"
         with _answers(progress, title, scorer, [reference, *corners]) as count:
             reference_cost = hardware.prepare(reference, corners, count)
+        plain = _plain(hardware, reference)
     study = Study(
         scorer, hardware, reference_cost, objectives, budgets, SearchBudget(settings.evaluations, settings.images),
         settings.seed, log, folder,
@@ -115,9 +116,19 @@ def search_target(
         cloud=tuple(record.metrics for record in study.records),
         hypervolumes=hypervolumes(study.steps),
         images=study.images_used,
+        plain_energy_pj=plain,
     )
     records = tuple(record for _, record in best)
     return Searched(result, records, tuple(partial(study.network, record) for record in records))
+
+
+def _plain(hardware: CandidateCosts, reference: Plan) -> float | None:
+    """Energy of the reference where no zero is used [pJ]; None where that says nothing more, or dense data does not fit."""
+    try:
+        cost = hardware.plain(reference)
+    except InfeasibleMappingError:
+        return None
+    return None if cost is None else cost.energy_pj
 
 
 @contextmanager

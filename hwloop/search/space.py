@@ -59,13 +59,19 @@ class Choices:
 
     @cached_property
     def sharing(self) -> dict[str, tuple[str, ...]]:
-        """By each of `layers`, all layers of the workload that read the same weights: a plan treats them alike."""
+        """By each of `layers` and `products`, all layers of the workload that read the same weights: a plan treats them alike."""
         users = {weight.name: weight.layers for weight in self.workload.weights}
         known = self.workload.by_name
-        return {name: users[known[name].parameter] if known[name].parameter else (name,) for name in self.layers}
+        weighted = {name: users[known[name].parameter] if known[name].parameter else (name,) for name in self.layers}
+        return weighted | {name: (name,) for name in self.products}
+
+    @cached_property
+    def products(self) -> tuple[str, ...]:
+        """The products of two activations (attention): they have no weights to change, and activation bits like any layer."""
+        return tuple(layer.name for layer in self.workload.layers if layer.kind == "matmul" and layer.name not in self.layers)
 
     def spread(self, shares: Mapping[str, LayerPlan]) -> tuple[tuple[str, LayerPlan], ...]:
-        """What is said of each of `layers`, said of all that share its weights: the `layers` of a plan."""
+        """What is said of each of `layers` and `products`, said of all that share its weights: the `layers` of a plan."""
         return tuple((user, share) for layer, share in shares.items() for user in self.sharing[layer])
 
 

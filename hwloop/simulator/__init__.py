@@ -6,6 +6,7 @@ from hwloop.simulator.batch import BatchSimulator, simulate_batch
 from hwloop.simulator.candidates import CandidateCosts, LayerCandidate, LayerNests
 from hwloop.simulator.result import BatchCost, ComponentCost, DataSpaceCost, LayerCost, WiresCost
 from hwloop.simulator.simulator import Simulator, simulate
+from hwloop.simulator.streams import Stream, StreamCost, Streams
 
 __all__ = [
     "BatchCost",
@@ -17,6 +18,9 @@ __all__ = [
     "LayerCost",
     "LayerNests",
     "Simulator",
+    "Stream",
+    "StreamCost",
+    "Streams",
     "WiresCost",
     "simulate",
     "simulate_batch",

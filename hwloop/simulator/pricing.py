@@ -147,8 +147,14 @@ def _check(compiled: Compiled, bits: Mapping[str, Any]) -> None:
                 raise SpecError("bits", where, "a whole number of at least 1", width)
 
 
-def _pack(level: CompiledLevel, scale: Number, width: Number | None) -> Packing:
-    """Words of `width` bits in the rows of a level; of its `datawidth` when None."""
+def pack(level: CompiledLevel, scale: Number, width: Number | None) -> Packing:
+    """How words of `width` bits lie in the rows of a level; of its `datawidth` when None.
+
+    Args:
+        level: the level.
+        scale: words of bandwidth that a word of the level's `datawidth` takes.
+        width: bits of a word.
+    """
     if width is None:
         return Packing(level.word_bits, level.block_size, 1, scale)
     row_bits = level.block_size * level.word_bits
@@ -158,7 +164,7 @@ def _pack(level: CompiledLevel, scale: Number, width: Number | None) -> Packing:
 
 def _waiting(level: CompiledLevel, scale: Number, width: Number | None, other: Number | None) -> Waiting | None:
     """How a result lies where it waits; None where finished values and partial sums are of one width."""
-    partial, finished = _pack(level, scale, other), _pack(level, scale, width)
+    partial, finished = pack(level, scale, other), pack(level, scale, width)
     return None if np.array_equal(partial.bits, finished.bits) else Waiting(partial, finished)
 
 
@@ -172,7 +178,7 @@ def _price_level(
     if any(width is not None for width in widths):
         scales = [packing.bandwidth_scale for packing in level.packing]
         changes = {
-            "packing": tuple(_pack(level, scale, width) for scale, width in zip(scales, widths, strict=True)),
+            "packing": tuple(pack(level, scale, width) for scale, width in zip(scales, widths, strict=True)),
             "waiting": tuple(
                 _waiting(level, scale, width, other) if space.read_write and isinstance(value, Mapping) else None
                 for space, scale, value, width, other in zip(spaces, scales, given, widths, partial, strict=True)

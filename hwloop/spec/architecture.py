@@ -16,6 +16,7 @@ from hwloop.spec.document import Fields
 from hwloop.spec.flat import read_flat
 from hwloop.spec.levels import Architecture, Level
 from hwloop.spec.nodes import read_nodes
+from hwloop.spec.shipped import ARCHITECTURES, shipped_file
 from hwloop.spec.source import read_spec
 from hwloop.spec.tree import read_tree
 
@@ -25,10 +26,10 @@ __all__ = ["Architecture", "Level", "load_architecture"]
 def load_architecture(
     source: Any, variables: Mapping[str, Any] | None = None, include: Iterable[str | Path] = ()
 ) -> Architecture:
-    """Reads an accelerator from a file, several files (a list of paths), YAML text or a dict, in any form.
+    """Reads an accelerator by the name of a shipped one, from a file, several files (a list of paths), YAML text or a dict.
 
     Args:
-        source: see `hwloop.spec.source.read_spec`.
+        source: a shipped name such as `eyeriss_168`; else see `hwloop.spec.source.read_spec`.
         variables: values for a Jinja2 template.
         include: folders besides the file's own that a template may take files from.
 
@@ -37,7 +38,7 @@ def load_architecture(
     """
     if isinstance(source, Architecture):
         return source
-    document, name = read_spec(source, variables, include)
+    document, name = read_spec(shipped_file(source, ARCHITECTURES) or source, variables, include)
     top = Fields(document, name, "")
     fields = top.sub("arch") if "arch" in top else top.sub("architecture", required=True)
     assert fields is not None

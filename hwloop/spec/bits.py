@@ -49,14 +49,16 @@ def check_bit_range(ends: Any, field: str, least: int = MIN_BITS, most: int = MA
 
 def width_at(given: LevelBits | None, level: str) -> int | None:
     """The width at a level [bits]; None for the level's own `datawidth`."""
-    if not isinstance(given, Mapping):
+    if given is None or isinstance(given, int) or not isinstance(given, Mapping):  # the first two are quick to tell
         return given
     return given.get(level, given.get(ELSEWHERE))
 
 
 def elsewhere(given: LevelBits | None) -> int | None:
     """The width at levels that are not named, and of partial sums [bits]; None for each level's own `datawidth`."""
-    return given.get(ELSEWHERE) if isinstance(given, Mapping) else given
+    if given is None or isinstance(given, int) or not isinstance(given, Mapping):
+        return given
+    return given.get(ELSEWHERE)
 
 
 def array_bits(bits: Bits | None) -> dict[str, int]:
@@ -67,9 +69,7 @@ def array_bits(bits: Bits | None) -> dict[str, int]:
 
 def frozen(bits: Bits | None) -> FrozenBits:
     """The same, hashable: equal widths are equal."""
-    pairs = (
-        (space, tuple(sorted(given.items())) if isinstance(given, Mapping) else given) for space, given in (bits or {}).items()
-    )
+    pairs = ((space, given if isinstance(given, int) else tuple(sorted(given.items()))) for space, given in (bits or {}).items())
     return tuple(sorted(pairs, key=lambda pair: pair[0]))
 
 

@@ -10,6 +10,7 @@ from hwloop.spec.constraints import EVERY, Constraints, DataSpaceConstraint, Loo
 from hwloop.spec.document import Fields
 from hwloop.spec.limits import TARGETS
 from hwloop.spec.loops import read_factors, read_names, read_permutation
+from hwloop.spec.shipped import MAPPINGS, shipped_file
 from hwloop.spec.source import read_spec
 
 SETS = ("architecture_constraints", "arch_constraints", "mapspace_constraints", "mapspace", "constraints")
@@ -18,8 +19,8 @@ _SPACES = ("bypass", "bypassing", "datatype", "dataspace")
 
 
 def load_constraints(source: Any, variables: Mapping[str, Any] | None = None, include: Iterable[str | Path] = ()) -> Constraints:
-    """Reads constraints: a file, text, a list of targets, or a dict with `targets`, under `mapspace_constraints`,
-    `architecture_constraints`, `constraints` or at the top.
+    """Reads constraints: a shipped dataflow by name, a file, text, a list of targets, or a dict with `targets`, under
+    `mapspace_constraints`, `architecture_constraints`, `constraints` or at the top.
 
     `variables` and `include` are those of `hwloop.spec.source.read_spec`.
 
@@ -28,7 +29,7 @@ def load_constraints(source: Any, variables: Mapping[str, Any] | None = None, in
     """
     if isinstance(source, Constraints):
         return source
-    document, name = read_spec(source, variables, include)
+    document, name = read_spec(shipped_file(source, MAPPINGS) or source, variables, include)
     path = ""
     if isinstance(document, Mapping):
         for key in ("mapspace_constraints", "mapspace", "architecture_constraints", "constraints"):

@@ -64,6 +64,7 @@ class Operation:
         reads: names of the maps that are read; of a `join` without the layer's own.
         writes: names of the maps that are written.
         after: the layer behind which it runs; empty before the first.
+        values: how many values of each map it reads, which of a slice are fewer than there are; empty where it reads all.
     """
 
     name: str
@@ -71,11 +72,13 @@ class Operation:
     reads: tuple[str, ...]
     writes: tuple[str, ...]
     after: str = ""
+    values: tuple[int, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data that `read_operation` reads."""
         out = {"name": self.name, "kind": self.kind, "reads": list(self.reads), "writes": list(self.writes)}
-        return out | ({"after": self.after} if self.after else {})
+        out |= {"after": self.after} if self.after else {}
+        return out | ({"values": list(self.values)} if self.values else {})
 
 
 def read_feature_map(fields: Fields) -> FeatureMap:
@@ -111,8 +114,11 @@ def read_operation(fields: Fields) -> Operation:
         if not all(isinstance(each, str) for each in names):
             raise fields.error(key, "names of maps", names)
         maps.append(tuple(names))
+    values = fields.items_of("values")
+    if not all(isinstance(each, int) and 0 < each <= COMPUTES for each in values):
+        raise fields.error("values", "numbers of values", values)
     fields.finish()
-    return Operation(name, kind, maps[0], maps[1], after)
+    return Operation(name, kind, maps[0], maps[1], after, tuple(values))
 
 
 def check_feature_maps(
@@ -170,34 +176,48 @@ def check_feature_maps(
                 raise SpecError(workload, f"{where}.reads", f"maps that have {operation.name!r} among their readers", name)
             if at[name] >= min(at[each] for each in operation.writes):
                 raise SpecError(workload, f"{where}.reads", "maps that were written before", name)
+        if operation.values and len(operation.values) != len(operation.reads):
+            raise SpecError(workload, f"{where}.values", "as many numbers as maps that are read", operation.values)
         writer = operation.after if operation.kind == "join" else operation.name
         if [maps[at[name]].writer for name in operation.writes] != [writer]:
             raise SpecError(workload, f"{where}.writes", f"the one map that {writer!r} writes", operation.writes)
 
 
 def without_layers(
-    maps: Iterable[FeatureMap], operations: Iterable[Operation], removed: Container[str]
+    maps: Iterable[FeatureMap], operations: Iterable[Operation], removed: Container[str], layers: Iterable[str]
 ) -> tuple[tuple[FeatureMap, ...], tuple[Operation, ...]]:
     """The maps and operations that are left when layers pass their input on.
 
     Who read a removed layer's map reads the maps that the layer read. A join that rode on it runs by itself (`pass`). What was
     measured at a removed layer's input is no longer known.
+
+    Args:
+        maps, operations: of a workload.
+        removed: names of layers.
+        layers: names of all layers, in execution order.
     """
+    before: dict[str, str] = {}  # by removed layer, the last one before it that is left
+    last = ""
+    for layer in layers:
+        if layer in removed:
+            before[layer] = last
+        else:
+            last = layer
     given = tuple(maps)
     joins = {operation.after: operation for operation in operations if operation.kind == "join" and operation.after in removed}
     left: list[FeatureMap] = []
     read: dict[str, list[str]] = {}  # by removed layer, the maps it read, of those that are left
     stands: dict[str, tuple[str, ...]] = {}  # by map that is gone, those that stand in its place
     for each in given:
-        for name, _ in each.readers:
-            if name in removed:
-                read.setdefault(name, []).extend(stands.get(each.name, (each.name,)))
         if each.writer not in removed:
             left.append(each)
         elif each.writer in joins:
             left.append(replace(each, writer=joins[each.writer].name))
         else:
             stands[each.name] = tuple(dict.fromkeys(read.get(each.writer, ())))
+        for name, _ in each.readers:
+            if name in removed:
+                read.setdefault(name, []).extend(stands.get(each.name, (each.name,)))
     readers: dict[str, dict[Reader, None]] = {each.name: {} for each in left}
     for each in given:
         for reader in each.readers:
@@ -215,7 +235,7 @@ def without_layers(
             )
             for each in left
         ),
-        tuple(_alone(operation, read, stands, joins, removed) for operation in operations),
+        tuple(_alone(operation, read, stands, joins, before) for operation in operations),
     )  # fmt: skip
 
 
@@ -224,12 +244,14 @@ def _alone(
     read: Mapping[str, Sequence[str]],
     stands: Mapping[str, tuple[str, ...]],
     joins: Mapping[str, Operation],
-    removed: Container[str],
+    before: Mapping[str, str],
 ) -> Operation:
     """An operation that reads what is left, and is a `pass` where its layer is gone."""
     reads = [name for each in operation.reads for name in stands.get(each, (each,))]
+    after = before.get(operation.after, operation.after)
     if joins.get(operation.after) is operation:
         reads += read.get(operation.after, ())
-        return Operation(operation.name, "pass", tuple(dict.fromkeys(reads)), operation.writes)
-    after = "" if operation.after in removed else operation.after
-    return replace(operation, reads=tuple(dict.fromkeys(reads)), after=after)
+        operation = replace(operation, kind="pass")
+    found = tuple(dict.fromkeys(reads))
+    values = operation.values if found == operation.reads else ()
+    return replace(operation, reads=found, after=after, values=values)

@@ -15,6 +15,7 @@ from hwloop.spec.density import DENSITY_MODELS, Density, read_density
 from hwloop.spec.document import Fields, read_document, to_yaml
 from hwloop.spec.layer_plan import Channels, Kept, LayerPlan, Rank
 from hwloop.spec.planned import PlannedLayer, planned_layers
+from hwloop.spec.planned_maps import PlannedMaps, planned_maps
 from hwloop.spec.workload import Layer, Workload, unknown_name
 
 __all__ = ["LayerPlan", "Plan", "PlannedLayer", "load_plan", "make_plan"]
@@ -82,6 +83,14 @@ class Plan:
                 raise SpecError("<plan>", field, expected, {name: self.of(name).to_dict() for name in weight.layers})
         return tuple(planned_layers(workload, self.of))
 
+    def maps(self, workload: Workload) -> PlannedMaps:
+        """The feature maps of `workload` under this plan: their sizes, bits and densities, and the operations between layers.
+
+        Raises:
+            SpecError: as `apply`.
+        """
+        return planned_maps(workload, self.apply(workload), [self.of(layer.name) for layer in workload.layers])
+
     def weights_kept(self, workload: Workload) -> float:
         """Fraction of the network's weights that are left: those pruned, with removed channels or layers, or factorised are gone.
 
@@ -125,7 +134,8 @@ def make_plan(
     """A plan from one value for the whole network or a mapping by layer name or parameter name.
 
     A name without `#` holds for the later calls of the same module too, unless they are named. What is said about weights as
-    one value holds for layers with a weight parameter. `channels` named for one layer hold for all of its channel group.
+    one value holds for layers with a weight parameter; `input_density` as one value for both operands of a product of two
+    activations. `channels` named for one layer hold for all of its channel group.
     Nothing else is kept of what is said about removed layers.
 
     Raises:
@@ -148,8 +158,9 @@ def make_plan(
             if _pick(dict.fromkeys(gone, True), layer, False):
                 shares.append((layer.name, LayerPlan(removed=True)))
                 continue
+            second = input_density if layer.kind == "matmul" and not isinstance(input_density, Mapping) else 1.0
             share = LayerPlan(
-                _pick(weight_density, layer, 1.0) if layer.parameter or isinstance(weight_density, Mapping) else 1.0,
+                _pick(weight_density, layer, second) if layer.parameter or isinstance(weight_density, Mapping) else second,
                 _pick(input_density, layer, 1.0),
                 _pick(weight_bits, layer, None) if layer.parameter or isinstance(weight_bits, Mapping) else None,
                 _pick(activation_bits, layer, None),

@@ -58,7 +58,8 @@ def planned_layers(workload: Workload, share_of: Callable[[str], LayerPlan]) -> 
     """
     less_out, less_in = _fewer_channels(workload, share_of)
     shares = [share_of(layer.name) for layer in workload.layers]
-    for layer, share, waits in zip(workload.layers, shares, workload.waiting.of(shares), strict=True):
+    widths, spreads = workload.waiting.of(shares)
+    for layer, share, (output_bits, stored), output_density in zip(workload.layers, shares, widths, spreads, strict=True):
         shape = _shrunk(layer, less_out.get(layer.name, 0), less_in.get(layer.name, 0))
         if share.removed:
             _check_removable(layer, shape)
@@ -69,8 +70,7 @@ def planned_layers(workload: Workload, share_of: Callable[[str], LayerPlan]) -> 
             weight_bits = activation_bits
         if share.rank is None:
             problem = _with(shape, {"Weights": weights, "Inputs": inputs})
-            written, density, stored = waits.output_bits, waits.output_density, waits.stored_bits
-            yield PlannedLayer(layer, layer.name, problem, weight_bits, activation_bits, written, density, stored)
+            yield PlannedLayer(layer, layer.name, problem, weight_bits, activation_bits, output_bits, output_density, stored)
             continue
         name, mark, call = layer.name.partition("#")  # as they are called when they are traced
         factors = _factors(layer, shape, share.rank)
@@ -79,8 +79,7 @@ def planned_layers(workload: Workload, share_of: Callable[[str], LayerPlan]) -> 
             problem = _with(factor, {"Weights": weights, "Inputs": inputs if first else None})
             yield PlannedLayer(
                 layer, f"{name}.rank{i}{mark}{call}", problem, weight_bits, activation_bits,
-                waits.output_bits if last else activation_bits, waits.output_density if last else None,
-                waits.stored_bits if first else (),
+                output_bits if last else activation_bits, output_density if last else None, stored if first else (),
             )  # fmt: skip
 
 

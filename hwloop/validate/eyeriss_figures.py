@@ -47,7 +47,7 @@ CAUSES = (
     "full strip. For VGG-16 as hwloop's mapper spreads the layer for energy x delay.",
     "glb_mb: the model counts inputs and partial sums, not the weights that pass the chip's buffer; it moves every partial sum "
     "to and from the buffer once a pass and reads the rows that neighbouring strips share again.",
-    "dram_mb: the model codes inputs and outputs in 5-bit runs at their mean density; a layer's outputs take the density of the "
-    "next layer's inputs, which pooling makes denser. For VGG-16 the mapping differs.",
+    "dram_mb: a layer's outputs take the zeros of the next layer's inputs. Where no pooling comes between (AlexNet C3, C4) these "
+    "are the outputs' own; elsewhere pooling has filled zeros in, and the model moves too much. For VGG-16 the mapping differs.",
     "power_mw: memories and multipliers alone; the chip's clock network, control, network and pads are not in the model.",
 )

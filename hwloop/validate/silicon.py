@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass, replace
 from itertools import permutations
 from pathlib import Path
@@ -23,6 +23,7 @@ from hwloop.validate.layers import network_layers
 
 _CORE_HZ, _WORD_BYTES = 200e6, 2
 _COLUMNS = 14  # of PEs on the chip
+_PAIR_BYTES = 8 / 3  # of a run length and a value: the chip packs three pairs into 64 bits
 
 
 @dataclass(frozen=True)
@@ -124,7 +125,8 @@ def modelled(rows: tuple[Row, ...], dense: Machine, gating: Machine, find_mappin
     """The same layers on the model.
 
     Time, active PEs and buffer traffic are the dense machine's: a chip that gates spends the cycle all the same, whereas Timeloop
-    lets the cycles of gated computes go. Traffic off chip and energy are the gating machine's.
+    lets the cycles of gated computes go. Traffic off chip and energy are the gating machine's: inputs and finished outputs cross
+    the link run-length coded, but for the first layer's inputs, which the chip does not code.
 
     Args:
         rows: what was measured; gives the zeros among the inputs.
@@ -140,10 +142,13 @@ def modelled(rows: tuple[Row, ...], dense: Machine, gating: Machine, find_mappin
         problem = _layer(row)
         mapping = _published_mapping(problem, row.layer, dense) if row.network == "alexnet" else find_mapping(problem)
         plain = simulate(problem, dense.architecture, mapping, dense.table)
-        zeros = {"Inputs": row.ifmap_zeros_pct, "Outputs": following.ifmap_zeros_pct}
-        densities = {name: Density("fixed_structured", round(1 - percent / 100, 4)) for name, percent in zeros.items()}
+        inputs, outputs = (round(1 - r.ifmap_zeros_pct / 100, 4) for r in (row, following))
+        densities = {
+            "Inputs": Density("fixed_structured", inputs), "Outputs": Density("fixed_structured", outputs, level="DRAM"),
+        }  # fmt: skip
         coded = simulate(problem.with_densities(densities), gating.architecture, mapping, gating.table)
-        yield _row(row, plain, coded)
+        first = i == 0 or rows[i - 1].network != row.network
+        yield _row(row, plain, coded, {"Outputs"} if first else {"Inputs", "Outputs"})
 
 
 def _layer(row: Row) -> Problem:
@@ -158,7 +163,8 @@ def _published_mapping(problem: Problem, layer: str, machine: Machine) -> Mappin
     return min(mappings, key=lambda m: simulate(problem, machine.architecture, m, machine.table).energy_pj)
 
 
-def _row(row: Row, plain: LayerCost, coded: LayerCost) -> Row:
+def _row(row: Row, plain: LayerCost, coded: LayerCost, in_runs: Container[str]) -> Row:
+    """One layer as modelled; `in_runs` are the data spaces that cross the link run-length coded."""
     cycles = _multiply_cycles(plain)
     total_s = plain.cycles / _CORE_HZ
     chip_pj = coded.energy_pj - coded.components["DRAM"].energy_pj
@@ -168,7 +174,7 @@ def _row(row: Row, plain: LayerCost, coded: LayerCost) -> Row:
         total_ms=total_s * 1e3,
         active_pes=plain.computes / cycles,
         glb_mb=_moved_mb(plain, "shared_glb"),
-        dram_mb=_moved_mb(coded, "DRAM"),
+        dram_mb=_moved_mb(coded, "DRAM", in_runs),
         power_mw=chip_pj * 1e-12 / total_s * 1e3,
     )
 
@@ -178,9 +184,12 @@ def _multiply_cycles(cost: LayerCost) -> int:
     return min(c.cycles for c in cost.components.values() if c.dataspaces)
 
 
-def _moved_mb(cost: LayerCost, level: str) -> float:
-    words = sum((s.reads + s.fills + s.updates) * s.instances for s in cost.components[level].dataspaces.values())
-    return words * _WORD_BYTES / 1e6
+def _moved_mb(cost: LayerCost, level: str, in_runs: Container[str] = ()) -> float:
+    """Traffic of a level [MB]; values that are coded bring their run lengths along."""
+    moved = 0.0
+    for name, s in cost.components[level].dataspaces.items():
+        moved += (s.reads + s.fills + s.updates) * s.instances * (_PAIR_BYTES if name in in_runs else _WORD_BYTES)
+    return moved / 1e6
 
 
 def gaps(chip: tuple[Row, ...], model: tuple[Row, ...]) -> list[dict[str, Any]]:

@@ -8,9 +8,10 @@ import pytest
 
 from hwloop.backend.distinct import Distinct
 from hwloop.backend.embedded import Embedded
-from hwloop.backend.network_cost import LayerShare, map_network
+from hwloop.backend.network_cost import LayerShare
 from hwloop.backend.request import MapperSettings, MapRequest, Outcome
 from hwloop.backend.target import make_targets
+from hwloop.backend.whole_network import map_network
 from hwloop.errors import HwloopError, InfeasibleMappingError
 from hwloop.spec.constraints import Constraints
 from hwloop.spec.plan import make_plan

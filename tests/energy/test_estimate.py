@@ -13,7 +13,8 @@ from hwloop.energy.listing import action_lines, differences
 from hwloop.errors import EnergyTableError
 from hwloop.spec.architecture import load_architecture
 from hwloop.spec.energy_table import load_energy_table
-from hwloop.spec.resources import find_table, open_architecture, open_table
+from hwloop.spec.resources import open_architecture, open_table
+from hwloop.spec.shipped import find_table
 
 SMALL = """
 architecture:

@@ -12,7 +12,8 @@ from hwloop.energy.primitives import node_nm
 from hwloop.energy.wires import WIRE, wire_pj, with_wires
 from hwloop.errors import EnergyTableError
 from hwloop.spec.problem import conv2d_shape, make_problem
-from hwloop.spec.resources import architecture_names, open_architecture, open_mapping
+from hwloop.spec.resources import open_architecture, open_mapping
+from hwloop.spec.shipped import architecture_names
 
 
 def test_published_points_with_half_of_the_bits_changing() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +84,23 @@ def test_the_paper_s_space_has_p_then_weight_bits_then_activation_bits() -> None
     assert space.plan([0, 4, 4, 4, 3, 8, 5]).of("b") == LayerPlan(weight_bits=4, activation_bits=8)
     assert make("global-pruning", 1).plan([0, 4, 4, 4]).of("b") == LayerPlan(weight_bits=4, activation_bits=8), "fixed"
     assert make("global-pruning").plan([0, 4, 4, 4]).base == "", "the trained network"
+
+
+def test_products_of_two_activations_have_activation_bits_and_nothing_else() -> None:
+    layers = workload().layers
+    network = replace(workload(), layers=(*layers, replace(layers[0], name="qk", kind="matmul", parameter="")))
+    searched = find_space("global-pruning", Choices(network, LAYERS, AMOUNTS, (4, 4), (3, 8)))
+    assert searched.names[4:] == tuple(f"activation_bits:{n}" for n in (*LAYERS, "qk"))
+    assert searched.groups == ((0, 1), (1, 4), (4, 8))
+    plan = searched.plan([0, 4, 4, 4, 3, 8, 5, 6])
+    assert plan.of("qk") == LayerPlan(activation_bits=6)
+    assert searched.row(plan) == (0, 4, 4, 4, 3, 8, 5, 6)
+    assert plan.apply(network)[-1].bits == {"Weights": 6, "Inputs": 6}
+    fixed = find_space("global-pruning", Choices(network, LAYERS, AMOUNTS, (4, 4), 8))
+    assert fixed.plan([0, 4, 4, 4]).of("qk") == LayerPlan(activation_bits=8)
+    assert fixed.names == ("pruning", *(f"weight_bits:{n}" for n in LAYERS))
+    floating = find_space("global-pruning", Choices(network, LAYERS, AMOUNTS, (4, 4)))
+    assert floating.plan([0, 4, 4, 4]).of("qk") == LayerPlan()
 
 
 def test_anchors_begin_with_the_extremes_and_corners_lie_far_apart() -> None:

@@ -23,7 +23,8 @@ from hwloop.spec.density import Density
 from hwloop.spec.energy_table import ComponentEnergy, EnergyTable
 from hwloop.spec.mapping import Mapping
 from hwloop.spec.problem import Problem, conv2d_shape, make_problem
-from hwloop.spec.resources import architecture_names, open_architecture
+from hwloop.spec.resources import open_architecture
+from hwloop.spec.shipped import architecture_names
 from hwloop.spec.sparsity import (
     ActionOptimization,
     ActionOption,

@@ -41,6 +41,10 @@ def test_both_operands_of_an_activation_product_are_activations(workload: Worklo
     assert product.problem == workload.layers[3].problem, "nothing in it is pruned"
     named = make_plan(workload, weight_density={"qk": 0.5}, weight_bits={"a": 4}, activation_bits=8).apply(workload)[3]
     assert (named.problem.density("Weights").density, named.bits["Weights"]) == (0.5, 8)
+    both = make_plan(workload, weight_density=0.25, input_density=0.75).apply(workload)[3].problem
+    assert (both.density("Weights").density, both.density("Inputs").density) == (0.75, 0.75)
+    first = make_plan(workload, input_density={"qk": 0.75}).apply(workload)[3].problem
+    assert (first.density("Weights").density, first.density("Inputs").density) == (1.0, 0.75)
 
 
 def test_mappings_by_layer_parameter_and_first_call(workload: Workload) -> None:

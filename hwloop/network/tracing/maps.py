@@ -15,7 +15,18 @@ from torch import Tensor
 from torch.utils._pytree import tree_leaves
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from hwloop.network.tracing.maps_found import NO_PARTS, Finished, Maps, Parts, SeenMap, SeenOperation, SeenRead
+from hwloop.network.tracing.maps_found import (
+    NO_PARTS,
+    NOTHING,
+    Finished,
+    Held,
+    Maps,
+    Parts,
+    SeenMap,
+    SeenOperation,
+    SeenRead,
+    together,
+)
 from hwloop.network.tracing.origins import is_view, storage_of, written_by
 
 # aten operations that move values, or copy them, as they are
@@ -44,27 +55,27 @@ class MapFollower:
         self._layers = 0
         self._step = 0
         self._looks = 0
-        self._known: Any = WeakTensorKeyDictionary()  # tensor -> (step, parts)
-        self._written: dict[Any, tuple[int, Parts, bool]] = {}  # storages written in place: step, parts, whether all of it
+        self._known: Any = WeakTensorKeyDictionary()  # tensor -> (step, what is in it)
+        self._written: dict[Any, tuple[int, Held, bool]] = {}  # storages written in place: step, by what, whether all of it
 
     def start(self, arguments: Any) -> None:
         """The tensors among these are the network's inputs."""
         for leaf in tree_leaves(arguments):
             if isinstance(leaf, Tensor) and leaf.numel():
-                self._put(leaf, self._new(leaf.numel()))
+                self._put(leaf, Held(self._new(leaf.numel()), leaf.numel()))
 
     def end(self, results: Any) -> None:
         """The network returns the tensors among these."""
         for leaf in tree_leaves(results):
             if isinstance(leaf, Tensor):
-                self._returned |= self.parts(leaf)
+                self._returned |= self.held(leaf).parts
 
-    def parts(self, tensor: Tensor) -> Parts:
+    def held(self, tensor: Tensor) -> Held:
         """What a tensor is made of; nothing where no input of the network is in it."""
-        step, parts = self._known.get(tensor, (0, NO_PARTS))
+        step, held = self._known.get(tensor, (0, NOTHING))
         if self._written and (written := self._written.get(storage_of(tensor))) and written[0] > step:
-            return written[1] if written[2] else parts | written[1]
-        return parts  # type: ignore[no-any-return]
+            return together((written[1],) if written[2] else (held, written[1]), tensor.numel())
+        return held  # type: ignore[no-any-return]
 
     def layers(self, operands: Sequence[tuple[Tensor, str]], count: int, bias: Tensor | None, result: Tensor, where: str) -> None:
         """Layers have run that read the same operands and write `count` equal parts of `result`, side by side.
@@ -81,38 +92,39 @@ class MapFollower:
         written: Parts = NO_PARTS
         for at in range(first, first + count):
             for tensor, space in operands:
-                self._reads += [SeenRead(part, at, space) for part in sorted(self.parts(tensor))]
+                self._reads += [SeenRead(part, at, space) for part in sorted(self.held(tensor).parts)]
             written |= self._new(result.numel() // count, layer=at)
-        added = NO_PARTS if bias is None else self.parts(bias)
-        self._put(result, self._joined("add", where, (written, added), result) if added else written)
+        made = Held(written, result.numel())
+        added = NOTHING if bias is None else self.held(bias)
+        self._put(result, self._joined("add", where, (made, added), result) if added.parts else made)
 
     def only(self, result: Tensor, layers: frozenset[int]) -> None:
         """Of the layers whose results came in one tensor, `result` has those of `layers` alone."""
-        parts = self.parts(result)
+        parts = self.held(result).parts
         kept = frozenset(part for part in parts if (layer := self._maps[part[0]].layer) is None or layer in layers)
-        self._put(result, kept or parts)
+        self._put(result, Held(kept or parts, result.numel()))
 
     def other(self, func: Any, name: str, where: str, args: Sequence[Any], kwargs: dict[str, Any], result: Any) -> None:
         """An operation has run that is no layer."""
         plain = name.strip("_")
         schema = getattr(func, "_schema", None)
         given = (args[1:], kwargs) if plain == "copy" else (args, kwargs)
-        operands = [parts for leaf in tree_leaves(given) if isinstance(leaf, Tensor) and (parts := self.parts(leaf))]
+        operands = tuple(held for leaf in tree_leaves(given) if isinstance(leaf, Tensor) and (held := self.held(leaf)).parts)
         results = [leaf for leaf in tree_leaves(result) if isinstance(leaf, Tensor)]
         targets = list(written_by(func, args, kwargs))
-        if not results or not (operands or any(self.parts(target) for target in targets)):
+        if not results or not (operands or any(self.held(target).parts for target in targets)):
             return
-        made = NO_PARTS
+        made = NOTHING
         if not operands:  # constants are written over what was there
             pass
         elif _moves(plain, schema, args, results):
-            made = NO_PARTS.union(*operands)
+            made = together(operands)
         elif _works_value_by_value(func, plain, args):
-            made = self._joined(plain, where, tuple(operands), results[0])
+            made = self._joined(plain, where, operands, results[0])
         else:
-            made = self._operation(plain, where, tuple(operands), False, results[0].numel())
+            made = self._operation(plain, where, operands, False, results[0].numel())
         for leaf in results:
-            self._put(leaf, made)
+            self._put(leaf, Held(made.parts, min(made.values, leaf.numel())))
         for target in targets:
             self._write(target, made)
 
@@ -128,31 +140,32 @@ class MapFollower:
         self._maps.append(SeenMap(int(values), layer, operation))
         return frozenset(((len(self._maps) - 1, 0),))
 
-    def _put(self, tensor: Tensor, parts: Parts) -> None:
+    def _put(self, tensor: Tensor, held: Held) -> None:
         self._step += 1
-        self._known[tensor] = (self._step, parts)
+        self._known[tensor] = (self._step, held)
 
-    def _write(self, tensor: Tensor, parts: Parts) -> None:
+    def _write(self, tensor: Tensor, held: Held) -> None:
         """An operation has written into a tensor: all that share its storage have it now."""
         storage = storage_of(tensor)
         whole = tensor.numel() * tensor.element_size() >= tensor.untyped_storage().nbytes()
-        _, before, covered = self._written.get(storage, (0, NO_PARTS, False))
+        _, before, covered = self._written.get(storage, (0, NOTHING, False))
         self._step += 1
-        self._written[storage] = (self._step, parts if whole else before | parts, whole or covered)
-        self._known[tensor] = (self._step, parts)
+        self._written[storage] = (self._step, held if whole else together((before, held)), whole or covered)
+        self._known[tensor] = (self._step, held)
 
-    def _joined(self, name: str, where: str, operands: tuple[Parts, ...], result: Tensor) -> Parts:
+    def _joined(self, name: str, where: str, operands: tuple[Held, ...], result: Tensor) -> Held:
         """Value by value: a new look of the same maps, or where there are several that differ, a map of their own."""
-        if len({frozenset(number for number, _ in parts) for parts in operands}) < 2:
+        if len({frozenset(number for number, _ in held.parts) for held in operands}) < 2:
             self._looks += 1
-            return frozenset((number, self._looks) for parts in operands for number, _ in parts)
+            made = together(operands)
+            return Held(frozenset((number, self._looks) for number, _ in made.parts), made.values)
         return self._operation(name, where, operands, True, result.numel())
 
-    def _operation(self, name: str, where: str, operands: tuple[Parts, ...], join: bool, values: int) -> Parts:
+    def _operation(self, name: str, where: str, operands: tuple[Held, ...], join: bool, values: int) -> Held:
         short = name.removeprefix("native_").removesuffix("_with_indices")
         title = f"{where}.{short}" if where else short
         self._operations.append(SeenOperation(title, operands, join, self._layers - 1))
-        return self._new(max(int(values), 1), operation=len(self._operations) - 1)
+        return Held(self._new(max(values, 1), operation=len(self._operations) - 1), values)
 
 
 def _moves(plain: str, schema: Any, args: Sequence[Any], results: Sequence[Tensor]) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from hwloop.spec.feature_maps import FeatureMap, Operation, Reader
@@ -11,6 +11,29 @@ from hwloop.spec.feature_maps import FeatureMap, Operation, Reader
 Part = tuple[int, int]  # (map, how its values look: 0 as they were written, other numbers after other functions)
 Parts = frozenset[Part]
 NO_PARTS: Parts = frozenset()
+
+
+@dataclass(frozen=True)
+class Held:
+    """What a tensor is made of.
+
+    Attributes:
+        parts: which maps, and how they look.
+        values: how many of their values are there at most: fewer than they have where a slice was taken.
+    """
+
+    parts: Parts
+    values: int
+
+
+NOTHING = Held(NO_PARTS, 0)
+
+
+def together(held: Iterable[Held], most: int | None = None) -> Held:
+    """What several tensors are made of together, `most` values of it."""
+    every = tuple(held)
+    values = sum(each.values for each in every)
+    return Held(NO_PARTS.union(*(each.parts for each in every)), values if most is None else min(values, most))
 
 
 @dataclass(frozen=True)
@@ -36,20 +59,20 @@ class SeenOperation:
 
     Attributes:
         name: the module and the operation.
-        operands: the parts it reads; of a join, by operand.
+        operands: what it reads.
         join: whether a layer may carry it.
         after: place of the last layer before it; -1 before the first.
     """
 
     name: str
-    operands: tuple[Parts, ...]
+    operands: tuple[Held, ...]
     join: bool
     after: int
 
     @property
     def parts(self) -> Parts:
         """All that it reads."""
-        return NO_PARTS.union(*self.operands)
+        return together(self.operands).parts
 
 
 @dataclass(frozen=True)
@@ -97,9 +120,9 @@ class Finished:
         operation, result = self._operations[at], self._result[at]
         if not operation.join or not self._used(result):
             return
-        when = [max(self._base[number] for number, _ in parts) for parts in operation.operands]
+        when = [max(self._base[number] for number, _ in held.parts) for held in operation.operands]
         last = max(when)
-        carrier = [parts for parts, time in zip(operation.operands, when, strict=True) if time == last]
+        carrier = [held.parts for held, time in zip(operation.operands, when, strict=True) if time == last]
         numbers = {number for parts in carrier for number, _ in parts}
         if len(numbers) != 1:
             return
@@ -143,14 +166,22 @@ class Finished:
 
     def _named(self, at: int, name: str, title: dict[int, str]) -> Operation:
         operation, carrier = self._operations[at], self._carried.get(at)
-        bases = sorted({self._base[number] for number, _ in operation.parts} - {carrier})
-        reads = tuple(title[base] for base in bases)
+        read: dict[int, int] = {}
+        for held in operation.operands:
+            numbers = {number for number, _ in held.parts}
+            for number in numbers:
+                there, base = self._maps[number].values, self._base[number]
+                read[base] = min(there, read.get(base, 0) + (held.values if len(numbers) == 1 else there))
+        bases = sorted(read.keys() - {carrier})
+        reads, values = tuple(title[base] for base in bases), tuple(read[base] for base in bases)
+        if all(self._maps[base].values == read[base] for base in bases):
+            values = ()
         if carrier is not None:
             layer = self._maps[carrier].layer
             assert layer is not None
-            return Operation(name, "join", reads, (title[carrier],), self._names[layer])
+            return Operation(name, "join", reads, (title[carrier],), self._names[layer], values)
         after = "" if operation.after < 0 else self._names[operation.after]
-        return Operation(name, "pass", reads, (title[self._base[self._result[at]]],), after)
+        return Operation(name, "pass", reads, (title[self._base[self._result[at]]],), after, values)
 
     def _readers(self, number: int, operation_names: dict[int, str]) -> tuple[Reader, ...]:
         layers = [(self._names[read.layer], read.space) for read in self._layer_reads[number]]

@@ -22,6 +22,8 @@ from hwloop.spec.pruning import base_name
 class GlobalPruning:
     """A row holds the position of p among the pruning amounts, the weight bits by layer, then the activation bits by layer.
 
+    Products of two activations have activation bits, too: of both operands.
+
     Attributes:
         choices: pruning amounts, layers and bits.
     """
@@ -32,9 +34,8 @@ class GlobalPruning:
     @cached_property
     def names(self) -> tuple[str, ...]:
         """`pruning`, `weight_bits:<layer>`, ..., `activation_bits:<layer>`, ..."""
-        layers = self.choices.layers
-        names = ("pruning", *(f"weight_bits:{layer}" for layer in layers))
-        return (*names, *(f"activation_bits:{layer}" for layer in layers)) if self._searched else names
+        names = ("pruning", *(f"weight_bits:{layer}" for layer in self.choices.layers))
+        return (*names, *(f"activation_bits:{layer}" for layer in self._activated)) if self._searched else names
 
     @cached_property
     def lower(self) -> Genes:
@@ -51,23 +52,23 @@ class GlobalPruning:
         """p, the weight bits, the activation bits."""
         count = len(self.choices.layers)
         weights = ((0, 1), (1, 1 + count))
-        return (*weights, (1 + count, 1 + 2 * count)) if self._searched else weights
+        return (*weights, (1 + count, 1 + count + len(self._activated))) if self._searched else weights
 
     def plan(self, row: Sequence[int] | Genes) -> Plan:
         """The library's network at p with these bits."""
         values = check_row(row, self.lower, self.upper).tolist()
         layers = self.choices.layers
-        weights, activations = values[1 : 1 + len(layers)], values[1 + len(layers) :] or [self._fixed] * len(layers)
-        bits = zip(layers, weights, activations, strict=True)
+        weights = [*values[1 : 1 + len(layers)], *[None] * len(self.choices.products)]
+        activations = values[1 + len(layers) :] or [self._fixed] * len(weights)
+        bits = zip(self._activated, weights, activations, strict=True)
         shares = {layer: LayerPlan(weight_bits=w, activation_bits=a) for layer, w, a in bits}
         return Plan(self.choices.spread(shares), base_name(self.choices.pruning[values[0]]))
 
     def row(self, plan: Plan) -> tuple[int, ...]:
         """The row that means `plan`."""
         amounts = [base_name(amount) for amount in self.choices.pruning]
-        shares = [plan.of(layer) for layer in self.choices.layers]
-        bits = [share.weight_bits for share in shares]
-        bits += [share.activation_bits for share in shares] if self._searched else []
+        bits = [plan.of(layer).weight_bits for layer in self.choices.layers]
+        bits += [plan.of(layer).activation_bits for layer in self._activated] if self._searched else []
         row = (amounts.index(plan.base) if plan.base in amounts else -1, *(-1 if b is None else b for b in bits))
         if self.plan(row) != plan:
             raise ValueError(f"a plan that is not in the space: {plan.to_dict()}")
@@ -93,6 +94,11 @@ class GlobalPruning:
         return [self.plan(row) for row in rows]
 
     @property
+    def _activated(self) -> tuple[str, ...]:
+        """The layers whose activations are quantised: those that may be changed, then the products of two activations."""
+        return (*self.choices.layers, *self.choices.products)
+
+    @property
     def _searched(self) -> bool:
         return isinstance(self.choices.activation_bits, tuple)
 
@@ -107,6 +113,6 @@ class GlobalPruning:
         return np.clip(row, self.lower, self.upper)
 
     def _bit_ends(self, end: int) -> list[int]:
-        count, activations = len(self.choices.layers), self.choices.activation_bits
-        ends = [self.choices.weight_bits[end]] * count
-        return ends + [activations[end]] * count if isinstance(activations, tuple) else ends
+        activations = self.choices.activation_bits
+        ends = [self.choices.weight_bits[end]] * len(self.choices.layers)
+        return ends + [activations[end]] * len(self._activated) if isinstance(activations, tuple) else ends

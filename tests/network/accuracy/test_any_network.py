@@ -120,6 +120,41 @@ def test_a_network_goes_from_data_to_scored_plans(case: str, tmp_path: Path):
     assert few <= more == library.info(0.5).validation_accuracy
 
 
+class Similar(nn.Module):
+    """How alike two sides of a picture are: both operands of the product have zeros of their own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second, self.out = nn.Linear(96, 8), nn.Linear(96, 8), nn.Linear(256, CLASSES)
+
+    def forward(self, x: Tensor) -> Tensor:
+        left, right = x[..., :16].reshape(-1, 16, 96), x[..., 16:].reshape(-1, 16, 96)
+        alike = torch.relu(self.first(left) + 0.3) @ torch.relu(self.second(right) - 0.3).transpose(1, 2)
+        return self.out(alike.flatten(1))
+
+
+def test_both_operands_of_a_product_of_activations_are_measured_and_quantised():
+    torch.manual_seed(0)
+    splits, model = pictures(), Similar().eval()
+    network = CompressedNetwork(model, None, splits, reference_bits=16)
+    [product] = [layer.name for layer in network.workload.layers if layer.kind == "matmul"]
+    full = network.complete(make_plan(network.workload, 0.5, activation_bits=4))
+    share = full.of(product)
+    seen = torch.cat([inputs for inputs, _ in splits.train.batches(256)])
+    kept = []
+    for layer, side, shift in ((model.first, slice(16), 0.3), (model.second, slice(16, 32), -0.3)):
+        values = layer(seen[..., side].reshape(-1, 16, 96)) + shift
+        kept.append(float((values > 0).float().mean()))
+    found = (float(share.input_density), float(share.weight_density))
+    planned = {layer.name: layer for layer in full.apply(network.workload)}
+    assert found == (planned["first"].output_density.density, planned["second"].output_density.density)
+    assert planned[product].bits == {"Weights": 4, "Inputs": 4}
+    assert (planned["first"].output_bits, planned["second"].output_bits) == (4, 4)
+    assert found[1] < found[0] < 1
+    dense = network.complete(make_plan(network.workload)).of(product)
+    assert (dense.input_density, dense.weight_density) == pytest.approx(tuple(kept), abs=1e-4), "all of it calibrates"
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_compress_takes_it_end_to_end(case: str, tmp_path: Path):
     make, data, left_out = CASES[case]
