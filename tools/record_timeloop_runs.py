@@ -68,8 +68,8 @@ RUNS = {
     "eyeriss_skipping_depthwise_8_bits": Run("eyeriss_168_skipping", "mobilenet", "dw3", 0.5, 8),
     "eyeriss_finished_and_partial": Run("eyeriss_168", "alexnet", "C3", bits=4, output_bits=8, order="NMPQRSC"),
     "tpu_finished_outputs": Run("tpu_like", "mobilenet", "pw5", bits=8, output_bits=4),
-    "eyeriss_gating_coded_outputs": Run("eyeriss_168_gating", "mobilenet", "dw3", 0.5, 4, 4, 0.4),
-    "flexible_gating_coded_outputs": Run("flexible_gating", "vgg16", "conv5_1", 0.5, 4, 8, 0.6),
+    "eyeriss_gating_coded_outputs": Run("eyeriss_168_gating", "mobilenet", "dw3", 0.6, 4, 4, 0.5),
+    "flexible_gating_coded_outputs": Run("flexible_gating", "mobilenet", "dw2", 0.6, 4, 8, 0.3),
     "shidiannao_maps_on_chip": Run("shidiannao_like", "mobilenet", "pw5", bits=8, output_bits=4, resident=("Inputs", "Outputs")),
 }
 
