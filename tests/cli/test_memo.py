@@ -55,6 +55,27 @@ def test_what_makes_no_sense_is_said_in_one_line(
     assert message in line
 
 
+def test_a_table_that_lacks_a_column_is_all_damaged(table: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with sqlite3.connect(table) as db:
+        db.execute("ALTER TABLE results RENAME COLUMN network TO other")
+    assert main(["memo", table, "check"]) == 1
+    assert "(None conv8 on flexible) is damaged: its checksum" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "CREATE TRIGGER t AFTER DELETE ON results BEGIN SELECT 1; END",
+        "DROP TABLE results; CREATE VIEW results AS WITH RECURSIVE n(k) AS (SELECT 1 UNION ALL SELECT k FROM n) SELECT k FROM n",
+    ],
+)
+def test_a_table_that_does_things_is_refused(table: str, sql: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with sqlite3.connect(table) as db:
+        db.executescript(sql)
+    assert main(["memo", table, "stats"]) == 1
+    assert "has triggers or views in place of its tables" in capsys.readouterr().err
+
+
 def test_bytes_in_a_query_are_printed_as_text(table: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["memo", table, "query", "SELECT CAST('ab' AS BLOB) AS raw", "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == [{"raw": "6162"}]
