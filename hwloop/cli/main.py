@@ -13,7 +13,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from io import StringIO, TextIOWrapper
 from threading import current_thread, main_thread
-from typing import Any, TextIO
+from typing import Any, NoReturn, TextIO
 
 import hwloop
 from hwloop.cli.arguments import check_arguments
@@ -76,6 +76,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     return _FAILED
 
 
+class _Parser(argparse.ArgumentParser):
+    """Its commands' parsers are of this class too."""
+
+    def error(self, message: str) -> NoReturn:
+        super().error(printable(message))
+
+
 @contextmanager
 def _signals(handler: Any, *more: signal.Signals) -> Iterator[None]:
     """Has Ctrl-C, and `more` signals, do as `handler` says while it lasts; nothing outside the main thread."""
@@ -90,7 +97,7 @@ def _signals(handler: Any, *more: signal.Signals) -> Iterator[None]:
 
 def make_parser(chosen: str = "") -> argparse.ArgumentParser:
     """The parser, with the arguments of the `chosen` command alone."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="hwloop",
         description="Compress deep networks for a given accelerator, with a simulator of that accelerator in the loop.",
         epilog="example: hwloop demo        more: hwloop COMMAND --help",
