@@ -136,11 +136,12 @@ def _context() -> Any:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(_PRELOADED)
     resource_tracker.ensure_running()  # which would let Ctrl-C through again
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # for the server and all its workers, from their birth
-    try:
-        forkserver.ensure_running()
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    with _undisturbed():  # its folder would be left behind
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # of the server and all its workers, from their birth
+        try:
+            forkserver.ensure_running()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
     return context
 
 
