@@ -25,7 +25,7 @@ from hwloop.backend.request import MapRequest, OnOutcome, Outcome
 from hwloop.errors import SimulatorError
 
 T = TypeVar("T")
-_PRELOADED = ["hwloop.backend.embedded"]
+_PRELOADED = ["hwloop.backend.fork_server"]
 _starting = threading.Lock()
 _progress: Any = None  # in a worker: shared with the main process; at a task's index the process that has begun it, 0 when done
 

@@ -8,16 +8,16 @@ import signal
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, redirect_stdout, suppress
 from importlib import import_module
 from importlib.util import find_spec
 from io import StringIO, TextIOWrapper
 from threading import current_thread, main_thread
-from typing import Any, NoReturn, TextIO
+from typing import Any, NoReturn, TextIO, cast
 
 import hwloop
 from hwloop.cli.arguments import check_arguments
-from hwloop.errors import HwloopError, SpecError, SpecWarning, printable
+from hwloop.errors import HwloopError, SimulatorError, SpecError, SpecWarning, printable
 
 # name: what it does. Each is a module `hwloop.cli.<name>` with `add_parser(subparsers)` and `run(args) -> int`; one that also has
 # `interrupted(args) -> str` says what Ctrl-C leaves and how to go on.
@@ -53,17 +53,23 @@ def main(argv: Sequence[str] | None = None) -> int:
         return leave.code if isinstance(leave.code, int) else _USAGE
     try:
         # A scheduler that stops the job with SIGTERM is told what Ctrl-C is told.
-        with _signals(signal.default_int_handler, signal.SIGTERM), warnings.catch_warnings():
+        with (
+            _signals(signal.default_int_handler, signal.SIGTERM),
+            warnings.catch_warnings(),
+            redirect_stdout(cast(TextIO, _Plain(sys.stdout))),
+        ):
             warnings.showwarning = _show_warning
             check_arguments(args)
             code = int(module.run(args))
             sys.stdout.flush()  # in here, as it may fail
             return code
+    except SimulatorError as error:
+        _complain(str(error))  # with the last lines of its log
     except SpecError as error:
-        _complain(str(error))
+        _complain(_one_line(error))
         return _USAGE if error.source == "<arguments>" else _FAILED
     except HwloopError as error:
-        _complain(str(error))
+        _complain(_one_line(error))
     except KeyboardInterrupt:
         kept = module.interrupted(args) if hasattr(module, "interrupted") else "nothing was left half-written"
         _complain(f"interrupted; {kept}")
@@ -74,6 +80,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     except MemoryError:
         _complain("out of memory; what was finished before is kept")
     return _FAILED
+
+
+class _Plain:
+    """A stream without control characters, which may stand in names that others gave."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        return self._stream.write(printable(text))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -127,6 +146,10 @@ def _show_warning(
         _complain(f"warning: {message}")
     else:
         sys.stderr.write(warnings.formatwarning(message, category, filename, lineno, line))
+
+
+def _one_line(error: Exception) -> str:
+    return str(error).replace("\n", "\\n")  # a name may hold a line break
 
 
 def _complain(text: str) -> None:
