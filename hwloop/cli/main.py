@@ -35,6 +35,7 @@ COMMANDS = {
     "report": "tables and plots of a finished run",
 }
 _FAILED, _USAGE = 1, 2
+_NO_ROOM = ("failed to map segment", "cannot allocate memory", "Cannot allocate memory")  # what a library that finds none says
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -49,9 +50,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         with _signals(signal.SIG_DFL):  # Ctrl-C while modules load just ends it: nothing has begun
             args = make_parser(chosen).parse_args(arguments)
             module = import_module(f"hwloop.cli.{args.command}")
-    except SystemExit as leave:  # argparse printed help or what is wrong
-        return leave.code if isinstance(leave.code, int) else _USAGE
-    try:
         # A scheduler that stops the job with SIGTERM is told what Ctrl-C is told.
         with (
             _signals(signal.default_int_handler, signal.SIGTERM),
@@ -63,6 +61,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             code = int(module.run(args))
             sys.stdout.flush()  # in here, as it may fail
             return code
+    except SystemExit as leave:  # argparse printed help or what is wrong
+        return leave.code if isinstance(leave.code, int) else _USAGE
     except SimulatorError as error:
         _complain(str(error))  # with the last lines of its log
     except SpecError as error:
@@ -77,7 +77,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         _silence()
     except OSError as error:  # a full disk, no permission, too many open files, a name that is too long, ...
         _complain(f"{error.filename or 'the system'}: {error.strerror or error}; what was finished before is kept")
-    except MemoryError:
+    except (MemoryError, ImportError) as error:
+        if isinstance(error, ImportError) and not any(words in str(error) for words in _NO_ROOM):
+            raise
         _complain("out of memory; what was finished before is kept")
     return _FAILED
 

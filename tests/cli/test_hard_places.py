@@ -86,9 +86,10 @@ def limit(what: int, most: int) -> Callable[[], None]:
     return lambda: resource.setrlimit(what, (most, most))
 
 
-def run(
-    place: Path, argv: list[str], before: Callable[[], None] | None = None, **changed: str
-) -> subprocess.CompletedProcess[str]:
+Done = subprocess.CompletedProcess[str]
+
+
+def run(place: Path, argv: list[str], before: Callable[[], None] | None = None, **changed: str) -> Done:
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), **changed}
     return subprocess.run(
         [sys.executable, "-m", "hwloop", *argv], cwd=place, env=environment, preexec_fn=before, capture_output=True, text=True,
