@@ -6,18 +6,21 @@ The public names, without side effects: importing this package loads neither tor
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Any
 
-from hwloop.errors import (
-    DataError,
-    EnergyTableError,
-    HwloopError,
-    InfeasibleMappingError,
-    MemoError,
-    SimulatorError,
-    SpecError,
-    SpecWarning,
-)
+TYPE_CHECKING = False  # typing and the like would be loaded before the program can say what Ctrl-C does
+if TYPE_CHECKING:
+    from typing import Any
+
+    from hwloop.errors import (
+        DataError,
+        EnergyTableError,
+        HwloopError,
+        InfeasibleMappingError,
+        MemoError,
+        SimulatorError,
+        SpecError,
+        SpecWarning,
+    )
 
 __version__ = "0.1.0"
 
@@ -54,8 +57,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name in _HOME:
-        value = getattr(import_module(_HOME[name]), name)
+    if name in __all__:
+        value = getattr(import_module(_HOME.get(name, "hwloop.errors")), name)
         globals()[name] = value
         return value
     raise AttributeError(f"module 'hwloop' has no attribute {name!r}")
