@@ -6,22 +6,31 @@ The public names, without side effects: importing this package loads neither tor
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Any
 
-from hwloop.errors import (
-    DataError,
-    EnergyTableError,
-    HwloopError,
-    InfeasibleMappingError,
-    MemoError,
-    SimulatorError,
-    SpecError,
-    SpecWarning,
-)
+TYPE_CHECKING = False  # typing and the like would be loaded before the program can say what Ctrl-C does
+if TYPE_CHECKING:
+    from typing import Any
+
+    from hwloop.errors import DataError as DataError
+    from hwloop.errors import EnergyTableError as EnergyTableError
+    from hwloop.errors import HwloopError as HwloopError
+    from hwloop.errors import InfeasibleMappingError as InfeasibleMappingError
+    from hwloop.errors import MemoError as MemoError
+    from hwloop.errors import SimulatorError as SimulatorError
+    from hwloop.errors import SpecError as SpecError
+    from hwloop.errors import SpecWarning as SpecWarning
 
 __version__ = "0.1.0"
 
 _HOME = {
+    "DataError": "hwloop.errors",
+    "EnergyTableError": "hwloop.errors",
+    "HwloopError": "hwloop.errors",
+    "InfeasibleMappingError": "hwloop.errors",
+    "MemoError": "hwloop.errors",
+    "SimulatorError": "hwloop.errors",
+    "SpecError": "hwloop.errors",
+    "SpecWarning": "hwloop.errors",
     "load_architecture": "hwloop.spec.architecture",
     "load_problem": "hwloop.spec.problem",
     "load_mapping": "hwloop.spec.mapping",
@@ -46,11 +55,7 @@ _HOME = {
     "compare_dataflows": "hwloop.run",
 }
 
-__all__ = [
-    "DataError", "EnergyTableError", "HwloopError", "InfeasibleMappingError", "MemoError", "SimulatorError", "SpecError",
-    "SpecWarning",
-    "__version__", *_HOME,
-]  # fmt: skip
+__all__ = ["__version__", *_HOME]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,11 +1,13 @@
-"""Kills commands that write, at random moments, and holds what they leave and what they end with against a run never stopped.
+"""Kills commands that write, in every phase, and holds what they leave and what they end with against a run never stopped.
 
     python tools/kill_runs.py --count 30                       # over all commands, SIGKILL, SIGINT and SIGTERM in turn
     python tools/kill_runs.py --count 8 --command compress --seed 3
     python tools/kill_runs.py --writers 8 --count 20           # processes on one memo table, killed and started again
 
-After each kill: no process of it lives, no temporary file is left (after SIGINT and SIGTERM), and the command started again (with
-`--resume` where it has that) ends with the same bytes. Exit status 1 when one of these does not hold.
+A run is killed up to three times, each time in a phase drawn at random (told by the files that are there), and started again
+(with `--resume` where it has that). After each kill: no process of it lives, it has printed no traceback, no temporary file is
+left (after SIGINT and SIGTERM). At the end: the same bytes and the same files as a run never stopped, and `memo check` is clean.
+Exit status 1 when one of these does not hold.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -47,43 +50,81 @@ class Command:
     Attributes:
         words: its arguments; `{}` is the folder to write to.
         results: patterns of the files that must come out the same.
+        phases: (name, pattern) in order: the phase has begun when there is a file of the pattern.
         resume: what is added to go on.
+        before: commands that run first, and are not killed.
     """
 
     words: tuple[str, ...]
     results: tuple[str, ...]
+    phases: tuple[tuple[str, str], ...] = ()
     resume: tuple[str, ...] = ()
+    before: tuple[tuple[str, ...], ...] = ()
+
+
+MAP = ("map", "{}/problem.yaml", "--arch", "eyeriss_168", "--memo", "{}/memo.sqlite")
+COMPRESS = (
+    "compress", "--model", "lenet5", "--arch", "flexible", "--dataflow", "xy", "--pruning", "0.3,0.6", "--epochs", "8",
+    "--library-epochs", "1", "--generations", "3", "--population", "6", "--effort", "quick", "--workers", "2", "--train-images",
+    "300", "--out", "{}/run", "--memo", "{}/memo.sqlite",
+)  # fmt: skip
+LOGS = ("run/evaluations-*.jsonl", "run/front.csv")
+
+
+def _stage_one(library: str) -> tuple[tuple[str, str], ...]:
+    """The phases of a compression."""
+    return (("training", "run/config.json"), ("library", f"{library}/trained-*.json"), ("members", f"{library}/**/*0.3*.pt"),
+            ("mapping", "run/identity.json"), ("search", "run/evaluations-*.jsonl"), ("report", "run/front.csv"))  # fmt: skip
 
 
 COMMANDS = {
-    "map": Command(("map", "{}/problem.yaml", "--arch", "eyeriss_168", "--output", "{}/mapping.yaml", "--memo", "{}/memo.sqlite"),
-                   ("mapping.yaml",)),
-    "network": Command(("map", "--model", "lenet5", "--image-size", "28", "--arch", "flexible", "--effort", "quick",
-    "--workers", "2",
-                        "--output", "{}/mappings", "--memo", "{}/memo.sqlite"), ("mappings/*",)),
-    "train": Command(("train", "--model", "lenet5", "--epochs", "2", "--out", "{}/w.pt"), ("w.pt",)),
-    "compress": Command(("compress", "--model", "lenet5", "--arch", "flexible", "--dataflow", "xy", "--pruning", "0.3,0.6",
-    "--epochs", "1",
-                         "--library-epochs", "1", "--generations", "3", "--population", "6", "--effort", "quick", "--workers",
-                         "2",
-                         "--train-images", "200", "--out", "{}/run", "--memo", "{}/memo.sqlite"),
-                        ("run/evaluations-*.jsonl", "run/front.csv"), ("--resume",)),
+    "map": Command((*MAP, "--output", "{}/mapping.yaml"), ("mapping.yaml",), (("table", "memo.sqlite"),)),
+    "network": Command(
+        ("map", "--model", "lenet5", "--image-size", "28", "--arch", "flexible", "--effort", "quick", "--workers", "2",
+         "--output", "{}/mappings", "--memo", "{}/memo.sqlite"),
+        ("mappings/*",), (("table", "memo.sqlite"), ("writing", "mappings/*"))),
+    "compare": Command(
+        ("compare", "--model", "lenet5", "--image-size", "28", "--channels", "1", "--effort", "quick", "--workers", "2", "--memo",
+         "{}/memo.sqlite"),
+        (), (("table", "memo.sqlite"),)),
+    "repair": Command(("memo", "{}/memo.sqlite", "check", "--sample", "50", "--repair"), (), (), (), ((*MAP,),)),
+    "train": Command(("train", "--model", "lenet5", "--epochs", "3", "--out", "{}/w.pt"), ("w.pt",), (("written", "w.pt"),)),
+    "compress": Command(COMPRESS, LOGS, _stage_one("run/library"), ("--resume",)),
+    "library": Command(
+        (*COMPRESS, "--library", "{}/shared", "--library-mode", "gradual"), (*LOGS, "shared/**/*.pt"), _stage_one("shared"),
+        ("--resume",)),
+    "demo": Command(("demo", "--out", "{}/demo"), ("demo/run-1/evaluations-*.jsonl", "demo/run-1/front.csv"),
+                    (("library", "demo/library-0/trained-*.json"), ("search", "demo/run-1/evaluations-*.jsonl"))),
 }  # fmt: skip
 
 
-def start(command: Command, folder: Path, more: tuple[str, ...] = ()) -> subprocess.Popen[bytes]:
+def start(words: tuple[str, ...], folder: Path) -> subprocess.Popen[bytes]:
+    """Starts a command in a session of its own; its temporary files go to `tmp` in the folder."""
     (folder / "problem.yaml").write_text(PROBLEM)
-    words = [word.replace("{}", str(folder)) for word in (*command.words, *more)]
-    return subprocess.Popen(
-        [sys.executable, "-m", "hwloop", *words], cwd=folder, env={**os.environ, "PYTHONPATH": str(ROOT)}, start_new_session=True,
-        stdout=(folder / "out.txt").open("ab"), stderr=subprocess.STDOUT,
-    )  # fmt: skip
+    (folder / "tmp").mkdir(exist_ok=True)
+    with (folder / "out.txt").open("ab") as out:
+        return subprocess.Popen(
+            [sys.executable, "-m", "hwloop", *(word.replace("{}", str(folder)) for word in words)], cwd=folder,
+            env={**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(folder / "tmp")}, start_new_session=True, stdout=out,
+            stderr=subprocess.STDOUT,
+        )  # fmt: skip
 
 
 def results(command: Command, folder: Path) -> dict[str, str]:
     """SHA-256 of each result."""
     files = [file for pattern in command.results for file in sorted(folder.glob(pattern)) if file.is_file()]
     return {str(file.relative_to(folder)): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
+
+
+def names(folder: Path) -> set[str]:
+    """Every file and folder, the two that SQLite may leave beside a table apart."""
+    return {str(f.relative_to(folder)) for f in folder.rglob("*") if not f.name.endswith(("-wal", "-shm"))}
+
+
+def phase(command: Command, folder: Path) -> str:
+    """The latest phase that has begun."""
+    begun = [name for name, pattern in command.phases if any(folder.glob(pattern))]
+    return begun[-1] if begun else "start"
 
 
 def alive(session: int) -> list[str]:
@@ -100,44 +141,66 @@ def alive(session: int) -> list[str]:
     return found
 
 
-def one_kill(name: str, reference: dict[str, str], seconds: float, how: signal.Signals, rng: Random) -> list[str]:
-    """Kills a run once, looks, runs it again; what was not as it should be."""
-    command, faults = COMMANDS[name], []
+@dataclass(frozen=True)
+class Reference:
+    """What a run that is not killed ends with: its results, all files, and how long it takes [s]."""
+
+    results: dict[str, str]
+    names: set[str]
+    seconds: float
+
+
+def kill_once(command: Command, process: subprocess.Popen[bytes], folder: Path, seconds: float, how: signal.Signals, rng: Random
+              ) -> tuple[str, list[str]]:  # fmt: skip
+    """Kills a run in a phase drawn at random; the phase it was in, and what is wrong after it."""
+    wanted, faults = rng.choice((None, *(pattern for _, pattern in command.phases))), []
+    while wanted is not None and process.poll() is None and not any(folder.glob(wanted)):
+        time.sleep(0.005)
+    time.sleep(rng.uniform(0.0, seconds / (1 + len(command.phases))) if rng.random() < 0.7 else rng.uniform(0.0, 0.3))
+    where = phase(command, folder) if process.poll() is None else "ended"
+    if process.poll() is None:  # a terminal sends Ctrl-C to all processes, a scheduler its signal to one
+        os.killpg(process.pid, how) if how == signal.SIGINT and rng.random() < 0.5 else os.kill(process.pid, how)
+    try:
+        process.wait(60)
+    except subprocess.TimeoutExpired:
+        faults.append("still running 60 s after the signal")
+        os.killpg(process.pid, signal.SIGKILL)
+    deadline = time.monotonic() + 20
+    while (left := alive(process.pid)) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    faults += [f"process left: {line}" for line in left]
+    if how != signal.SIGKILL:
+        aside = [f for f in (folder / "tmp").iterdir() if not f.name.startswith("torchinductor_")]  # torch's own cache
+        faults += [f"left behind: {f}" for f in (*folder.rglob(".hwloop-*.tmp"), *aside)]
+    said = (folder / "out.txt").read_text(errors="replace")
+    return where, faults + ([f"a traceback: {said[-900:]}"] if "Traceback" in said else [])
+
+
+def kills_of_one_run(name: str, reference: Reference, hows: list[signal.Signals], rng: Random) -> list[tuple[str, list[str]]]:
+    """Kills a run so many times, starting it again in between, and lets it end; of each kill the phase and what was wrong."""
+    command, out = COMMANDS[name], []
     folder = Path(tempfile.mkdtemp(prefix="hwloop-kill-"))
     try:
-        process = start(command, folder)
-        time.sleep(rng.uniform(0.0, seconds))
-        if process.poll() is None:
-            os.kill(process.pid, how)
-        try:
-            process.wait(60)
-        except subprocess.TimeoutExpired:
-            faults.append("still running 60 s after the signal")
-            os.killpg(process.pid, signal.SIGKILL)
-        deadline = time.monotonic() + 20
-        while (left := alive(process.pid)) and time.monotonic() < deadline:
-            time.sleep(0.2)
-        faults += [f"process left: {line}" for line in left]
-        temporary = [str(file) for file in folder.rglob(".hwloop-*.tmp")]
-        if temporary and how != signal.SIGKILL:
-            faults.append(f"temporary files left: {temporary}")
-        said = (folder / "out.txt").read_text(errors="replace")
-        if "Traceback" in said:
-            faults.append(f"a traceback: {said[-600:]}")
-        partial = results(command, folder)
-        if name in ("map", "train") and partial and partial != reference:
-            faults.append("a part of a result stands under its name")
-        for _ in range(2):  # the second finds nothing to do, or does it all again
-            again = start(command, folder, command.resume)
-            if again.wait() != 0:
-                faults.append(f"the second run fails: {(folder / 'out.txt').read_text(errors='replace')[-400:]}")
-                break
-            if results(command, folder) != reference:
-                faults.append(f"another end: {results(command, folder)} for {reference}")
-                break
-            if not command.resume:
-                break
-        return faults + memo_faults(folder / "memo.sqlite")
+        for words in command.before:
+            start(words, folder).wait()
+        for i, how in enumerate(hows):
+            process = start((*command.words, *(command.resume if i else ())), folder)
+            out.append(kill_once(command, process, folder, reference.seconds, how, rng))
+            if out[-1][1]:
+                return out
+            partial = results(command, folder)
+            if name in ("map", "train") and partial and partial != reference.results:
+                out[-1][1].append("a part of a result stands under its name")
+        for _ in range(2 if command.resume else 1):  # the second finds nothing to do
+            if start((*command.words, *command.resume), folder).wait() != 0:
+                out[-1][1].append(f"the last run fails: {(folder / 'out.txt').read_text(errors='replace')[-400:]}")
+            elif results(command, folder) != reference.results:
+                out[-1][1].append(f"another end: {results(command, folder)} for {reference.results}")
+        hard = signal.SIGKILL in hows  # nobody can clean up after that in a folder for temporary files
+        more = {f for f in names(folder) - reference.names if not (hard and f.startswith("tmp/"))}
+        out[-1][1].extend(f"a file more: {f}" for f in sorted(more))
+        out[-1][1].extend(memo_faults(folder / "memo.sqlite"))
+        return out
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -195,7 +258,7 @@ def writers(count: int, kills: int, rng: Random) -> list[str]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--count", type=int, default=12, help="kills")
-    parser.add_argument("--command", action="append", choices=sorted(COMMANDS))
+    parser.add_argument("--command", action="append", choices=sorted(COMMANDS), help="all but demo unless given")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--writers", type=int, metavar="N", help="kill among N writers of one memo table instead")
     options = parser.parse_args()
@@ -204,31 +267,38 @@ def main() -> int:
         faults = writers(options.writers, options.count, rng)
         print(f"{options.writers} writers, {options.count} kills, {len(faults)} faults", *faults, sep="\n")
         return 1 if faults else 0
-    names = options.command or list(COMMANDS)
-    references: dict[str, tuple[dict[str, str], float]] = {}
-    bad = 0
-    for i in range(options.count):
-        name, how = names[i % len(names)], SIGNALS[(i // len(names)) % len(SIGNALS)]
+    chosen = options.command or [name for name in COMMANDS if name != "demo"]
+    references: dict[str, Reference] = {}
+    phases: Counter[str] = Counter()
+    done = bad = run = 0
+    while done < options.count:
+        name = chosen[run % len(chosen)]
+        run += 1
         if name not in references:
             references[name] = reference(name)
-        faults = one_kill(name, *references[name], how, rng)
-        bad += bool(faults)
-        print(f"{i + 1:3} {name} {how.name}: {'; '.join(faults) or 'as it should be'}", flush=True)
-    print(f"{options.count} kills, {bad} with faults")
+        hows = [SIGNALS[(done + i) % len(SIGNALS)] for i in range(min(rng.choice((1, 1, 2, 3)), options.count - done))]
+        for how, (where, faults) in zip(hows, kills_of_one_run(name, references[name], hows, rng), strict=False):
+            done += 1
+            bad += bool(faults)
+            phases[f"{name}: {where}"] += 1
+            print(f"{done:3} run {run} {name} {where} {how.name}: {'; '.join(faults) or 'as it should be'}", flush=True)
+    print(*(f"{n:4} {where}" for where, n in sorted(phases.items())), sep="\n")
+    print(f"{done} kills of {run} runs, {bad} with faults")
     return 1 if bad else 0
 
 
-def reference(name: str) -> tuple[dict[str, str], float]:
-    """What a run that is not killed ends with, and how long it takes [s]."""
-    folder = Path(tempfile.mkdtemp(prefix="hwloop-kill-"))
+def reference(name: str) -> Reference:
+    """Runs a command without a kill."""
+    command, folder = COMMANDS[name], Path(tempfile.mkdtemp(prefix="hwloop-kill-"))
     try:
+        for words in command.before:
+            start(words, folder).wait()
         began = time.monotonic()
-        process = start(COMMANDS[name], folder)
-        if process.wait() != 0:
+        if start(command.words, folder).wait() != 0:
             raise SystemExit(f"{name} fails: {(folder / 'out.txt').read_text(errors='replace')[-800:]}")
-        found = results(COMMANDS[name], folder)
-        assert found, f"{name} wrote nothing"
-        return found, time.monotonic() - began
+        found = results(command, folder)
+        assert found or not command.results, f"{name} wrote nothing"
+        return Reference(found, names(folder), time.monotonic() - began)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

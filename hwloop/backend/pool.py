@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import wait as wait_for_sentinel
 from types import ModuleType
 from typing import Any, TypeVar
@@ -24,7 +25,7 @@ from hwloop.backend.request import MapRequest, OnOutcome, Outcome
 from hwloop.errors import SimulatorError
 
 T = TypeVar("T")
-_PRELOADED = ["hwloop.backend.embedded"]
+_PRELOADED = ["hwloop.backend.fork_server"]
 _starting = threading.Lock()
 _progress: Any = None  # in a worker: shared with the main process; at a task's index the process that has begun it, 0 when done
 
@@ -119,7 +120,7 @@ def in_processes(
 
 def _submit(pool: ProcessPoolExecutor, function: Callable[..., T], tasks: Sequence[tuple[Any, ...]]) -> dict[Future[T], int]:
     try:
-        with _no_script():  # workers start as tasks are handed in
+        with _undisturbed(), _no_script():  # workers start as tasks are handed in
             return {pool.submit(_run, i, function, task): i for i, task in enumerate(tasks)}
     except (OSError, EOFError) as error:
         raise _unstarted(error) from error
@@ -134,7 +135,31 @@ def _context() -> Any:
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(_PRELOADED)
+    resource_tracker.ensure_running()  # which would let Ctrl-C through again
+    with _undisturbed():  # its folder would be left behind
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # of the server and all its workers, from their birth
+        try:
+            forkserver.ensure_running()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
     return context
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Holds Ctrl-C and SIGTERM back: a worker that starts unnoticed would be left behind. They come when this is over."""
+    held: list[int] = []
+    numbers = (signal.SIGINT, signal.SIGTERM) if threading.current_thread() is threading.main_thread() else ()
+    before = {number: signal.getsignal(number) for number in numbers}
+    for number in numbers:
+        signal.signal(number, lambda number, _frame: held.append(number))
+    try:
+        yield
+    finally:
+        for number in numbers:
+            signal.signal(number, before[number] or signal.SIG_DFL)
+        if held:
+            signal.raise_signal(held[0])
 
 
 @contextmanager

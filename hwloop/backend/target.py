@@ -104,7 +104,7 @@ def make_targets(
             name = where if flow is None else f"{where} {flow.name or 'dataflow'}"
             targets.append(Target(name, arch, flow, partial(_energies, arch, source), activations == "resident"))
     names = [target.name for target in targets]
-    if len(set(names)) != len(names):
+    if len({target.file_name for target in targets}) != len(names):  # a target's evaluations are kept under it
         raise SpecError("<arguments>", "arch, dataflow", "targets that differ", names, "name each accelerator and dataflow once")
     if len(targets) > 1 and len({t.arch for t in targets}) == 1:  # one accelerator: the dataflow says it all
         targets = [replace(t, name=t.constraints.name if t.constraints else t.name) for t in targets]

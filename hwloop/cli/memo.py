@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from hwloop.cli.common import Subparsers, add_command, print_json
-from hwloop.errors import SpecError
+from hwloop.errors import MemoError, SpecError
 from hwloop.memo import Check, Store, check
 from hwloop.memo.queries import FILTERS, find_rows, summary
 from hwloop.report.tables import count_text, energy_text, percent, table
@@ -47,10 +47,11 @@ def run(args: argparse.Namespace) -> int:
         rows = _rows(args, store)
         if args.json:
             print_json(rows)
-        elif args.action == "stats":
-            _print_stats(rows, store)
-        elif args.action == "show":
-            _print_rows(rows)
+        elif args.action in ("stats", "show"):
+            try:
+                _print_stats(rows, store) if args.action == "stats" else _print_rows(rows)
+            except (TypeError, ValueError, KeyError, AttributeError, OverflowError) as error:
+                raise MemoError(f"{args.path}: holds rows that are damaged; `hwloop memo FILE check` says which") from error
         else:
             print("\t".join(rows[0]) if rows else "no rows")
             for row in rows:
@@ -62,13 +63,14 @@ def run(args: argparse.Namespace) -> int:
 
 def _rows(args: argparse.Namespace, store: Store) -> list[dict[str, Any]]:
     if args.action == "stats":
-        return summary(store)
-    if args.action == "show":
+        found = summary(store)
+    elif args.action == "show":
         filters = {name: getattr(args, name) for name in FILTERS if getattr(args, name)}
-        return find_rows(store, filters, args.infeasible, args.limit)
-    if not args.sql:
+        found = find_rows(store, filters, args.infeasible, args.limit)
+    elif args.sql:
+        found = [dict(row) for row in store.query(args.sql)]
+    else:
         raise SpecError("<arguments>", "query", 'a SELECT, e.g. "SELECT layer, energy_pj FROM results"', None)
-    found = [dict(row) for row in store.query(args.sql)]
     return [{name: value.hex() if isinstance(value, bytes) else value for name, value in row.items()} for row in found]
 
 

@@ -98,7 +98,8 @@ def _rows(store: Store, keys: list[str]) -> Any:
 
 
 def _name(row: sqlite3.Row) -> str:
-    return f"{str(row['key'])[:12]} ({row['network']} {row['layer']} on {row['arch']})"
+    values = dict(row)  # a damaged table may lack columns
+    return f"{str(values['key'])[:12]} ({values.get('network')} {values.get('layer')} on {values.get('arch')})"
 
 
 def _simulate_again(row: sqlite3.Row, outcome: Outcome, documents: dict[str, str]) -> str:

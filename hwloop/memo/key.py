@@ -13,12 +13,12 @@ import json
 from collections.abc import Mapping as MappingABC
 from collections.abc import Sequence
 from dataclasses import fields, is_dataclass
-from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
 
 from hwloop.backend.request import MapRequest
-from hwloop.errors import MemoError, SpecError
+from hwloop.errors import DataError, MemoError, SpecError
+from hwloop.reading import read_bytes
 from hwloop.spec.architecture import Architecture
 from hwloop.spec.bits import plain
 from hwloop.spec.constraints import Constraints
@@ -27,6 +27,7 @@ from hwloop.spec.energy_table import EnergyTable
 
 KEY_VERSION = 2  # raise it when the canonical form changes
 UNORDERED = {EnergyTable: ("components",), Constraints: ("loops", "data_spaces")}  # fields whose order means nothing
+_COUNTS_BYTES = 100_000_000  # of a file of counts
 _digests: WeakKeyDictionary[MapRequest, str] = WeakKeyDictionary()
 
 
@@ -127,10 +128,8 @@ def _remember(kept: dict[int, tuple[Any, str]], thing: Any, digest_: str) -> tup
 def _file_digest(filename: str) -> str:
     """What a file of counts says counts, not what it is called."""
     try:
-        if not Path(filename).is_file():  # a device or a pipe would be waited for
-            raise OSError("not a regular file")
-        return hashlib.sha256(Path(filename).read_bytes()).hexdigest()
-    except OSError as error:
+        return hashlib.sha256(read_bytes(filename, _COUNTS_BYTES)).hexdigest()
+    except DataError as error:
         raise SpecError("<problem>", "densities", "a readable file of counts", filename, str(error)) from None
 
 

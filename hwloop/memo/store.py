@@ -18,6 +18,7 @@ BUSY_TIMEOUT_S = 20.0
 _RETRIES = 3
 _ROOM_BYTES = 1 << 20  # less than this free on a disk counts as full
 _CHUNK = 500  # keys in one query
+_STRANGE = "SELECT 1 FROM sqlite_master WHERE type = 'trigger' OR (type = 'view' AND name IN ('results', 'documents'))"
 Row = Mapping[str, Any]
 T = TypeVar("T")
 
@@ -178,6 +179,10 @@ class Store:
             raise MemoError(
                 f"{self.path}: has schema {version}, this hwloop knows up to {SCHEMA_VERSION}; "
                 "update hwloop, or choose another memo file"
+            )
+        if db.execute(_STRANGE).fetchone() is not None:
+            raise MemoError(
+                f"{self.path}: has triggers or views in place of its tables, which may do anything; start a new table"
             )
         if self.read_only:
             if version < SCHEMA_VERSION:

@@ -6,9 +6,13 @@ import hashlib
 import json
 from typing import Any
 
+import torch
 from torch import nn
 
+import hwloop
 from hwloop.network.code import code_of
+from hwloop.network.layers import device_of
+from hwloop.network.library.library import versions
 from hwloop.network.library.weights_file import weights_digest
 from hwloop.spec.workload import Workload
 
@@ -32,6 +36,16 @@ def model_identity(model: nn.Module, workload: Workload) -> dict[str, str]:
         "workload": workload_digest(workload),
         "code": code_digest(model),
     }
+
+
+def software_identity(model: nn.Module) -> dict[str, str | int]:
+    """What the last bits of a score depend on besides the numbers that go in.
+
+    Sums are added up in another order by another version, on another device, or by another number of threads, which `use_threads`
+    sets by the network, unless OMP_NUM_THREADS does.
+    """
+    device, threads = device_of(model).type, torch.get_num_threads()
+    return {"hwloop": hwloop.__version__, **versions(), "device": device, "torch_threads": threads}
 
 
 def code_digest(model: nn.Module) -> str:

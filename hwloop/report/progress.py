@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO, Any, Protocol
 
+from hwloop.errors import printable
+
 _LINE_EVERY_S = 5.0
 _QUIETER = 0.1  # the longer a task runs, the rarer its lines: at least this part of the time since it began lies between two
 
@@ -63,7 +65,7 @@ class Lines:
 
     def say(self, text: str) -> None:
         """A line."""
-        print(text, file=self.stream, flush=True)
+        print(printable(text), file=self.stream, flush=True)
 
     @contextmanager
     def task(self, title: str, total: int) -> Iterator[Task]:
@@ -101,7 +103,7 @@ class Bars:
 
     def say(self, text: str) -> None:
         """A line above the bars."""
-        self.console.print(text, markup=False)
+        self.console.print(printable(text), markup=False)
 
     @contextmanager
     def task(self, title: str, total: int) -> Iterator[Task]:
@@ -115,7 +117,7 @@ class Bars:
         )  # fmt: skip
         began = time.monotonic()
         with RichProgress(*columns, console=self.console, transient=True) as display:
-            task = _BarTask(display, display.add_task(title, total=total or None, note=""))
+            task = _BarTask(display, display.add_task(printable(title), total=total or None, note=""))
             yield task
         if task.done:  # else there was nothing to do
             self.say(f"{title}: {_of(task.done, total)} done in {time.monotonic() - began:.1f} s{_tail(task.note)}")
@@ -130,7 +132,7 @@ class _BarTask:
         """Moves the bar."""
         self.done += steps
         self.note = note or self.note
-        self.display.update(self.identity, advance=steps, note=self.note)
+        self.display.update(self.identity, advance=steps, note=printable(self.note))
 
 
 def make_progress(quiet: bool = False) -> Progress:

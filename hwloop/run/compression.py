@@ -18,7 +18,7 @@ from hwloop.memo import Memo
 from hwloop.network.accuracy.candidates import CompressedNetwork
 from hwloop.network.data.load import as_splits
 from hwloop.network.data.splits import DataSplits
-from hwloop.network.identity import model_identity
+from hwloop.network.identity import model_identity, software_identity
 from hwloop.network.library.library import Library
 from hwloop.network.library.library import versions as torch_versions
 from hwloop.network.tracing.registry import Registry
@@ -153,6 +153,7 @@ def compress(
                     "library": {str(info.p): info.sha256 for info in library.infos},
                     "model": model_identity(trained.model, workload), "space": space_identity(space), "backend": backend.identity,
                     "targets": {target.name: target_identity(target, workload, plans) for target in targets},
+                    "software": software_identity(trained.model),
                 }
             )  # fmt: skip
         fronts = []

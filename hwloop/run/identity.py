@@ -6,11 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from hwloop.backend.target import Target
-from hwloop.memo.key import digest_of_architecture, digest_of_energy_table
+from hwloop.memo.key import digest_of_architecture, digest_of_energy_table, form_of
 from hwloop.spec.plan import Plan
 from hwloop.spec.workload import Workload
-
-_PINNED_BY_VERSION = ("torch", "torchvision", "hwloop")  # packages whose code their version tells
 
 
 def target_identity(target: Target, workload: Workload, plans: Sequence[Plan]) -> dict[str, Any]:
@@ -28,7 +26,7 @@ def target_identity(target: Target, workload: Workload, plans: Sequence[Plan]) -
     }
     return {
         "accelerator": digest_of_architecture(target.arch),
-        "dataflow": None if target.constraints is None else target.constraints.to_dict()["targets"],
+        "dataflow": form_of(target.constraints),
         "energy_tables": tables,
         "resident": target.resident,
     }

@@ -249,8 +249,8 @@ def _read_shape(fields: Fields) -> ProblemShape:
 
 def _read_projection(fields: Fields, raw: Any, dimensions: set[str], coefficients: set[str]) -> tuple[Rank, ...]:
     hint = "one list a rank, each a list of [dimension] or [dimension, coefficient] terms"
-    if not isinstance(raw, list) or len(raw) > limits.RANKS:
-        raise fields.error("projection", f"a list of at most {limits.RANKS} ranks", raw, hint)
+    if not isinstance(raw, list) or not 0 < len(raw) <= limits.RANKS:
+        raise fields.error("projection", f"a list of 1 to {limits.RANKS} ranks", raw, hint)
     ranks: list[Rank] = []
     for i, rank in enumerate(raw):
         if isinstance(rank, str):

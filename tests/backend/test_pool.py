@@ -45,6 +45,28 @@ def test_an_interrupt_stops_the_workers() -> None:
     assert time.monotonic() - began < 30
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_workers_start_leaves_no_traceback_and_no_worker(number: signal.Signals) -> None:
+    """Ctrl-C goes to all processes of a terminal, the fork server and workers in the midst of starting among them."""
+    code = (
+        "import operator, signal, sys\n"
+        "from hwloop.backend.pool import in_processes\n"
+        "signal.signal(signal.SIGTERM, signal.default_int_handler)\n"
+        "try:\n"
+        "    print(flush=True)\n"
+        "    while True: in_processes(operator.mul, [(2, i) for i in range(8)], 8, lambda at, result: None)\n"
+        "except KeyboardInterrupt: print('stopped', flush=True)\n"
+    )
+    for wait in (0.0, 0.1, 0.3, 0.6):
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        with subprocess.Popen([sys.executable, "-c", code], start_new_session=True, **pipes) as process:
+            assert process.stdout.readline() == "\n"
+            time.sleep(wait)
+            os.killpg(process.pid, number) if number == signal.SIGINT else process.send_signal(number)
+            said, errors = process.communicate(timeout=60)  # ends when the last of them has closed its standard error
+        assert (said, errors, process.returncode) == ("stopped\n", "", 0)
+
+
 _SCRIPT = """
 print("once")
 import sys

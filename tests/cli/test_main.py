@@ -238,6 +238,8 @@ def test_a_method_and_a_space_of_ones_own_run_log_and_resume(tmp_path: Path, mon
     ("error", "message"),
     [
         (KeyboardInterrupt(), "interrupted; trained and pruned models.*--resume"),
+        (MemoryError(), "hwloop: out of memory; what was finished before is kept"),
+        (ImportError("libtorch_cpu.so: failed to map segment from shared object"), "hwloop: out of memory; what was finished"),
         (OSError(errno.ENOSPC, "No space left on device", "front.csv"), "front.csv: No space left on device; what was finished"),
     ],
 )

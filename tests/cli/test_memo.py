@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -53,6 +55,40 @@ def test_what_makes_no_sense_is_said_in_one_line(
     assert main(["memo", table, *arguments]) == code
     [line] = capsys.readouterr().err.splitlines()
     assert message in line
+
+
+def test_a_table_that_lacks_a_column_is_all_damaged(table: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with sqlite3.connect(table) as db:
+        db.execute("ALTER TABLE results RENAME COLUMN network TO other")
+    assert main(["memo", table, "check"]) == 1
+    assert "(None conv8 on flexible) is damaged: its checksum" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("value", ["NULL", "'x'", "x'ff00'", "9e999"])
+def test_damaged_rows_are_not_shown_as_if_they_were_none(table: str, value: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with sqlite3.connect(table) as db:
+        for column in ("energy_pj", "weight_density", "seconds", "evaluated"):
+            with suppress(sqlite3.IntegrityError):  # a column that takes no NULL
+                db.execute(f"UPDATE results SET {column} = {value}")
+    for words in (["show"], ["stats"], ["show", "--json"], ["stats", "--json"]):
+        code, printed = main(["memo", table, *words]), capsys.readouterr()
+        assert code == 0 or re.search("holds rows that are damaged; `hwloop memo FILE check` says which", printed.err)
+        assert code == 0 or len(printed.err.splitlines()) == 1
+    assert main(["memo", table, "check"]) == 1
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "CREATE TRIGGER t AFTER DELETE ON results BEGIN SELECT 1; END",
+        "DROP TABLE results; CREATE VIEW results AS WITH RECURSIVE n(k) AS (SELECT 1 UNION ALL SELECT k FROM n) SELECT k FROM n",
+    ],
+)
+def test_a_table_that_does_things_is_refused(table: str, sql: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with sqlite3.connect(table) as db:
+        db.executescript(sql)
+    assert main(["memo", table, "stats"]) == 1
+    assert "has triggers or views in place of its tables" in capsys.readouterr().err
 
 
 def test_bytes_in_a_query_are_printed_as_text(table: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -303,7 +303,7 @@ def checkpoint_case(rng: Random) -> str:
             t = old if plain and not old.is_nested else torch.zeros(2)
             state[key] = rng.choice((
                 t * math.nan, t * math.inf, t.double(), t.half(), t.to(torch.complex64), t.bool(), t.int(),
-                t.to_sparse() if t.dim() else t, t[None],
+                t.to_sparse() if t.dim() and not t.is_meta else t, t[None],
                 t.reshape(-1), t.to("meta"), "text", None, 3, [t], {"a": t}, np.zeros(2), torch.zeros(0),
                 torch.nn.Parameter(t.float()), t.bfloat16(),
                 t.expand(1000000, *t.shape) if t.dim() < 2 else t, torch.quantize_per_tensor(t.float(), 0.1, 0, torch.qint8),

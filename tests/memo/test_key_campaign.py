@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Iterator
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import fields, replace
 from typing import Any
 
 import pytest
@@ -17,6 +15,8 @@ from hwloop.memo.key import request_key
 from hwloop.spec.density import Density
 from hwloop.spec.problem import conv2d_shape, make_problem
 
+from ..changes import changes
+
 FOR_PEOPLE = {"network", "layer"}  # of a request; in the specs, the fields that do not count when two are compared
 
 
@@ -27,36 +27,6 @@ def request_on(arch: str, flow: str | None) -> MapRequest:
     bits = {"Weights": 4, "Inputs": 8}
     start = map_problem(problem.with_densities({}), target.arch, target.table(), target.constraints, effort="quick").mapping
     return MapRequest(problem, target.arch, target.table(bits), target.constraints, bits, MapperSettings(), (start,), "net", "a")
-
-
-def changes(value: Any) -> Iterator[tuple[str, Any, bool]]:
-    """Every way to change one thing in a value: (where, the changed value, whether it counts)."""
-    if is_dataclass(value) and not isinstance(value, type):
-        for field in fields(value):
-            for where, new, counts in changes(getattr(value, field.name)):
-                other = copy.copy(value)
-                object.__setattr__(other, field.name, new)
-                yield f".{field.name}{where}", other, counts and field.compare
-    elif isinstance(value, tuple):
-        for i, entry in enumerate(value):
-            yield f"[-{i}]", value[:i] + value[i + 1 :], True
-            for where, new, counts in changes(entry):
-                yield f"[{i}]{where}", (*value[:i], new, *value[i + 1 :]), counts
-        if not value:
-            yield "[+]", ("more",), True
-    elif isinstance(value, dict):
-        for name, entry in value.items():
-            yield f"[-{name}]", {k: v for k, v in value.items() if k != name}, True
-            yield f"[{name}]", {**value, name: entry + 1}, True
-    elif isinstance(value, bool):
-        yield "", not value, True
-    elif isinstance(value, (int, float)):
-        yield "", value + 1, True
-    elif isinstance(value, str):
-        yield "", f"{value}_other", True
-    else:
-        assert value is None, f"{value!r}: say here how to change one"
-        yield "", 7, True
 
 
 @pytest.mark.parametrize(("arch", "flow"), [("flexible_skipping", "row_stationary"), ("tpu_like_compressed", None)])

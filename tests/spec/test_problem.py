@@ -85,6 +85,13 @@ def test_mistakes_are_named(change: dict[str, dict[str, object]], message: str) 
         load_problem(document)
 
 
+def test_a_data_space_has_a_rank() -> None:
+    document = CONV.to_dict()
+    document["shape"]["data_spaces"][2]["projection"] = []
+    with pytest.raises(SpecError, match=r"shape\.data_spaces\[2\]\.projection: expected a list of 1 to 16 ranks, found \[\]"):
+        load_problem(document)
+
+
 def test_a_projection_names_known_dimensions_and_coefficients() -> None:
     document = CONV.to_dict()
     document["shape"]["data_spaces"][1]["projection"][2] = [["R", "Wdil"], ["P"]]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import pickle
 import zlib
 from collections.abc import Callable
@@ -12,9 +13,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 from PIL.Image import DecompressionBombError
 
 from hwloop.errors import DataError
+from hwloop.reading import read_bytes
 
 UInt8 = npt.NDArray[np.uint8]
 Int64 = npt.NDArray[np.int64]
@@ -24,6 +27,8 @@ DIGITS_TEST_SEED = 1797  # fixed: the test images must not move with the caller'
 DIGITS_SCALE, DIGITS_BORDER = 3, 2  # 8 pixels -> 24, and 2 black ones around: 28, as in MNIST
 IMAGE_SIZE = 224
 IMAGE_MEMORY_BYTES = 4 * 2**30
+IMAGE_FILE_BYTES, IMAGE_PIXELS = 100_000_000, 50_000_000  # of one image
+_LONGEST = 8  # times its width that an image is high before its ends are cut off
 _MNIST_FILES = {half: (f"{half}-images-idx3-ubyte", f"{half}-labels-idx1-ubyte") for half in ("train", "t10k")}
 _MNIST_COUNT = {"train": 60_000, "t10k": 10_000}
 _IDX_LIMIT_BYTES = 60_000 * 28 * 28 + 16  # the largest of MNIST's files
@@ -210,14 +215,30 @@ def read_image_folder(root: Path | None, train: bool, image_size: int | None = N
     images = np.empty((len(listing.samples), 3, size, size), dtype=np.uint8)
     for at, (path, _) in enumerate(listing.samples):
         try:
-            images[at] = _square(listing.loader(path), size)  # an RGB image of Pillow
-        except (OSError, SyntaxError, ValueError, DecompressionBombError) as error:  # what Pillow raises on what is no image
+            images[at] = _square(_open_image(path), size)
+        except (DataError, OSError, SyntaxError, ValueError, DecompressionBombError) as error:  # Pillow's, of what is no image
             raise DataError(f"imagefolder: {path} is not a readable image ({error}); remove or replace it") from error
     return RawImages(images, np.asarray(listing.targets, dtype=np.int64), tuple(listing.classes))
 
 
-def _square(image: Any, size: int) -> UInt8:
+def _open_image(path: str) -> Image.Image:
+    """An image file in RGB.
+
+    Raises:
+        DataError: no regular file (a pipe would be waited for), or too large: a small file can unpack to gigabytes.
+    """
+    with Image.open(io.BytesIO(read_bytes(path, IMAGE_FILE_BYTES))) as image:
+        if image.width * image.height > IMAGE_PIXELS:
+            raise DataError(f"{image.width}x{image.height} pixels, more than {IMAGE_PIXELS}")
+        return image.convert("RGB")
+
+
+def _square(image: Image.Image, size: int) -> UInt8:
     """Resizes the short side to `size`, crops the centre, returns `(3, size, size)`."""
+    most = _LONGEST * min(image.size)
+    if max(image.size) > most:  # else a thin line would be resized to an image of gigabytes
+        (width, height), (x, y) = (min(side, most) for side in image.size), (max(side - most, 0) // 2 for side in image.size)
+        image = image.crop((x, y, x + width, y + height))
     scale = size / min(image.size)
     width, height = (max(size, round(side * scale)) for side in image.size)
     left, top = (width - size) // 2, (height - size) // 2

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import pickle
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
     """
     if not Path(path).is_file():
         raise DataError(f"{path}: no such checkpoint file; check the path")
+    _check_archive(Path(path))
     try:
         content: Any = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
@@ -54,6 +56,23 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
     return weights
 
 
+def _check_archive(path: Path) -> None:
+    """Refuses a packed archive, which may unpack to more than the memory holds; torch packs nothing.
+
+    Raises:
+        DataError: its entries take more than the file.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            unpacked = sum(entry.file_size for entry in archive.infolist())
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
+        return  # torch's old format, or what torch itself will refuse
+    if unpacked > path.stat().st_size:
+        raise DataError(
+            f"{path}: is packed ({unpacked} bytes in {path.stat().st_size}); save it with torch.save, which packs nothing"
+        )
+
+
 def check_finite(weights: Mapping[str, Tensor], source: str) -> None:
     """Refuses weights that no training can mend.
 
@@ -69,6 +88,8 @@ def check_finite(weights: Mapping[str, Tensor], source: str) -> None:
             )
         if tensor.is_meta:
             raise DataError(f"{source}: {name} holds no values; save the weights from a device that has them")
+        if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
+            raise DataError(f"{source}: {name} repeats values that it does not hold; save tensor.contiguous()")
         if not tensor.is_floating_point():
             continue
         bad = tensor.numel() - int(torch.isfinite(tensor).sum())

@@ -1,4 +1,5 @@
 import gzip
+import os
 import struct
 import tarfile
 from pathlib import Path
@@ -229,4 +230,21 @@ def test_image_folder_too_large_for_memory(picture_folder: Path, monkeypatch: py
 def test_a_picture_that_unpacks_to_too_much_is_named(picture_folder: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
     with pytest.raises(DataError, match=r"0.png is not a readable image \(Image size .* exceeds limit"):
+        load_data("imagefolder", picture_folder, image_size=16)
+
+
+def test_a_thin_line_takes_no_gigabytes_and_a_pipe_is_not_waited_for(picture_folder: Path, monkeypatch: pytest.MonkeyPatch):
+    first = picture_folder / "train" / "dark" / "0.png"
+    Image.new("RGB", (100_000, 2), (40, 0, 7)).save(first)
+    sizes = []
+    monkeypatch.setattr(Image.Image, "resize", lambda image, size, **_: sizes.append(size) or Image.new("RGB", size))
+    load_data("imagefolder", picture_folder, image_size=224)
+    assert max(max(size) for size in sizes) == 8 * 224
+    first.unlink()
+    os.mkfifo(first)
+    with pytest.raises(DataError, match=r"0.png is not a readable image \(it is not a regular file"):
+        load_data("imagefolder", picture_folder, image_size=16)
+    first.unlink()
+    Image.new("1", (8000, 7000)).save(first)
+    with pytest.raises(DataError, match=r"0.png is not a readable image \(8000x7000 pixels, more than 50000000"):
         load_data("imagefolder", picture_folder, image_size=16)

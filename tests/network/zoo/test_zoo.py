@@ -3,6 +3,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from zipfile import ZIP_DEFLATED, ZipFile
 
 import pytest
 import torch
@@ -203,6 +204,19 @@ def test_auxiliary_heads_of_a_checkpoint_are_left_out(tmp_path: Path) -> None:
         model.get_parameter("conv1.weight").zero_()
     load_weights(model, tmp_path / "weights.pt")
     assert torch.equal(model.state_dict()["conv1.weight"], before)
+
+
+def test_a_small_file_that_would_take_gigabytes_is_refused(tmp_path: Path) -> None:
+    path, plain = tmp_path / "weights.pt", tmp_path / "plain.pt"
+    torch.save({"a": torch.zeros(1, 1).expand(10**9, 10**9)}, path)
+    with pytest.raises(DataError, match=r"weights\.pt: a repeats values that it does not hold; save tensor.contiguous\(\)"):
+        load_weights(make_model("lenet5", 1), path)
+    torch.save({"a": torch.zeros(10**5)}, plain)
+    with ZipFile(plain) as archive, ZipFile(path, "w", ZIP_DEFLATED) as packed:
+        for name in archive.namelist():
+            packed.writestr(name, archive.read(name))
+    with pytest.raises(DataError, match=r"weights\.pt: is packed \(\d+ bytes in \d+\); save it with torch.save"):
+        load_weights(make_model("lenet5", 1), path)
 
 
 def test_files_that_are_no_checkpoints(tmp_path: Path) -> None:
