@@ -9,7 +9,9 @@ from hwloop.errors import DataError, SpecError
 from hwloop.network.data.load import DataSplits, load_data
 from hwloop.network.scoring import accuracy
 from hwloop.network.tracing.registry import Registry, register
-from hwloop.network.training.finetune import EpochEvent, TrainConfig, learning_rate, train
+from hwloop.network.training.schedule import learning_rate
+from hwloop.network.training.settings import TrainConfig
+from hwloop.network.training.trainer import EpochEvent, train
 from hwloop.network.transforms.prune import densities, magnitude_masks
 
 
