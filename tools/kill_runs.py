@@ -61,7 +61,7 @@ COMMANDS = {
     "network": Command(("map", "--model", "lenet5", "--image-size", "28", "--arch", "flexible", "--effort", "quick",
     "--workers", "2",
                         "--output", "{}/mappings", "--memo", "{}/memo.sqlite"), ("mappings/*",)),
-    "train": Command(("train", "--model", "lenet5", "--epochs", "2", "--out", "{}/w.pt"), ("w.pt",)),
+    "train": Command(("train", "--model", "lenet5", "--epochs", "6", "--out", "{}/w.pt"), ("w.pt",), ("--resume",)),
     "compress": Command(("compress", "--model", "lenet5", "--arch", "flexible", "--dataflow", "xy", "--pruning", "0.3,0.6",
     "--epochs", "1",
                          "--library-epochs", "1", "--generations", "3", "--population", "6", "--effort", "quick", "--workers",

@@ -114,7 +114,9 @@ def test_biases_have_no_weight_decay(splits: DataSplits):
         parameter.requires_grad_(True)
     pixels, labels = torch.zeros(8, 1, 12, 12, dtype=torch.uint8), torch.zeros(8, dtype=torch.long)
     black = replace(splits.train, images=pixels, labels=labels, mean=(0.0,))
-    config = TrainConfig(epochs=1, learning_rate=0.1, momentum=0.0, weight_decay=0.5, schedule="constant", augment=False)
+    config = TrainConfig(
+        epochs=1, learning_rate=0.1, momentum=0.0, weight_decay=0.5, schedule="constant", warmup=0.0, averaging=0.0, augment=False
+    )
     train(model, replace(splits, train=black), config)
     assert torch.allclose(model[1].weight, torch.full((4, 144), 1 - 0.1 * 0.5))
     assert torch.allclose(model[1].bias, torch.ones(4), atol=1e-6)
