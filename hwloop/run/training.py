@@ -141,7 +141,9 @@ def _train(
             task.advance(note)
 
         def on_step(event: StepEvent) -> None:
-            task.advance(f"epoch {event.epoch}, {100 * event.done:.1f}%, loss {event.loss:.3f}, {_left(event.seconds_left)} left", 0)
+            task.advance(
+                f"epoch {event.epoch}, {100 * event.done:.1f}%, loss {event.loss:.3f}, {_left(event.seconds_left)} left", 0
+            )
 
         return train(network, splits, config, on_event=on_epoch, on_step=on_step, checkpoint=checkpoint)
 
