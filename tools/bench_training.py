@@ -4,8 +4,8 @@
     python tools/bench_training.py --model resnet20 --sizes 16,24,32 --batch-size 64 --threads 2
 
 Times are the processor's, so that other work on the machine does not count (wall clock on a GPU, with --device). Each figure is
-the best of a few steps of the real trainer (augmentation and scaling included) on random images; `ratio` is against float32 at the
-full size.
+the best of a few steps of the real trainer (augmentation and scaling included) on random images; `ratio` is against float32 at
+the full size.
 """
 
 from __future__ import annotations
