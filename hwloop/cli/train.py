@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
 
 from hwloop.cli.common import Subparsers, add_command, add_data, add_output, print_json, progress_of
 from hwloop.errors import SpecError
+from hwloop.network.training.settings import OPTIMIZERS, PRECISIONS, SCHEDULES, TrainConfig
 from hwloop.report.tables import percent
-
-if TYPE_CHECKING:
-    from hwloop.network.training.settings import TrainConfig
 
 _EXAMPLE = """hwloop train --model lenet5 --data mnist --data-root data --epochs 10 --out lenet5.pt
   hwloop train --model vgg16_cifar10 --data cifar10 --data-root data --hours 2 --batch-size 128 --rate 0.1 --out vgg16.pt"""
-_EPOCHS = 10
 
 
 def add_parser(commands: Subparsers) -> None:
     """Declares the arguments."""
+    default = TrainConfig()
     parser = add_command(commands, "train", "train a network and save its weights", _EXAMPLE)
     add_data(parser)
     parser.add_argument("--weights", metavar="FILE", help="start from this checkpoint")
-    parser.add_argument("--epochs", type=int, metavar="N", help=f"(default: {_EPOCHS})")
+    parser.add_argument("--epochs", type=int, metavar="N", help=f"(default: {default.epochs})")
     parser.add_argument("--hours", type=float, metavar="H", help="train for as long as this in place of a number of epochs")
     parser.add_argument("--device", default="auto", metavar="NAME", help="cpu, cuda, ... (default: the GPU when there is one)")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of everything that is drawn (default: %(default)s)")
@@ -31,17 +28,25 @@ def add_parser(commands: Subparsers) -> None:
         "--resume", action="store_true", help="go on after the last epoch that was finished, which OUT.state keeps, if any was"
     )
     how = parser.add_argument_group("recipe")
-    how.add_argument("--batch-size", type=int, default=64, metavar="N", help="images of a step (default: %(default)s)")
     how.add_argument(
-        "--rate", type=float, default=0.05, metavar="RATE", help="learning rate at its highest (default: %(default)s)"
+        "--batch-size", type=int, default=default.batch_size, metavar="N", help="images of a step (default: %(default)s)"
     )
-    how.add_argument("--optimizer", default="sgd", metavar="NAME", help="sgd (Nesterov) or adam (default: %(default)s)")
-    how.add_argument("--schedule", default="cosine", metavar="NAME", help="cosine, linear or constant (default: %(default)s)")
-    how.add_argument("--warmup", type=float, default=0.1, metavar="PART", help="part of the training (default: %(default)s)")
-    how.add_argument("--weight-decay", type=float, default=5e-4, metavar="W", help="(default: %(default)s)")
-    how.add_argument("--label-smoothing", type=float, default=0.1, metavar="S", help="(default: %(default)s)")
     how.add_argument(
-        "--averaging", type=float, default=0.25, metavar="EPOCHS",
+        "--rate",
+        type=float,
+        default=default.learning_rate,
+        metavar="RATE",
+        help="learning rate at its highest (default: %(default)s)",
+    )
+    how.add_argument("--optimizer", default=default.optimizer, choices=OPTIMIZERS, help="(default: %(default)s)")
+    how.add_argument("--schedule", default=default.schedule, choices=SCHEDULES, help="(default: %(default)s)")
+    how.add_argument(
+        "--warmup", type=float, default=default.warmup, metavar="PART", help="part of the training (default: %(default)s)"
+    )
+    how.add_argument("--weight-decay", type=float, default=default.weight_decay, metavar="W", help="(default: %(default)s)")
+    how.add_argument("--label-smoothing", type=float, default=default.label_smoothing, metavar="S", help="(default: %(default)s)")
+    how.add_argument(
+        "--averaging", type=float, default=default.averaging, metavar="EPOCHS",
         help="how far the average of the weights reaches back; 0 for the last step's (default: %(default)s)",
     )  # fmt: skip
     how.add_argument("--cutout", type=int, default=0, metavar="PIXELS", help="side of a square that is blanked in each image")
@@ -51,8 +56,8 @@ def add_parser(commands: Subparsers) -> None:
         "the first half, where the network takes that",
     )  # fmt: skip
     how.add_argument(
-        "--precision", default="auto", metavar="NAME",
-        help="float32, bfloat16, float16, or auto: the fastest that suits network and device",
+        "--precision", default=default.precision, choices=PRECISIONS,
+        help="auto: the fastest that suits network and device (default: %(default)s)",
     )  # fmt: skip
     add_output(parser)
 
@@ -84,12 +89,10 @@ def interrupted(args: argparse.Namespace) -> str:
 
 
 def _config(args: argparse.Namespace) -> TrainConfig:
-    from hwloop.network.training.settings import TrainConfig  # in a room that loads torch
-
     if args.epochs is not None and args.hours is not None:
         raise SpecError("<arguments>", "--hours", "one of --epochs and --hours", args.hours)
     return TrainConfig(
-        epochs=_EPOCHS if args.epochs is None else args.epochs, hours=args.hours, batch_size=args.batch_size,
+        epochs=TrainConfig.epochs if args.epochs is None else args.epochs, hours=args.hours, batch_size=args.batch_size,
         learning_rate=args.rate, optimizer=args.optimizer, weight_decay=args.weight_decay, schedule=args.schedule,
         warmup=args.warmup, label_smoothing=args.label_smoothing, averaging=args.averaging, cutout=args.cutout,
         sizes=_sizes(args.sizes), precision=args.precision, seed=args.seed,
