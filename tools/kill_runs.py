@@ -88,7 +88,8 @@ COMMANDS = {
          "{}/memo.sqlite"),
         (), (("table", "memo.sqlite"),)),
     "repair": Command(("memo", "{}/memo.sqlite", "check", "--sample", "50", "--repair"), (), (), (), ((*MAP,),)),
-    "train": Command(("train", "--model", "lenet5", "--epochs", "3", "--out", "{}/w.pt"), ("w.pt",), (("written", "w.pt"),)),
+    "train": Command(("train", "--model", "lenet5", "--epochs", "6", "--out", "{}/w.pt"), ("w.pt",),
+                     (("epoch", "w.pt.state"), ("written", "w.pt")), ("--resume",)),
     "compress": Command(COMPRESS, LOGS, _stage_one("run/library"), ("--resume",)),
     "library": Command(
         (*COMPRESS, "--library", "{}/shared", "--library-mode", "gradual"), (*LOGS, "shared/**/*.pt"), _stage_one("shared"),

@@ -9,12 +9,13 @@ from typing import Any
 
 from hwloop.errors import DataError
 from hwloop.network.data.splits import DataSplits
-from hwloop.network.library.build import LibraryConfig, MemberEvent, build_library
+from hwloop.network.library.build import RETRAINING, LibraryConfig, MemberEvent, build_library
 from hwloop.network.library.library import Library
 from hwloop.network.scoring import validation_score
 from hwloop.network.tracing.registry import Registry
-from hwloop.network.training.finetune import EpochEvent, TrainConfig
 from hwloop.network.training.prepare import Trained, registry_of, seeded_model, trained_model, use_threads
+from hwloop.network.training.settings import TrainConfig
+from hwloop.network.training.trainer import EpochEvent
 from hwloop.network.zoo.models import load_weights
 from hwloop.report.progress import Progress
 from hwloop.run.settings import Settings
@@ -74,7 +75,8 @@ def pruned_library(
     Raises:
         DataError: the folder cannot be used, or the network cannot be retrained on the data.
     """
-    training = TrainConfig(
+    training = replace(
+        RETRAINING,
         epochs=settings.library_epochs,
         batch_size=settings.batch_size,
         learning_rate=settings.library_learning_rate,

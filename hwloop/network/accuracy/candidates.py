@@ -25,7 +25,8 @@ from hwloop.network.tracing.entries import Registry
 from hwloop.network.tracing.operands import attach
 from hwloop.network.tracing.recording import unwrapped
 from hwloop.network.tracing.registry import register
-from hwloop.network.training.finetune import TrainConfig, train
+from hwloop.network.training.settings import TrainConfig
+from hwloop.network.training.trainer import train
 from hwloop.network.transforms.apply import reshaped
 from hwloop.network.transforms.calibrate import Calibration, calibrate
 from hwloop.network.transforms.quantize import quantize_weight, recalibrate_batchnorm_

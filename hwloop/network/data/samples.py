@@ -37,12 +37,12 @@ class Augmentation:
         count, _, height, width = images.shape
         if self.pad:
             padded = functional.pad(images, (self.pad,) * 4).permute(0, 2, 3, 1)
-            down, right = torch.randint(0, 2 * self.pad + 1, (2, count), generator=generator)
-            rows = (down[:, None] + torch.arange(height))[:, :, None]
-            columns = (right[:, None] + torch.arange(width))[:, None, :]
-            images = padded[torch.arange(count)[:, None, None], rows, columns].permute(0, 3, 1, 2)
+            down, right = torch.randint(0, 2 * self.pad + 1, (2, count), generator=generator).to(images.device)
+            rows = (down[:, None] + torch.arange(height, device=images.device))[:, :, None]
+            columns = (right[:, None] + torch.arange(width, device=images.device))[:, None, :]
+            images = padded[torch.arange(count, device=images.device)[:, None, None], rows, columns].permute(0, 3, 1, 2)
         if self.flip:
-            mirrored = torch.rand(count, generator=generator) < 0.5
+            mirrored = (torch.rand(count, generator=generator) < 0.5).to(images.device)
             images = torch.where(mirrored[:, None, None, None], images.flip(3), images)
         return images
 
@@ -126,8 +126,9 @@ class ImageSplit(Split):
 
     def normalise(self, images: Tensor) -> Tensor:
         """float32 `(n, C, H, W)` from uint8: `(pixel / 255 - mean) / std` per channel."""
-        scale = torch.tensor([1 / (255 * std) for std in self.std]).view(1, -1, 1, 1)
-        shift = torch.tensor([mean / std for mean, std in zip(self.mean, self.std, strict=True)]).view(1, -1, 1, 1)
+        device = images.device
+        scale = torch.tensor([1 / (255 * std) for std in self.std], device=device).view(1, -1, 1, 1)
+        shift = torch.tensor([mean / std for mean, std in zip(self.mean, self.std, strict=True)], device=device).view(1, -1, 1, 1)
         return images.to(torch.float32).mul_(scale).sub_(shift)
 
     def take(self, indices: Tensor) -> ImageSplit:

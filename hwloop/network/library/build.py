@@ -21,12 +21,15 @@ from hwloop.network.library.weights_file import check_finite, read_state, weight
 from hwloop.network.scoring import validation_score
 from hwloop.network.tracing.entries import Registry
 from hwloop.network.tracing.registry import register
-from hwloop.network.training.finetune import EpochEvent, TrainConfig, check_trainable, train
+from hwloop.network.training.devices import resolved
+from hwloop.network.training.settings import TrainConfig
+from hwloop.network.training.trainer import EpochEvent, check_trainable, train
 from hwloop.network.transforms.prune import Masks, densities, magnitude_masks, schedule
 from hwloop.spec.pruning import BlockPattern, check_pruning
 
 MODES = ("gradual", "trajectory")
-RETRAINING = TrainConfig(epochs=1, learning_rate=0.02)
+# fine-tuning: the weights are good already, so nothing that helps a training from nothing
+RETRAINING = TrainConfig(epochs=1, learning_rate=0.02, warmup=0.0, label_smoothing=0.0, averaging=0.0)
 
 
 def fraction_steps(last: float = 0.95, step: float = 0.01) -> tuple[float, ...]:
@@ -122,6 +125,7 @@ def build_library(
         0.8
     """
     config = config or LibraryConfig()
+    config = replace(config, training=resolved(config.training, model))
     check_trainable(splits, config.training)
     check_finite(model.state_dict(), name or type(model).__name__)
     registry = registry or register(model, splits.example_for(model), name or None)

@@ -22,7 +22,10 @@ from hwloop.network.scoring import validation_score
 from hwloop.network.tracing.entries import Registry
 from hwloop.network.tracing.registry import register
 from hwloop.network.tracing.trace import trace
-from hwloop.network.training.finetune import EpochEvent, TrainConfig, train
+from hwloop.network.training.checkpoint import Checkpoint
+from hwloop.network.training.devices import resolved
+from hwloop.network.training.settings import TrainConfig
+from hwloop.network.training.trainer import EpochEvent, train
 from hwloop.network.zoo.models import load_weights, make_model
 from hwloop.spec.workload import Workload
 
@@ -120,6 +123,7 @@ def trained_model(
         DataError: no such model, a checkpoint that does not fit, or a disk that refuses.
     """
     model = seeded_model(name, splits, training.seed)
+    training = resolved(training, model)
     if weights is not None:
         load_weights(model, weights)
         return Trained(model, f"weights of {Path(weights).name}", validation_score(model, splits))
@@ -132,11 +136,12 @@ def trained_model(
             index = json.loads(place.read_text(encoding="utf-8"))
             model.load_state_dict(read_state(place.with_suffix(".pt"), index["sha256"]))
             return Trained(model.eval(), f"trained before, {place.with_suffix('.pt')}", index["validation_accuracy"])
-    train(model, splits, training, on_event=on_epoch)
-    model.eval()
+    checkpoint = None if place is None else Checkpoint(place.with_suffix(".state"), {"recipe": digest})
+    train(model, splits, training, on_event=on_epoch, checkpoint=checkpoint)
     score = validation_score(model, splits)
     if place is not None:
         sha256 = write_state(place.with_suffix(".pt"), model.state_dict())
         index = {"recipe": recipe, "sha256": sha256, "validation_accuracy": score}
         write_file(place, json.dumps(index, indent=1))
+        place.with_suffix(".state").unlink(missing_ok=True)
     return Trained(model, "trained now", score)

@@ -59,7 +59,7 @@ class SmallVGG16(nn.Module):
         channels = in_channels
         for step in _VGG16:
             if isinstance(step, str):
-                layers.append(nn.MaxPool2d(2))
+                layers.append(nn.MaxPool2d(2, ceil_mode=True))
                 continue
             layers.append(nn.Conv2d(channels, step, 3, padding=1, bias=not batch_norm))
             layers += [nn.BatchNorm2d(step)] if batch_norm else []

@@ -15,7 +15,7 @@ from hwloop.network.data.own_data import make_splits
 from hwloop.network.data.splits import DataSplits
 from hwloop.network.library.build import LibraryConfig, build_library
 from hwloop.network.tracing.registry import register
-from hwloop.network.training.finetune import TrainConfig
+from hwloop.network.training.settings import TrainConfig
 from hwloop.spec.plan import make_plan
 
 CLASSES = 3

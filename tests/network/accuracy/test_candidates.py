@@ -15,7 +15,8 @@ from hwloop.network.library.library import Library
 from hwloop.network.scoring import accuracy
 from hwloop.network.tracing.entries import Registry
 from hwloop.network.tracing.registry import register
-from hwloop.network.training.finetune import TrainConfig, train
+from hwloop.network.training.settings import TrainConfig
+from hwloop.network.training.trainer import train
 from hwloop.network.transforms.apply import reshaped
 from hwloop.network.transforms.calibrate import calibrate, input_densities
 from hwloop.network.transforms.prune import magnitude_mask

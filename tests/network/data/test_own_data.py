@@ -13,7 +13,8 @@ from hwloop.network.data.own_data import make_splits
 from hwloop.network.data.parts import call_score
 from hwloop.network.data.samples import ImageSplit, Split, TensorSplit
 from hwloop.network.scoring import accuracy, validation_score
-from hwloop.network.training.finetune import TrainConfig, train
+from hwloop.network.training.settings import TrainConfig
+from hwloop.network.training.trainer import train
 
 COUNT = 90
 

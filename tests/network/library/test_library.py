@@ -21,7 +21,7 @@ from hwloop.network.library.library import Library, open_library
 from hwloop.network.library.weights_file import weights_digest, write_state
 from hwloop.network.scoring import accuracy
 from hwloop.network.tracing.registry import register
-from hwloop.network.training.finetune import TrainConfig
+from hwloop.network.training.settings import TrainConfig
 from hwloop.network.transforms.prune import densities
 
 QUICK = LibraryConfig(fractions=(0.5, 0.8, 0.9), training=TrainConfig(epochs=1, learning_rate=0.02, seed=4))
@@ -275,7 +275,7 @@ import torch
 from tests.network.library.test_library import QUICK, net
 from hwloop.network.library import build
 from hwloop.network.data.load import load_data
-from hwloop.network.training.finetune import train
+from hwloop.network.training.trainer import train
 
 torch.set_num_threads(1)
 folder, marks, seed = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])

@@ -10,8 +10,8 @@ from hwloop.network.data.own_data import make_splits
 from hwloop.network.identity import model_identity
 from hwloop.network.library.weights_file import read_weights
 from hwloop.network.tracing.registry import register
-from hwloop.network.training.finetune import TrainConfig
 from hwloop.network.training.prepare import trained_model
+from hwloop.network.training.settings import TrainConfig
 
 
 class Scaled(nn.Module):

@@ -9,7 +9,8 @@ from hwloop.errors import DataError, SpecError
 from hwloop.network.data.load import DataSplits, load_data
 from hwloop.network.scoring import accuracy
 from hwloop.network.tracing.registry import Registry, register
-from hwloop.network.training.finetune import EpochEvent, TrainConfig, learning_rate, train
+from hwloop.network.training.settings import TrainConfig
+from hwloop.network.training.trainer import EpochEvent, train
 from hwloop.network.transforms.prune import densities, magnitude_masks
 
 
@@ -88,15 +89,6 @@ def test_what_the_callback_raises_ends_the_training(splits: DataSplits):
     assert len(seen) == 2
 
 
-def test_learning_rates_in_closed_form():
-    config = TrainConfig(learning_rate=0.4, warmup=0.2)
-    assert learning_rate(config, 0.2) == pytest.approx(0.4)
-    assert learning_rate(config, 0.1) == pytest.approx(0.2, rel=0.01)
-    assert learning_rate(config, 0.6) == pytest.approx(0.2)
-    assert learning_rate(config, 1.0) == pytest.approx(0.0)
-    assert learning_rate(TrainConfig(learning_rate=0.4, schedule="constant"), 0.7) == 0.4
-
-
 def test_no_epochs_change_nothing(splits: DataSplits):
     model = net()
     before = model[0].weight.detach().clone()
@@ -112,7 +104,9 @@ def test_biases_have_no_weight_decay(splits: DataSplits):
         parameter.requires_grad_(True)
     pixels, labels = torch.zeros(8, 1, 12, 12, dtype=torch.uint8), torch.zeros(8, dtype=torch.long)
     black = replace(splits.train, images=pixels, labels=labels, mean=(0.0,))
-    config = TrainConfig(epochs=1, learning_rate=0.1, momentum=0.0, weight_decay=0.5, schedule="constant", augment=False)
+    config = TrainConfig(
+        epochs=1, learning_rate=0.1, momentum=0.0, weight_decay=0.5, schedule="constant", warmup=0.0, averaging=0.0, augment=False
+    )
     train(model, replace(splits, train=black), config)
     assert torch.allclose(model[1].weight, torch.full((4, 144), 1 - 0.1 * 0.5))
     assert torch.allclose(model[1].bias, torch.ones(4), atol=1e-6)
@@ -135,7 +129,24 @@ def test_a_model_with_nothing_to_train(splits: DataSplits):
 
 @pytest.mark.parametrize(
     "field, value",
-    [("epochs", -1), ("batch_size", 0), ("learning_rate", 0.0), ("optimizer", "lamb"), ("schedule", "step"), ("warmup", 1.0)],
+    [
+        ("epochs", -1),
+        ("hours", 0.0),
+        ("hours", float("nan")),
+        ("batch_size", 0),
+        ("batch_size", True),
+        ("learning_rate", 0.0),
+        ("optimizer", "lamb"),
+        ("schedule", "step"),
+        ("warmup", 1.0),
+        ("momentum", 1.0),
+        ("weight_decay", -1e-4),
+        ("label_smoothing", 1.0),
+        ("averaging", -1.0),
+        ("cutout", -1),
+        ("sizes", (24, 0)),
+        ("precision", "int8"),
+    ],
 )
 def test_settings_out_of_range(field: str, value: object):
     with pytest.raises(SpecError, match=rf"training.{field}: expected"):
