@@ -87,9 +87,7 @@ Errors = Mapping[str, tuple[float, float]]  # by data space, by what fraction ch
 class _InexactSimulator(Simulator):
     """Simulates with chances that are off."""
 
-    def __init__(
-        self, problem: Problem, arch: Architecture, table: EnergyTable, bits: Bits | None, errors: Errors
-    ) -> None:
+    def __init__(self, problem: Problem, arch: Architecture, table: EnergyTable, bits: Bits | None, errors: Errors) -> None:
         super().__init__(problem, arch, table, bits)
         self.errors = errors
 
