@@ -53,7 +53,7 @@ def test_a_corpus_agrees(corpus: Path) -> None:
 def test_a_folder_of_runs_agrees() -> None:
     report = verify(find_cases(DATA / "timeloop_runs"))
     assert report.agrees
-    assert report.cases == 7
+    assert report.cases == len(list((DATA / "timeloop_runs").glob("*/run*"))) > 0
 
 
 def test_whole_upstream(shared: Path) -> None:
