@@ -8,10 +8,12 @@ of such moves of two dimensions, which is what a full buffer asks for (one grows
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from math import prod
 
 import numpy as np
 
+from hwloop.mapper.basins import Basins
 from hwloop.mapper.factors import FactorTable
 from hwloop.mapper.genes import Archive, Genes, Ints
 from hwloop.mapper.mapspace import Mapspace
@@ -20,11 +22,9 @@ from hwloop.mapper.objective import Objective, objective_values
 from hwloop.mapper.view import Array
 
 FITS = 1.0 + 1e-9
-HEATS, FIRST_STEPS, PATIENCE = (
-    5,
-    4,
-    4,
-)  # where keeps are free, so many times the climbers take the first steps, and the best go on
+# where keeps are free: so many times the climbers take so many first steps, then the best go on; so many times the climbers start
+# anew in a restart; so many restarts in a row without gain end the search
+HEATS, FIRST_STEPS, SHAKES, PATIENCE = 3, 4, 2, 6
 
 
 @dataclass(frozen=True)
@@ -87,12 +87,20 @@ class TilingSearch:
         self.tables = model.tables
         self.genes = Genes(space, model.tables)
         if self.genes.columns:  # more kinds of dataflow to choose from
-            self.effort = replace(effort, climbers=2 * effort.climbers)
+            self.effort = replace(effort, climbers=2 * effort.climbers, restarts=effort.restarts + effort.restarts // 2)
         self._groups = [_spatial_groups(t, model) for t in self.tables]
         width = len(self.genes.sizes)
         self.archive = Archive(
             effort.shortlist, np.zeros((0, width), np.int64), np.zeros(0), np.zeros((0, model.n_levels), np.int64)
         )
+
+    @cached_property
+    def _combos(self) -> Ints:
+        return self._spatial_combos([uses for uses, _, _ in self._groups])
+
+    @cached_property
+    def _basins(self) -> Basins:
+        return Basins(self.genes, [rows for _, rows, _ in self._groups], self._combos, self.rng)
 
     def run(self, starts: Ints) -> Archive:
         """Searches the mapspace.
@@ -115,7 +123,7 @@ class TilingSearch:
             climbers = climbers[np.argsort(climbers.score, kind="stable")[: self.effort.climbers]]
         self._climb(climbers, self.effort.rounds)
         without_gain = 0
-        patience = PATIENCE if self.genes.columns else 2  # where keeps are free, hills are many
+        patience = PATIENCE if self.genes.columns else 2
         for _ in range(self.effort.restarts):
             before = self.archive.score[0] if len(self.archive.score) else np.inf
             self._climb(self._shaken(), self.effort.rounds)
@@ -142,8 +150,7 @@ class TilingSearch:
 
     def starts(self, n: int) -> Ints:
         """Points to begin with: most with spatial loops that fill the array best, the rest at random."""
-        groups = self._groups
-        combos = self._spatial_combos([g[0] for g in groups])
+        groups, combos = self._groups, self._combos
         out = np.empty((n, len(self.genes.sizes)), np.int64)
         random_part = n // 4
         small = self.rng.choice([0.0, 0.5, 0.9], size=n - random_part)
@@ -160,21 +167,16 @@ class TilingSearch:
         return out
 
     def _shaken(self) -> _Climbers:
-        """The best points with a few genes drawn anew; where keeps are free, every other one crossed with another good one."""
-        n = min(self.effort.climbers, len(self.archive.points))
-        points = self.archive.points[:n].copy()
+        """The best points with a few genes drawn anew; where keeps are free, starts made from the best of many basins."""
         if self.genes.columns:
-            for i in range(1, n, 2):
-                a, b = self.archive.points[self.rng.integers(len(self.archive.points), size=2)]
-                points[i] = np.where(self.rng.random(len(a)) < 0.5, a, b)
-        for _ in range(2):
-            for i in range(n):
-                gene = int(self.rng.integers(len(self.genes.sizes)))
-                points[i, gene] = self.rng.integers(self.genes.sizes[gene])
-        if not n:
-            return _Climbers(points, np.zeros(0))
-        score, _ = self._score(points)
-        return _Climbers(points, score)
+            points = self._basins.starts(SHAKES * self.effort.climbers)
+        else:
+            points = self.archive.points[: self.effort.climbers].copy()
+            for _ in range(2):
+                for point in points:
+                    gene = int(self.rng.integers(len(self.genes.sizes)))
+                    point[gene] = self.rng.integers(self.genes.sizes[gene])
+        return _Climbers(points, self._score(points)[0] if len(points) else np.zeros(0))
 
     def _spatial_combos(self, uses: list[Array]) -> Ints:
         """Choices of a spatial pattern for every dimension that fit the fan-outs, those that use most of the array first.
@@ -207,6 +209,8 @@ class TilingSearch:
         for _ in range(rounds):
             if not len(climbers.points):
                 break
+            if self.genes.columns:
+                self._basins.add(climbers.points, climbers.score)
             moved = self._step(climbers)
             fresh = []
             for i in np.argsort(moved.score, kind="stable"):
