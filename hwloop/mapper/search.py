@@ -22,9 +22,9 @@ from hwloop.mapper.objective import Objective, objective_values
 from hwloop.mapper.view import Array
 
 FITS = 1.0 + 1e-9
-# where keeps are free: so many times the climbers take so many first steps, then the best go on; so many times the climbers start
-# anew in a restart; so many restarts in a row without gain end the search
-HEATS, FIRST_STEPS, SHAKES, PATIENCE = 3, 4, 2, 6
+# where keeps are free: so many steps before only the best climbers go on; so many times the climbers start anew in a restart; so
+# many restarts in a row without gain end the search
+FIRST_STEPS, SHAKES, PATIENCE = 4, 2, 6
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,7 @@ class Effort:
         exhaustive: tilings up to which all are costed.
         starts: tilings that are costed to choose the climbers from.
         climbers: how many climb.
+        heats: so many times the climbers take the first steps where keeps are free; few restarts need more.
         rounds: steps of a climber at most.
         pairs: best single moves of a climber that are combined in pairs.
         shortlist: tilings that the simulator costs.
@@ -46,6 +47,7 @@ class Effort:
     exhaustive: int
     starts: int
     climbers: int
+    heats: int
     rounds: int
     pairs: int
     shortlist: int
@@ -55,9 +57,9 @@ class Effort:
 
 
 EFFORTS = {
-    "quick": Effort(10_000, 1536, 6, 12, 8, 16, 1, 300, 0),
-    "normal": Effort(40_000, 4096, 10, 30, 12, 48, 8, 2000, 3000),
-    "thorough": Effort(1_000_000, 32_768, 48, 100, 20, 256, 12, 3000, 100_000),
+    "quick": Effort(10_000, 1536, 6, 5, 12, 8, 16, 1, 300, 0),
+    "normal": Effort(40_000, 4096, 10, 3, 30, 12, 48, 8, 2000, 3000),
+    "thorough": Effort(1_000_000, 32_768, 48, 3, 100, 20, 256, 12, 3000, 100_000),
 }
 
 
@@ -136,7 +138,7 @@ class TilingSearch:
         """The best points, one for each way to use the array: the others would climb to the same place."""
         kinds = np.stack([group[points[ranked, d]] for d, (_, _, group) in enumerate(self._groups)], axis=1)
         _, first = np.unique(kinds, axis=0, return_index=True)
-        return ranked[np.sort(first)[: self.effort.climbers * (HEATS if self.genes.columns else 1)]]
+        return ranked[np.sort(first)[: self.effort.climbers * (self.effort.heats if self.genes.columns else 1)]]
 
     def _score(self, points: Ints) -> tuple[Array, Array]:
         """Estimated objective, punished where a point does not fit by how much (and then in no archive), and unpunished."""
