@@ -2,7 +2,8 @@
 
 Nothing is sampled that the structure already settles: loop orders follow from the tiling (`model`), and the starts are tilings
 whose spatial loops fill the array best. From each start the search moves one dimension's iterations between two slots, and pairs
-of such moves of two dimensions, which is what a full buffer asks for (one grows, the other makes room).
+of such moves of two dimensions, which is what a full buffer asks for (one grows, the other makes room). Where it is free
+what the levels keep, it starts anew from the best point of many such choices (`basins`).
 """
 
 from __future__ import annotations
