@@ -2,16 +2,19 @@
 
 Nothing is sampled that the structure already settles: loop orders follow from the tiling (`model`), and the starts are tilings
 whose spatial loops fill the array best. From each start the search moves one dimension's iterations between two slots, and pairs
-of such moves of two dimensions, which is what a full buffer asks for (one grows, the other makes room).
+of such moves of two dimensions, which is what a full buffer asks for (one grows, the other makes room). Where it is free
+what the levels keep, it starts anew from the best point of many such choices (`basins`).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from math import prod
 
 import numpy as np
 
+from hwloop.mapper.basins import Basins
 from hwloop.mapper.factors import FactorTable
 from hwloop.mapper.genes import Archive, Genes, Ints
 from hwloop.mapper.mapspace import Mapspace
@@ -20,11 +23,9 @@ from hwloop.mapper.objective import Objective, objective_values
 from hwloop.mapper.view import Array
 
 FITS = 1.0 + 1e-9
-HEATS, FIRST_STEPS, PATIENCE = (
-    5,
-    4,
-    4,
-)  # where keeps are free, so many times the climbers take the first steps, and the best go on
+# where keeps are free: so many steps before only the best climbers go on; so many times the climbers start anew in a restart; so
+# many restarts in a row without gain end the search
+FIRST_STEPS, SHAKES, PATIENCE = 4, 2, 6
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,7 @@ class Effort:
         exhaustive: tilings up to which all are costed.
         starts: tilings that are costed to choose the climbers from.
         climbers: how many climb.
+        heats: so many times the climbers take the first steps where keeps are free; few restarts need more.
         rounds: steps of a climber at most.
         pairs: best single moves of a climber that are combined in pairs.
         shortlist: tilings that the simulator costs.
@@ -46,6 +48,7 @@ class Effort:
     exhaustive: int
     starts: int
     climbers: int
+    heats: int
     rounds: int
     pairs: int
     shortlist: int
@@ -55,9 +58,9 @@ class Effort:
 
 
 EFFORTS = {
-    "quick": Effort(10_000, 1536, 6, 12, 8, 16, 1, 300, 0),
-    "normal": Effort(40_000, 4096, 10, 30, 12, 48, 8, 2000, 3000),
-    "thorough": Effort(1_000_000, 32_768, 48, 100, 20, 256, 12, 3000, 100_000),
+    "quick": Effort(10_000, 1536, 6, 5, 12, 8, 16, 1, 300, 0),
+    "normal": Effort(40_000, 4096, 10, 3, 30, 12, 48, 8, 2000, 3000),
+    "thorough": Effort(1_000_000, 32_768, 48, 3, 100, 20, 256, 12, 3000, 100_000),
 }
 
 
@@ -87,12 +90,20 @@ class TilingSearch:
         self.tables = model.tables
         self.genes = Genes(space, model.tables)
         if self.genes.columns:  # more kinds of dataflow to choose from
-            self.effort = replace(effort, climbers=2 * effort.climbers)
+            self.effort = replace(effort, climbers=2 * effort.climbers, restarts=effort.restarts + effort.restarts // 2)
         self._groups = [_spatial_groups(t, model) for t in self.tables]
         width = len(self.genes.sizes)
         self.archive = Archive(
             effort.shortlist, np.zeros((0, width), np.int64), np.zeros(0), np.zeros((0, model.n_levels), np.int64)
         )
+
+    @cached_property
+    def _combos(self) -> Ints:
+        return self._spatial_combos([uses for uses, _, _ in self._groups])
+
+    @cached_property
+    def _basins(self) -> Basins:
+        return Basins(self.genes, [rows for _, rows, _ in self._groups], self._combos, self.rng)
 
     def run(self, starts: Ints) -> Archive:
         """Searches the mapspace.
@@ -115,7 +126,7 @@ class TilingSearch:
             climbers = climbers[np.argsort(climbers.score, kind="stable")[: self.effort.climbers]]
         self._climb(climbers, self.effort.rounds)
         without_gain = 0
-        patience = PATIENCE if self.genes.columns else 2  # where keeps are free, hills are many
+        patience = PATIENCE if self.genes.columns else 2
         for _ in range(self.effort.restarts):
             before = self.archive.score[0] if len(self.archive.score) else np.inf
             self._climb(self._shaken(), self.effort.rounds)
@@ -128,7 +139,7 @@ class TilingSearch:
         """The best points, one for each way to use the array: the others would climb to the same place."""
         kinds = np.stack([group[points[ranked, d]] for d, (_, _, group) in enumerate(self._groups)], axis=1)
         _, first = np.unique(kinds, axis=0, return_index=True)
-        return ranked[np.sort(first)[: self.effort.climbers * (HEATS if self.genes.columns else 1)]]
+        return ranked[np.sort(first)[: self.effort.climbers * (self.effort.heats if self.genes.columns else 1)]]
 
     def _score(self, points: Ints) -> tuple[Array, Array]:
         """Estimated objective, punished where a point does not fit by how much (and then in no archive), and unpunished."""
@@ -142,8 +153,7 @@ class TilingSearch:
 
     def starts(self, n: int) -> Ints:
         """Points to begin with: most with spatial loops that fill the array best, the rest at random."""
-        groups = self._groups
-        combos = self._spatial_combos([g[0] for g in groups])
+        groups, combos = self._groups, self._combos
         out = np.empty((n, len(self.genes.sizes)), np.int64)
         random_part = n // 4
         small = self.rng.choice([0.0, 0.5, 0.9], size=n - random_part)
@@ -160,21 +170,16 @@ class TilingSearch:
         return out
 
     def _shaken(self) -> _Climbers:
-        """The best points with a few genes drawn anew; where keeps are free, every other one crossed with another good one."""
-        n = min(self.effort.climbers, len(self.archive.points))
-        points = self.archive.points[:n].copy()
+        """The best points with a few genes drawn anew; where keeps are free, starts made from the best of many basins."""
         if self.genes.columns:
-            for i in range(1, n, 2):
-                a, b = self.archive.points[self.rng.integers(len(self.archive.points), size=2)]
-                points[i] = np.where(self.rng.random(len(a)) < 0.5, a, b)
-        for _ in range(2):
-            for i in range(n):
-                gene = int(self.rng.integers(len(self.genes.sizes)))
-                points[i, gene] = self.rng.integers(self.genes.sizes[gene])
-        if not n:
-            return _Climbers(points, np.zeros(0))
-        score, _ = self._score(points)
-        return _Climbers(points, score)
+            points = self._basins.starts(SHAKES * self.effort.climbers)
+        else:
+            points = self.archive.points[: self.effort.climbers].copy()
+            for _ in range(2):
+                for point in points:
+                    gene = int(self.rng.integers(len(self.genes.sizes)))
+                    point[gene] = self.rng.integers(self.genes.sizes[gene])
+        return _Climbers(points, self._score(points)[0] if len(points) else np.zeros(0))
 
     def _spatial_combos(self, uses: list[Array]) -> Ints:
         """Choices of a spatial pattern for every dimension that fit the fan-outs, those that use most of the array first.
@@ -207,6 +212,8 @@ class TilingSearch:
         for _ in range(rounds):
             if not len(climbers.points):
                 break
+            if self.genes.columns:
+                self._basins.add(climbers.points, climbers.score)
             moved = self._step(climbers)
             fresh = []
             for i in np.argsort(moved.score, kind="stable"):
