@@ -1,0 +1,209 @@
+"""One layer pruned and rounded: which method its size allows, and how far its outputs are off."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+
+import torch
+from torch import Tensor
+
+from hwloop.errors import SpecError
+from hwloop.network.bank.columns import ORDERS, Grid, prune_blocks, prune_columns, round_columns
+from hwloop.network.bank.factor import DAMPING, damped, output_error, reorder_columns, reorder_hessian, restore_columns
+from hwloop.network.bank.rows import masked_chunks, prune_row_blocks, prune_rows, refit, round_rows
+from hwloop.network.transforms.prune import magnitude_mask
+from hwloop.network.transforms.quantize import weight_step
+from hwloop.spec.pruning import BlockPattern
+
+METHODS = ("auto", "rows", "columns", "plain")
+# rows * K^3 of a layer. Up to the first, weights go one by one (ExactOBS, OBQ); up to the second, each row is fitted and rounded
+# with the Hessian of its own weights; above, all rows share one factor (SparseGPT, GPTQ).
+WORK_ONE_BY_ONE, WORK_BY_ROW = 4e8, 2e10
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How single layers are compressed.
+
+    Attributes:
+        granularity, clipping: of the steps, see `quantize.weight_step`.
+        method: `rows`: weights one by one (ExactOBS, OBQ); `columns`: column by column (SparseGPT, GPTQ); `plain`: by magnitude,
+            to the nearest level; `auto`: `rows` where the layer's size allows.
+        order: of the columns in GPTQ, `activations` (those with the largest inputs first) or `given`.
+        damping: see `factor.damped`.
+
+    Raises:
+        SpecError: an unknown method or order, or a damping that is not above 0.
+    """
+
+    granularity: str = "channel"
+    clipping: str = "mse"
+    method: str = "auto"
+    order: str = "activations"
+    damping: float = DAMPING
+
+    def __post_init__(self) -> None:
+        if self.method not in METHODS:
+            raise SpecError("<arguments>", "bank.method", " or ".join(METHODS), self.method)
+        if self.order not in ORDERS:
+            raise SpecError("<arguments>", "bank.order", " or ".join(ORDERS), self.order)
+        if not self.damping > 0:
+            raise SpecError("<arguments>", "bank.damping", "a number above 0", self.damping)
+
+
+@dataclass(frozen=True, eq=False)
+class Compressed:
+    """A layer's new weights.
+
+    Attributes:
+        levels: `(M, C / groups, kH, kW)`: whole numbers of steps, or the weights themselves where nothing was rounded.
+        step: `(M or 1, 1, 1, 1)` float32; None where nothing was rounded.
+        method: what made them: `rows`, `columns` or `plain`.
+        error: mean squared change of the outputs on the calibration examples, summed over output channels; NaN without a Hessian.
+        plain_error: the same of the weights by magnitude and to the nearest level.
+    """
+
+    levels: Tensor
+    step: Tensor | None
+    method: str
+    error: float
+    plain_error: float
+
+    @property
+    def weight(self) -> Tensor:
+        """`(M, C / groups, kH, kW)` float32."""
+        return self.levels if self.step is None else self.levels * self.step
+
+
+def compress_layer(
+    weight: Tensor,
+    hessian: Tensor | None,
+    sparsity: float | BlockPattern = 1.0,
+    bits: int = 0,
+    settings: Settings | None = None,
+) -> Compressed:
+    """Prunes a layer's weights to a density or pattern and rounds them to bits, so that its outputs change little.
+
+    Weights that are zero already stay zero and count as removed. `round((1 - sparsity) * weights)` are zero, exactly.
+
+    Args:
+        weight: `(M, C / groups, kH, kW)` float32.
+        hessian: `(G, K, K)` of its inputs, see `hessian.Seen`; None where it would be too large: then by magnitude, to the
+            nearest level.
+        sparsity: fraction of the weights that stay, or N:M pattern; 1.0 prunes nothing.
+        bits: 2 to 23; 0 rounds nothing.
+        settings: `Settings()` when None.
+
+    Raises:
+        SpecError: bits or an option out of range.
+    """
+    settings = settings or Settings()
+    pattern = sparsity if isinstance(sparsity, BlockPattern) else None
+    fraction = 0.0 if isinstance(sparsity, BlockPattern) else 1 - sparsity
+    plain = weight * magnitude_mask(weight, fraction, pattern) if sparsity != 1.0 else weight
+    plain_step = weight_step(plain, bits, settings.granularity, settings.clipping) if bits else None
+    plain_levels = plain if plain_step is None else _levels(plain, plain_step, bits)
+    if hessian is None or settings.method == "plain":
+        return Compressed(plain_levels, plain_step, "plain", float("nan"), float("nan"))
+    task = _Task(weight, hessian, settings)
+    plain_error = task.error(plain_levels if plain_step is None else plain_levels * plain_step)
+    method = settings.method if settings.method != "auto" else ("rows" if task.work <= WORK_ONE_BY_ONE else "columns")
+    kept = task.start != 0
+    fitted = task.start
+    if sparsity != 1.0:
+        remove = round(fraction * weight.numel())
+        kept = task.choose(kept, method, pattern, remove)
+    if not bool(kept.all()):
+        fitted = task.fitted(kept)
+    new, step = task.back(fitted).float(), None
+    if bits:
+        step = weight_step(new, bits, settings.granularity, settings.clipping)
+        rounded = task.rounded(fitted, kept, Grid(task.rows_of(step), 2 ** (bits - 1) - 1), method)
+        new = (task.back(rounded) / step.double()).round().float()
+    error = task.error(new if step is None else new * step)
+    if error > plain_error:
+        return Compressed(plain_levels, plain_step, "plain", plain_error, plain_error)
+    return Compressed(new, step, method, error, plain_error)
+
+
+def _levels(weight: Tensor, step: Tensor, bits: int) -> Tensor:
+    most = 2 ** (bits - 1) - 1
+    return (weight / step).round().clamp(-most, most)
+
+
+class _Task:
+    """A layer's weights by group, and its damped Hessian."""
+
+    def __init__(self, weight: Tensor, hessian: Tensor, settings: Settings) -> None:
+        self.shape, self.settings = weight.shape, settings
+        self.groups, self.columns = len(hessian), prod(weight.shape[1:])
+        self.exact = hessian.double()
+        self.hessian = damped(self.exact, settings.damping)
+        self.weight = weight
+        self.start = self.split(weight)
+        self.work = weight.shape[0] * self.columns**3
+
+    def split(self, weight: Tensor) -> Tensor:
+        """`(G, m, K)` float64."""
+        return weight.double().reshape(self.groups, -1, self.columns)
+
+    def back(self, weight: Tensor) -> Tensor:
+        return weight.reshape(self.shape)
+
+    def error(self, weight: Tensor) -> float:
+        return output_error(self.split(weight) - self.start, self.exact)
+
+    def rows_of(self, step: Tensor) -> Tensor:
+        """The step of each row, `(G, m)`."""
+        return step.double().flatten().expand(self.shape[0]).reshape(self.groups, -1)
+
+    def by_row(self) -> tuple[Tensor, Tensor]:
+        """Weights `(M, K)` and their Hessians, `(1 or M, K, K)`: what the functions of `rows` take."""
+        rows = self.shape[0] // self.groups
+        hessian = self.hessian if self.groups == 1 else self.hessian.repeat_interleave(rows, dim=0)
+        return self.start.reshape(-1, self.columns), hessian
+
+    def choose(self, kept: Tensor, method: str, pattern: BlockPattern | None, remove: int) -> Tensor:
+        """Which weights stay, `(G, m, K)`; those that are not `kept` now go first."""
+        if pattern is not None:
+            return self._choose_blocks(kept, method, pattern)
+        if method == "rows":
+            weight, hessian = self.by_row()
+            return prune_rows(weight, hessian, remove).view_as(kept) & kept
+        return prune_columns(self.start, self.hessian, remove, kept)
+
+    def _choose_blocks(self, kept: Tensor, method: str, pattern: BlockPattern) -> Tensor:
+        channels, pixels = self.shape[1], self.shape[2] * self.shape[3]
+        column = torch.arange(self.columns, device=self.start.device)
+        channel, pixel = column // pixels, column % pixels
+        if method == "rows":
+            weight, hessian = self.by_row()
+            blocks = pixel * -(-channels // pattern.block) + channel // pattern.block
+            return prune_row_blocks(weight, hessian, blocks, pattern.keep).view_as(kept) & kept
+        at = (pixel * channels + channel).argsort().expand(self.groups, -1)
+        weight, there = reorder_columns(self.start, at), reorder_columns(kept, at)
+        stay = prune_blocks(weight, reorder_hessian(self.hessian, at), pattern.keep, pattern.block, channels, there)
+        return restore_columns(stay, at)
+
+    def fitted(self, kept: Tensor) -> Tensor:
+        """The weights that stay, adjusted for those that went."""
+        if self.work > WORK_BY_ROW:
+            return round_columns(self.start, self.hessian, None, kept, self.settings.order)
+        weight, hessian = self.by_row()
+        return refit(weight, hessian, kept.reshape(weight.shape)).view_as(kept)
+
+    def rounded(self, fitted: Tensor, kept: Tensor, grid: Grid, method: str) -> Tensor:
+        """The weights on the grid, those not kept zero; the start is what the outputs are held against."""
+        if method == "columns" and (self.work > WORK_BY_ROW or bool(kept.all())):
+            return round_columns(self.start, self.hessian, grid, kept, self.settings.order)
+        weight, hessian = fitted.reshape(-1, self.columns), self.by_row()[1]
+        stay = kept.reshape(weight.shape)
+        by_row = Grid(grid.step.reshape(-1, 1), grid.levels)
+        if method == "rows":
+            return round_rows(weight, hessian, by_row, stay).view_as(fitted)
+        out = torch.empty_like(weight)
+        for rows, masked in masked_chunks(hessian, stay):
+            part = Grid(by_row.step[rows], grid.levels)
+            out[rows] = round_columns(weight[rows][:, None], masked, part, None, self.settings.order)[:, 0]
+        return out.view_as(fitted)
