@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -78,7 +79,9 @@ def prune_columns(weight: Tensor, hessian: Tensor, remove: int, kept: Tensor) ->
 
 
 def prune_blocks(weight: Tensor, hessian: Tensor, keep: int, block: int, channels: int, kept: Tensor) -> Tensor:
-    """Which weights stay, `(G, m, K)` bool, in N:M pruning: of every `block` consecutive columns out of `channels`, `keep` stay; otherwise as `prune_columns`.
+    """Which weights stay, `(G, m, K)` bool, in N:M pruning.
+
+    Of every `block` consecutive columns out of `channels`, `keep` stay; otherwise as `prune_columns`.
 
     Args:
         weight: columns ordered by filter position first, input channel second, so that blocks are consecutive.
@@ -108,14 +111,18 @@ def column_order(hessian: Tensor, order: str) -> Tensor:
 
 
 def _sweep(
-    weight: Tensor, factor: Tensor, grid: Grid | None, kept: Tensor | None, choose: Choose | None,
+    weight: Tensor,
+    factor: Tensor,
+    grid: Grid | None,
+    kept: Tensor | None,
+    choose: Choose | None,
     starts: list[int] | None = None,
 ) -> tuple[Tensor, Tensor]:
     """One pass over the columns: each is rounded or set to zero, and what that changes is made up for behind it."""
     left, columns = weight.clone(), weight.shape[-1]
-    stay = torch.ones_like(weight, dtype=torch.bool) if kept is None else kept.contiguous().clone()
+    stay = torch.ones_like(weight, dtype=torch.bool) if kept is None else kept.clone()
     edges = starts or [*range(0, columns, BLOCK), columns]
-    for first, last in zip(edges[:-1], edges[1:], strict=True):
+    for first, last in pairwise(edges):
         part = left[..., first:last]
         corner = factor[:, first:last, first:last]
         scale = corner.diagonal(dim1=-2, dim2=-1)

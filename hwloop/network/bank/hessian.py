@@ -144,7 +144,7 @@ def _columns(values: Tensor, entry: WeightEntry, window: _Window | None) -> Iter
         unfolded = functional.unfold(part, kernel, dilation=dilation, padding=padding, stride=stride)
         columns = unfolded.view(len(part), groups, channels * height * width, -1)
         if window.transposed:  # the kernel is laid over the inputs the other way round
-            columns = columns.unflatten(2, (channels, height * width)).flip(3).flatten(2, 3)
+            columns = columns.view(len(part), groups, channels, height * width, -1).flip(3).flatten(2, 3)
         yield columns.permute(1, 2, 0, 3).flatten(2)
 
 
@@ -166,7 +166,7 @@ def _record(model: nn.Module, registry: Registry) -> _Recorder:
     model.eval()
     try:
         with unfused(model), torch.no_grad(), recorder:
-            model(*to_device(args, device), **to_device(kwargs, device))
+            run_model(model, to_device(args or kwargs, device))
     finally:
         for module, mode in modes.items():
             module.training = mode

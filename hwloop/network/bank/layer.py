@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor
 from hwloop.errors import SpecError
 from hwloop.network.bank.columns import ORDERS, Grid, prune_blocks, prune_columns, round_columns
 from hwloop.network.bank.factor import DAMPING, damped, output_error, reorder_columns, reorder_hessian, restore_columns
-from hwloop.network.bank.rows import masked_chunks, prune_row_blocks, prune_rows, refit, round_rows
+from hwloop.network.bank.rows import prune_row_blocks, prune_rows, refit, round_rows, supports
 from hwloop.network.transforms.prune import magnitude_mask
 from hwloop.network.transforms.quantize import weight_step
 from hwloop.spec.pruning import BlockPattern
@@ -62,6 +62,7 @@ class Compressed:
         method: what made them: `rows`, `columns` or `plain`.
         error: mean squared change of the outputs on the calibration examples, summed over output channels; NaN without a Hessian.
         plain_error: the same of the weights by magnitude and to the nearest level.
+        shift: `(M,)`: what the means of the outputs lost: added to a bias it gives them back. None where it is not known.
     """
 
     levels: Tensor
@@ -69,11 +70,21 @@ class Compressed:
     method: str
     error: float
     plain_error: float
+    shift: Tensor | None = None
 
     @property
     def weight(self) -> Tensor:
         """`(M, C / groups, kH, kW)` float32."""
         return self.levels if self.step is None else self.levels * self.step
+
+    def with_shift(self, weight: Tensor, mean: Tensor) -> Compressed:
+        """The same with `shift`, from the weights it was made of and the mean of what they multiply, `(G, K)`.
+
+        Bias correction, as in Nagel et al., "Data-free quantization through weight equalization and bias correction", ICCV 2019,
+        section 4.2, with means measured on data.
+        """
+        change = (weight - self.weight).double().reshape(*mean.shape[:1], -1, mean.shape[1])
+        return replace(self, shift=(change @ mean.double()[..., None]).flatten().float())
 
 
 def compress_layer(
@@ -202,8 +213,9 @@ class _Task:
         by_row = Grid(grid.step.reshape(-1, 1), grid.levels)
         if method == "rows":
             return round_rows(weight, hessian, by_row, stay).view_as(fitted)
-        out = torch.empty_like(weight)
-        for rows, masked in masked_chunks(hessian, stay):
-            part = Grid(by_row.step[rows], grid.levels)
-            out[rows] = round_columns(weight[rows][:, None], masked, part, None, self.settings.order)[:, 0]
+        out = torch.zeros_like(weight)
+        for part in supports(hessian, stay):
+            own = Grid(by_row.step[part.rows], grid.levels)
+            rounded = round_columns(part.take(weight)[:, None], part.hessian, own, None, self.settings.order)
+            part.put_(out, rounded[:, 0])
         return out.view_as(fitted)

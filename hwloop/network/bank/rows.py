@@ -1,20 +1,24 @@
 """Rounding and pruning weight by weight with the exact inverse Hessian of every row: ExactOBS and OBQ, for layers of small rows.
 
-Frantar, Alistarh: "Optimal Brain Compression", NeurIPS 2022. Each row of a layer is a problem of its own, `w (K)` under `H (K, K)`;
-the work is `rows * K^3`. Shapes here: weights `(R, K)`, Hessians `(R, K, K)` or, for all rows, `(1, K, K)`; float64, damped.
+Frantar, Alistarh: "Optimal Brain Compression", NeurIPS 2022. Each row of a layer is a problem of its own, `w (K)` under
+`H (K, K)`; the work is `rows * K^3`. Shapes here: weights `(R, K)`, Hessians `(R, K, K)` or, for
+all rows, `(1, K, K)`; float64, damped.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from hwloop.network.bank.columns import Grid
-from hwloop.network.bank.factor import inverse
+from hwloop.network.bank.factor import inverse, lower_factor
 
 CHUNK_BYTES = 2**26  # of the inverse Hessians of the rows that are worked on at once
+_TINY = 1e-300
+_HALF = 0.5 + 1e-6  # of a step: what rounding to the nearest level may be off by
 
 
 def removal_order(weight: Tensor, hessian: Tensor, limits: tuple[Tensor, int] | None = None) -> tuple[Tensor, Tensor]:
@@ -40,7 +44,7 @@ def removal_order(weight: Tensor, hessian: Tensor, limits: tuple[Tensor, int] | 
         gone = torch.zeros_like(left, dtype=torch.bool)
         room = None if limits is None else (sizes - limits[1]).clamp(min=0).expand(len(left), -1).clone()
         for step in range(steps):
-            diagonal = around.diagonal(dim1=-2, dim2=-1).clamp(min=1e-300)
+            diagonal = around.diagonal(dim1=-2, dim2=-1).clamp(min=_TINY)
             cost = (left.square() / diagonal).masked_fill_(gone, torch.inf)
             if room is not None and limits is not None:
                 cost.masked_fill_(room[:, limits[0]] <= 0, torch.inf)
@@ -73,46 +77,79 @@ def refit(weight: Tensor, hessian: Tensor, kept: Tensor) -> Tensor:
     """The best weights `(R, K)` on the support `kept`, `(R, K)` bool: `H_SS^-1 (H w)_S` in every row."""
     wanted = (weight[:, None, :] @ hessian).squeeze(1)
     out = torch.zeros_like(weight)
-    for rows, masked in masked_chunks(hessian, kept):
-        solved = torch.cholesky_solve((wanted[rows] * kept[rows])[..., None], torch.linalg.cholesky(masked))
-        out[rows] = solved.squeeze(-1) * kept[rows]
+    for part in supports(hessian, kept):
+        solved = torch.cholesky_solve(part.take(wanted)[..., None], lower_factor(part.hessian))
+        part.put_(out, solved.squeeze(-1))
     return out
 
 
 def round_rows(weight: Tensor, hessian: Tensor, grid: Grid, kept: Tensor) -> Tensor:
-    """Weights `(R, K)` on the grid (its step `(R, 1)`), in each row the one first that its level suits best; those not kept are zero.
+    """Weights `(R, K)` on the grid (its step `(R, 1)`), in each row the one first that its level suits best.
+
+    Those not kept are zero.
 
     A weight that is off by more than half a step (its level is the last one) is rounded at once, before others are moved by it.
     """
     out = torch.zeros_like(weight)
-    for rows, masked in masked_chunks(hessian, kept):
-        left, around = (weight[rows] * kept[rows]).clone(), inverse(masked)
-        part = Grid(grid.step[rows], grid.levels)
+    for support in supports(hessian, kept):
+        left, around = support.take(weight), inverse(support.hessian)
+        part = Grid(grid.step[support.rows][:, 0], grid.levels)
         every = torch.arange(len(left), device=left.device)
-        done = ~kept[rows]
-        for _ in range(int(kept[rows].sum(dim=-1).max())):
+        done = ~support.stay
+        for _ in range(left.shape[-1]):
             error = left - part.nearest(left)
-            diagonal = around.diagonal(dim1=-2, dim2=-1).clamp(min=1e-300)
+            diagonal = around.diagonal(dim1=-2, dim2=-1).clamp(min=_TINY)
             cost = (error.square() / diagonal).masked_fill_(done, torch.inf)
-            far = error.abs().masked_fill(done, -1.0)
-            most, farthest = far.max(dim=-1)
-            at = torch.where(most > part.step[:, 0] * 0.5000001, farthest, cost.argmin(dim=-1))
+            most, farthest = error.abs().masked_fill_(done, -1.0).max(dim=-1)
+            at = torch.where(most > part.step * _HALF, farthest, cost.argmin(dim=-1))
             live = ~done[every, at]
-            new = part.nearest(left)[every, at]
-            _fix_(left, around, at, (left[every, at] - new) * live, live)
-            left[every, at] = torch.where(live, new, left[every, at])
+            old = left[every, at]
+            new = torch.where(live, part.nearest(old), old)
+            _fix_(left, around, at, old - new, live)
+            left[every, at] = new
             done[every, at] = True
-        out[rows] = left * kept[rows]
+        support.put_(out, left)
     return out
 
 
-def masked_chunks(hessian: Tensor, kept: Tensor) -> Iterator[tuple[slice, Tensor]]:
-    """Rows of `kept`, `(R, K)`, a few at a time, with the Hessian of what stays of each; 1 on the diagonal where nothing does."""
+@dataclass(frozen=True, eq=False)
+class Support:
+    """Some rows, each reduced to the weights that stay; short ones are filled up with weights of their own, 1 on the diagonal.
+
+    Attributes:
+        rows: which.
+        index: `(r, n)`: the columns of each row, those that stay first.
+        stay: `(r, n)` bool: which of these do.
+        hessian: `(r, n, n)`: of these.
+    """
+
+    rows: slice
+    index: Tensor
+    stay: Tensor
+    hessian: Tensor
+
+    def take(self, values: Tensor) -> Tensor:
+        """`(r, n)` of `(R, K)`; zero where nothing stays."""
+        return values[self.rows].gather(-1, self.index) * self.stay
+
+    def put_(self, out: Tensor, values: Tensor) -> None:
+        """Puts `(r, n)` values into their places of `(R, K)`."""
+        out[self.rows].scatter_(-1, self.index, values * self.stay)
+
+
+def supports(hessian: Tensor, kept: Tensor) -> Iterator[Support]:
+    """The rows of `kept`, `(R, K)` bool, a few at a time."""
     for rows in _slices(len(kept), hessian.shape[-1]):
-        stay = kept[rows].to(hessian.dtype)
-        masked = (hessian if len(hessian) == 1 else hessian[rows]) * stay[:, :, None] * stay[:, None, :]
-        masked.diagonal(dim1=-2, dim2=-1).add_(1 - stay)
-        yield rows, masked
+        stay = kept[rows]
+        most = max(1, int(stay.sum(dim=-1).max()))
+        index = (~stay).to(torch.uint8).argsort(dim=-1, stable=True)[:, :most]
+        stay = stay.gather(-1, index)
+        owner = torch.zeros_like(index[:, :1]) if len(hessian) == 1 else torch.arange(rows.start, rows.stop)[:, None]
+        part = hessian[owner.to(index.device)[:, :, None], index[:, :, None], index[:, None, :]]
+        both = stay.to(hessian.dtype)
+        part = part * both[:, :, None] * both[:, None, :]
+        part.diagonal(dim1=-2, dim2=-1).add_(1 - both)
+        yield Support(rows, index, stay, part)
 
 
 def _chunks(weight: Tensor, hessian: Tensor) -> Iterator[tuple[slice, Tensor, Tensor]]:
@@ -136,7 +173,7 @@ def _fix_(left: Tensor, around: Tensor, at: Tensor, change: Tensor, live: Tensor
     """
     every = torch.arange(len(left), device=left.device)
     line = around[every, at] if live is None else around[every, at] * live[:, None]
-    pivot = around[every, at, at].clamp(min=1e-300)
+    pivot = around[every, at, at].clamp(min=_TINY)
     left -= (change / pivot)[:, None] * line
     scaled = line / pivot.sqrt()[:, None]
     around.baddbmm_(scaled[:, :, None], scaled[:, None, :], alpha=-1)
