@@ -15,6 +15,7 @@ from hwloop.network.accuracy.completion import completed, weight_densities
 from hwloop.network.accuracy.treatment import Sparsity, Treatment, origin, treatment_of
 from hwloop.network.accuracy.variant import DENSITY_DIGITS, Variant, WeightCache
 from hwloop.network.bank.bank import Bank
+from hwloop.network.bank.repair import augmented
 from hwloop.network.cache import ByteCache
 from hwloop.network.data.parts import call_score
 from hwloop.network.data.splits import DataSplits
@@ -80,6 +81,8 @@ class CompressedNetwork:
         batch_size: int = BATCH_SIZE,
         seed: int = 0,
         bank: Bank | None = None,
+        bias_correction: bool = False,
+        batchnorm_augmented: bool = False,
     ) -> None:
         """Takes a copy of `model`; the device it is on is where candidates run.
 
@@ -100,6 +103,8 @@ class CompressedNetwork:
             seed: of the choice of examples.
             bank: where pruned and rounded layers come from, with its own settings of their steps; without one they are pruned by
                 magnitude and rounded to the nearest level.
+            bias_correction: shift the mean outputs of the bank's layers back, into a bias or the BatchNorm behind.
+            batchnorm_augmented: measure BatchNorm's statistics on augmented images, as in training, not on plain ones.
         """
         model = unwrapped(model)
         self.registry = registry or register(model, splits.example_for(model))
@@ -108,6 +113,7 @@ class CompressedNetwork:
         self._library, self._splits = library, splits
         self._reference_bits, self._coding = reference_bits, coding
         self._granularity, self._clipping, self._method, self._bank = granularity, clipping, calibration, bank
+        self._bias_correction = bias_correction
         self._weights: WeightCache = ByteCache(WEIGHT_CACHE_BYTES, lambda tensor: tensor.nbytes)
         self._own = self._new_variant(model, self.registry)
         self._start = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()} if library is None else {}
@@ -117,7 +123,8 @@ class CompressedNetwork:
         self._test: HeldBatches | None = None
         self._batchnorm = None
         if batchnorm_images:
-            self._batchnorm = HeldBatches(splits.train.subset(batchnorm_images, seed), batch_size, device)
+            change = splits.augmentation if batchnorm_augmented else None
+            self._batchnorm = HeldBatches(augmented(splits.train, change, batchnorm_images, seed), batch_size, device)
         self._calibration_split = splits.train.subset(CALIBRATION_IMAGES, seed)
         self.images, self.train_images, self.has_test = len(validation), len(splits.train), splits.has_test
         self._shaped: ByteCache[tuple[str, str], Variant] = ByteCache(SHAPED_CACHE_BYTES, lambda variant: variant.size_bytes)
@@ -221,6 +228,8 @@ class CompressedNetwork:
                 entry.write_(network, variant.rounded(entry, treatment))
             elif bits is not None:
                 entry.write_(network, quantize_weight(entry.read(network), bits, self._granularity, self._clipping))
+        if training is None:
+            variant.correct_(network, treatment)
         quantizer = variant.quantizer(treatment, calibration)
         attach(network, registry, quantizer, quantizer.layers)
         if self._batchnorm is not None:
@@ -275,7 +284,7 @@ class CompressedNetwork:
         return replace(treatment, density=tuple(pair for pair in treatment.density if prunes(*pair)))
 
     def _new_variant(self, model: nn.Module, registry: Registry) -> Variant:
-        return Variant(model, registry, self._weights, self._granularity, self._clipping, self._bank)
+        return Variant(model, registry, self._weights, self._granularity, self._clipping, self._bank, self._bias_correction)
 
     def _variant(self, treatment: Treatment) -> Variant:
         """The architecture of a treatment with its base's weights in place."""

@@ -38,6 +38,7 @@ class Variant:
         weights: where pruned and quantised weights are kept; may be shared by variants.
         granularity, clipping: of the weights' steps, see `quantize.weight_step`.
         bank: where pruned and rounded layers come from; by magnitude and to the nearest level when None.
+        correct: whether the means of the outputs of the bank's layers are shifted back, see `Base.correct_`.
     """
 
     def __init__(
@@ -48,8 +49,9 @@ class Variant:
         granularity: str = "channel",
         clipping: str = "mse",
         bank: Bank | None = None,
+        correct: bool = False,
     ) -> None:
-        self._bank = bank
+        self._bank, self._correct = bank, correct and bank is not None
         self._from_bank: Base | None = None
         self.registry, self._weights, self._granularity, self._clipping = registry, weights, granularity, clipping
         self.model = copy.deepcopy(model).eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -120,13 +122,27 @@ class Variant:
                 if bits or sparsity != 1.0:
                     self._changed.append(entry)
                     entry.write_(self.model, self._weight(entry, sparsity, bits))
+            if quantised:
+                self.correct_(self.model, treatment)
             quantizer = self.quantizer(treatment, calibration if quantised else None)
             with attached(self.model, self.registry, quantizer, quantizer.layers):
                 yield self.model
         finally:
             for entry in self._changed:
                 entry.write_(self.model, entry.layout.read(self._state[entry.key]))
+            if self._changed and self._correct:
+                self.restore()
             self._changed = []
+
+    def correct_(self, model: nn.Module, treatment: Treatment) -> None:
+        """Shifts the outputs of a network with the loaded one's layers back to their means, where that is asked for."""
+        if self._bank is None or not self._correct:
+            return
+        base = self._entries(self._bank)
+        for entry in self.registry.entries:
+            bits, sparsity = treatment.bits_of.get(origin(entry.layers[0]), 0), self.sparsity(entry, treatment)
+            if bits or sparsity != 1.0:
+                base.correct_(model, entry, sparsity, bits)
 
     def quantizer(self, treatment: Treatment, calibration: Calibration | None) -> ActivationQuantizer:
         """What quantises the activations of this architecture under a treatment."""

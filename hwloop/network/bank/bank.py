@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from hwloop.network.bank import columns, factor, hessian, layer, rows
 from hwloop.network.bank.hessian import Seen, in_passes, see_inputs
 from hwloop.network.bank.layer import Compressed, Settings, compress_layer
+from hwloop.network.bank.repair import ShiftPlace, shift_places
 from hwloop.network.bank.store import DISK_BYTES, Store
 from hwloop.network.cache import ByteCache
 from hwloop.network.code import code_of
@@ -26,7 +27,8 @@ from hwloop.network.data.samples import Split
 from hwloop.network.identity import digest_of, model_identity, software_identity
 from hwloop.network.tracing.entries import Registry, WeightEntry
 from hwloop.network.transforms import prune, quantize
-from hwloop.spec.pruning import BlockPattern
+from hwloop.spec.bits import MAX_QUANTISED, MIN_QUANTISED, check_bits
+from hwloop.spec.pruning import BlockPattern, check_density
 
 IMAGES = 512  # calibration examples that are enough for the layers of small networks
 SEEN_BYTES = 2**30
@@ -112,10 +114,14 @@ class Base:
             bits: 2 to 23; 0 rounds nothing.
 
         Raises:
-            SpecError: no such layer, or bits out of range.
+            SpecError: no such layer, or a value out of range.
             DataError: the folder cannot be written to, or inputs of the layer that are not finite numbers.
         """
         entry = self._registry.entry(name)
+        if not isinstance(sparsity, BlockPattern):
+            check_density(sparsity, "sparsity")
+        if bits:
+            check_bits(bits, "bits", MIN_QUANTISED, MAX_QUANTISED)
         weight = entry.read(self._model)
         # densities that remove the same number of weights are the same entry
         what = str(sparsity) if isinstance(sparsity, BlockPattern) else round((1 - sparsity) * weight.numel())
@@ -132,6 +138,20 @@ class Base:
     def weight(self, entry: WeightEntry, sparsity: Sparsity = 1.0, bits: int = 0) -> Tensor:
         """The weights of an entry, `(M, C / groups, kH, kW)`, on the CPU; see `entry`."""
         return self.entry(entry.name, sparsity, bits).weight
+
+    def correct_(self, model: nn.Module, entry: WeightEntry, sparsity: Sparsity = 1.0, bits: int = 0) -> None:
+        """Shifts the mean outputs of one layer of `model`, whose weights are this entry's, back to what they were in the base.
+
+        The shift goes into the layer's bias, or into the running mean of the BatchNorm behind it; where there is neither, or the
+        mean of the inputs is not known, nothing happens.
+        """
+        place, shift = self._places.get(entry.name), self.entry(entry.name, sparsity, bits).shift
+        if place is not None and shift is not None:
+            place.shift_(model, shift)
+
+    @cached_property
+    def _places(self) -> Mapping[str, ShiftPlace]:
+        return shift_places(self._model, self._registry)
 
     def fill(
         self,
