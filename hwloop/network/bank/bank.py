@@ -14,6 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from types import ModuleType
 
+import torch
 from torch import Tensor, nn
 
 from hwloop.network.bank import columns, factor, hessian, layer, rows
@@ -88,7 +89,8 @@ class Bank:
             model: the base; its weights as they are now. A copy is taken.
             registry: of the model.
         """
-        return Base(self, copy.deepcopy(model).eval(), registry)
+        own: nn.Module = copy.deepcopy(model).eval().to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+        return Base(self, own, registry)
 
 
 class Base:

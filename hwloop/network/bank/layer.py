@@ -151,7 +151,6 @@ class _Task:
         self.groups, self.columns = len(hessian), prod(weight.shape[1:])
         self.exact = hessian.double()
         self.hessian = damped(self.exact, settings.damping)
-        self.weight = weight
         self.start = self.split(weight)
         self.work = weight.shape[0] * self.columns**3
 
@@ -160,9 +159,11 @@ class _Task:
         return weight.double().reshape(self.groups, -1, self.columns)
 
     def back(self, weight: Tensor) -> Tensor:
+        """`(M, C / groups, kH, kW)` of the same."""
         return weight.reshape(self.shape)
 
     def error(self, weight: Tensor) -> float:
+        """Of the outputs, see `output_error`, with the Hessian as it was seen."""
         return output_error(self.split(weight) - self.start, self.exact)
 
     def rows_of(self, step: Tensor) -> Tensor:
@@ -170,10 +171,8 @@ class _Task:
         return step.double().flatten().expand(self.shape[0]).reshape(self.groups, -1)
 
     def by_row(self) -> tuple[Tensor, Tensor]:
-        """Weights `(M, K)` and their Hessians, `(1 or M, K, K)`: what the functions of `rows` take."""
-        rows = self.shape[0] // self.groups
-        hessian = self.hessian if self.groups == 1 else self.hessian.repeat_interleave(rows, dim=0)
-        return self.start.reshape(-1, self.columns), hessian
+        """Weights `(M, K)` and the Hessians: what the functions of `rows` take."""
+        return self.start.reshape(-1, self.columns), self.hessian
 
     def choose(self, kept: Tensor, method: str, pattern: BlockPattern | None, remove: int) -> Tensor:
         """Which weights stay, `(G, m, K)`; those that are not `kept` now go first."""

@@ -1,8 +1,8 @@
 """Rounding and pruning weight by weight with the exact inverse Hessian of every row: ExactOBS and OBQ, for layers of small rows.
 
 Frantar, Alistarh: "Optimal Brain Compression", NeurIPS 2022. Each row of a layer is a problem of its own, `w (K)` under
-`H (K, K)`; the work is `rows * K^3`. Shapes here: weights `(R, K)`, Hessians `(R, K, K)` or, for
-all rows, `(1, K, K)`; float64, damped.
+`H (K, K)`; the work is `rows * K^3`. Shapes here: weights `(R, K)`, Hessians `(G, K, K)`,
+each of `R / G` rows in a row; float64, damped.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def removal_order(weight: Tensor, hessian: Tensor, limits: tuple[Tensor, int] | 
 
     Args:
         weight: `(R, K)`.
-        hessian: `(1 or R, K, K)`.
+        hessian: `(G, K, K)`.
         limits: (block of each column, `(K,)` whole numbers; how many weights each block keeps at least). None: no blocks.
 
     Returns:
@@ -75,7 +75,7 @@ def prune_row_blocks(weight: Tensor, hessian: Tensor, blocks: Tensor, keep: int)
 
 def refit(weight: Tensor, hessian: Tensor, kept: Tensor) -> Tensor:
     """The best weights `(R, K)` on the support `kept`, `(R, K)` bool: `H_SS^-1 (H w)_S` in every row."""
-    wanted = (weight[:, None, :] @ hessian).squeeze(1)
+    wanted = (weight.view(len(hessian), -1, weight.shape[-1]) @ hessian).view_as(weight)
     out = torch.zeros_like(weight)
     for part in supports(hessian, kept):
         solved = torch.cholesky_solve(part.take(wanted)[..., None], lower_factor(part.hessian))
@@ -144,8 +144,7 @@ def supports(hessian: Tensor, kept: Tensor) -> Iterator[Support]:
         most = max(1, int(stay.sum(dim=-1).max()))
         index = (~stay).to(torch.uint8).argsort(dim=-1, stable=True)[:, :most]
         stay = stay.gather(-1, index)
-        owner = torch.zeros_like(index[:, :1]) if len(hessian) == 1 else torch.arange(rows.start, rows.stop)[:, None]
-        part = hessian[owner.to(index.device)[:, :, None], index[:, :, None], index[:, None, :]]
+        part = hessian[_group(rows, kept, hessian)[:, None, None], index[:, :, None], index[:, None, :]]
         both = stay.to(hessian.dtype)
         part = part * both[:, :, None] * both[:, None, :]
         part.diagonal(dim1=-2, dim2=-1).add_(1 - both)
@@ -154,10 +153,14 @@ def supports(hessian: Tensor, kept: Tensor) -> Iterator[Support]:
 
 def _chunks(weight: Tensor, hessian: Tensor) -> Iterator[tuple[slice, Tensor, Tensor]]:
     """Rows a few at a time, with copies of their weights and of their inverse Hessians."""
-    whole = inverse(hessian) if len(hessian) == 1 else None
+    inverted = inverse(hessian)
     for rows in _slices(len(weight), weight.shape[-1]):
-        left = weight[rows].clone()
-        yield rows, left, inverse(hessian[rows]) if whole is None else whole.repeat(len(left), 1, 1)
+        yield rows, weight[rows].clone(), inverted[_group(rows, weight, hessian)]
+
+
+def _group(rows: slice, values: Tensor, hessian: Tensor) -> Tensor:
+    """The group that each of some rows of `values` is in."""
+    return torch.arange(rows.start, rows.stop, device=values.device) // (len(values) // len(hessian))
 
 
 def _slices(count: int, columns: int) -> Iterator[slice]:

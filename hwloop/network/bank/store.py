@@ -112,10 +112,11 @@ class Store:
         """Deletes the entries used longest ago, once all of them take more than the limit."""
         with locked(self.folder / ".lock-room"):
             there = []
-            for facts in self.folder.glob("??/*.json"):
+            for numbers in self.folder.glob("??/*.pt"):
                 with suppress(OSError):  # gone meanwhile
-                    status = facts.stat()
-                    there.append((status.st_mtime_ns, status.st_size + facts.with_suffix(".pt").stat().st_size, facts))
+                    facts, size = numbers.with_suffix(".json"), numbers.stat().st_size
+                    status = facts.stat() if facts.exists() else numbers.stat()  # one that was never finished counts too
+                    there.append((status.st_mtime_ns, size + status.st_size, facts))
             total = sum(size for _, size, _ in there)
             if total > self.limit_bytes:
                 for _, size, facts in sorted(there)[:-1]:  # the newest is the one just made
