@@ -57,8 +57,12 @@ def main() -> None:
     parser.add_argument("--normalisation", default="imagenet")
     parser.add_argument("--images", type=int, default=2000, help="test images, drawn by class with seed 0")
     parser.add_argument("--calibration", type=int, default=IMAGES, help="training images that layers are seen on")
+    parser.add_argument("--cases", nargs="+", choices=[name for name, *_ in CASES], default=[name for name, *_ in CASES])
+    parser.add_argument("--ways", nargs="+", choices=[name for name, *_ in WAYS], default=[name for name, *_ in WAYS])
     parser.add_argument("--seed", type=int, default=0, help="of the choice of calibration images")
     arguments = parser.parse_args()
+    cases = [case for case in CASES if case[0] in arguments.cases]
+    ways = [way for way in WAYS if way[0] in arguments.ways]
     torch.set_num_threads(1)
     splits = load_data(arguments.data, arguments.data_root, normalisation=arguments.normalisation)
     test = splits.test.subset(arguments.images, 0)
@@ -68,8 +72,8 @@ def main() -> None:
     registry = register(model, splits.example_input, arguments.model)
     dense = CompressedNetwork(model, None, splits, registry).test_accuracy(make_plan(registry.workload))
     print(f"Dense: {100 * dense:.2f}% of {len(test)} test images.\n")
-    print("| | " + " | ".join(name for name, *_ in WAYS) + " |")
-    print("|---" * (1 + len(WAYS)) + "|")
+    print("| | " + " | ".join(name for name, *_ in ways) + " |", flush=True)
+    print("|---" * (1 + len(ways)) + "|")
     with tempfile.TemporaryDirectory() as folder:
         calibration = splits.train.subset(arguments.calibration, arguments.seed)
         banks = {method: Bank(Path(folder), calibration, Settings(method=method)) for method in ("plain", "columns", "auto")}
@@ -78,25 +82,26 @@ def main() -> None:
                 model, None, splits, registry, bank=banks[method], batchnorm_images=images, batchnorm_augmented=augmented,
                 bias_correction=corrects, seed=arguments.seed,
             )
-            for _, method, images, augmented, corrects in WAYS
+            for _, method, images, augmented, corrects in ways
         ]  # fmt: skip
-        for name, density, weight_bits, activation_bits in CASES:
+        used = list(dict.fromkeys(way[1] for way in ways))
+        times = []
+        for method in used:
+            banks[method].seen = banks[used[0]].seen
+        for name, density, weight_bits, activation_bits in cases:
+            for method in used:
+                base = banks[method].base(model, registry)
+                base.entry(registry.entries[0].name, 0.99)  # so that the Hessians are there
+                each = []
+                for entry in registry.entries:
+                    began = time.process_time()
+                    base.entry(entry.name, density, weight_bits or 0)
+                    each.append(time.process_time() - began)
+                times.append(f"{name}, {method}: {sum(each):.1f} s for {len(each)} layers, {max(each):.2f} s at most")
             plan = make_plan(registry.workload, density, weight_bits=weight_bits, activation_bits=activation_bits)
             found = [f"{100 * network.test_accuracy(plan):.2f}" for network in networks]
             print(f"| {name} | " + " | ".join(found) + " |", flush=True)
-        print()
-        times: dict[str, list[float]] = {}
-        for name, density, bits, _ in CASES:  # anew, in a folder of its own, with the Hessians in memory
-            with tempfile.TemporaryDirectory() as other:
-                timed = Bank(Path(other), calibration, Settings())
-                timed.seen = banks["auto"].seen
-                base = timed.base(model, registry)
-                for entry in registry.entries:
-                    began = time.process_time()
-                    base.entry(entry.name, density, bits or 0)
-                    times.setdefault(name, []).append(time.process_time() - began)
-        for name, each in times.items():
-            print(f"{name}: {sum(each):.1f} s of CPU for {len(each)} layers, {max(each):.2f} s at most")
+        print("\nCPU time of making the entries, Hessians apart:", *times, sep="\n- ")
 
 
 if __name__ == "__main__":

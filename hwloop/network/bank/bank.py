@@ -66,6 +66,9 @@ class Bank:
         calibration: examples that layers are seen on; training examples.
         settings: how layers are compressed; `Settings()` when None.
         disk_bytes: of all entries in the folder; those used longest ago go first.
+
+    Attributes:
+        seen: Hessians and means in memory, by what they depend on; banks of other settings may be given the same.
     """
 
     def __init__(
@@ -78,9 +81,14 @@ class Bank:
     @cached_property
     def identity(self) -> str:
         """SHA-256 over the calibration examples, the settings and the code that makes entries."""
+        return digest_of([self.examples, asdict(self.settings), [code_of(module) for module in _CODE]])
+
+    @cached_property
+    def examples(self) -> str:
+        """SHA-256 over the calibration examples."""
         digest = hashlib.sha256()
         self.calibration.update(digest)
-        return digest_of([digest.hexdigest(), asdict(self.settings), [code_of(module) for module in _CODE]])
+        return digest.hexdigest()
 
     def base(self, model: nn.Module, registry: Registry) -> Base:
         """The entries of one network.
@@ -104,6 +112,7 @@ class Base:
         self._bank, self._model, self._registry = bank, model, registry
         identity = {**model_identity(model, registry.workload), **software_identity(model)}
         self.key = digest_of([bank.identity, identity])
+        self._inputs = digest_of([bank.examples, identity])  # what Hessians depend on
         self._passes = in_passes(registry.entries)
         self._pass_of = {entry.name: at for at, entries in enumerate(self._passes) for entry in entries}
 
@@ -186,7 +195,9 @@ class Base:
         if at is None:
             return None
         part, bank = self._passes[at], self._bank
-        return bank.seen.get((self.key, at), lambda: see_inputs(self._model, self._registry, bank.calibration, part))[entry.name]
+        return bank.seen.get((self._inputs, at), lambda: see_inputs(self._model, self._registry, bank.calibration, part))[
+            entry.name
+        ]
 
 
 def _bytes(seen: Mapping[str, Seen]) -> int:

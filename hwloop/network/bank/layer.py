@@ -20,6 +20,7 @@ METHODS = ("auto", "rows", "columns", "plain")
 # rows * K^3 of a layer. Up to the first, weights go one by one (ExactOBS, OBQ); up to the second, each row is fitted and rounded
 # with the Hessian of its own weights; above, all rows share one factor (SparseGPT, GPTQ).
 WORK_ONE_BY_ONE, WORK_BY_ROW = 4e8, 2e10
+SCALES = (1.0, 0.85, 0.92, 1.08, 1.16)
 
 
 @dataclass(frozen=True)
@@ -32,9 +33,10 @@ class Settings:
             to the nearest level; `auto`: `rows` where the layer's size allows.
         order: of the columns in GPTQ, `activations` (those with the largest inputs first) or `given`.
         damping: see `factor.damped`.
+        scales: multiples of the steps that are tried; each row takes the one that changes its outputs least.
 
     Raises:
-        SpecError: an unknown method or order, or a damping that is not above 0.
+        SpecError: an unknown method or order, or a damping or scale that is not above 0.
     """
 
     granularity: str = "channel"
@@ -42,6 +44,7 @@ class Settings:
     method: str = "auto"
     order: str = "activations"
     damping: float = DAMPING
+    scales: tuple[float, ...] = SCALES
 
     def __post_init__(self) -> None:
         if self.method not in METHODS:
@@ -50,6 +53,8 @@ class Settings:
             raise SpecError("<arguments>", "bank.order", " or ".join(ORDERS), self.order)
         if not self.damping > 0:
             raise SpecError("<arguments>", "bank.damping", "a number above 0", self.damping)
+        if not self.scales or not all(scale > 0 for scale in self.scales):
+            raise SpecError("<arguments>", "bank.scales", "numbers above 0", self.scales)
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,10 +120,12 @@ def compress_layer(
     plain = weight * magnitude_mask(weight, fraction, pattern) if sparsity != 1.0 else weight
     plain_step = weight_step(plain, bits, settings.granularity, settings.clipping) if bits else None
     plain_levels = plain if plain_step is None else _levels(plain, plain_step, bits)
-    if hessian is None or settings.method == "plain":
+    if hessian is None:
         return Compressed(plain_levels, plain_step, "plain", float("nan"), float("nan"))
     task = _Task(weight, hessian, settings)
     plain_error = task.error(plain_levels if plain_step is None else plain_levels * plain_step)
+    if settings.method == "plain":
+        return Compressed(plain_levels, plain_step, "plain", plain_error, plain_error)
     method = settings.method if settings.method != "auto" else ("rows" if task.work <= WORK_ONE_BY_ONE else "columns")
     kept = task.start != 0
     fitted = task.start
@@ -130,8 +137,12 @@ def compress_layer(
     new, step = task.back(fitted).float(), None
     if bits:
         step = weight_step(new, bits, settings.granularity, settings.clipping)
-        rounded = task.rounded(fitted, kept, Grid(task.rows_of(step), 2 ** (bits - 1) - 1), method)
-        new = (task.back(rounded) / step.double()).round().float()
+        steps = torch.stack([(step * scale).flatten().expand(len(weight)) for scale in settings.scales])
+        tried = task.rounded(fitted, kept, steps.double(), 2 ** (bits - 1) - 1, method)
+        best = task.best(tried)
+        every = torch.arange(len(weight), device=weight.device)
+        step = steps[best, every][: step.numel()].view(step.shape)
+        new = (task.back(tried.flatten(1, 2)[best, every]) / step.double()).round().float()
     error = task.error(new if step is None else new * step)
     if error > plain_error:
         return Compressed(plain_levels, plain_step, "plain", plain_error, plain_error)
@@ -166,10 +177,6 @@ class _Task:
         """Of the outputs, see `output_error`, with the Hessian as it was seen."""
         return output_error(self.split(weight) - self.start, self.exact)
 
-    def rows_of(self, step: Tensor) -> Tensor:
-        """The step of each row, `(G, m)`."""
-        return step.double().flatten().expand(self.shape[0]).reshape(self.groups, -1)
-
     def by_row(self) -> tuple[Tensor, Tensor]:
         """Weights `(M, K)` and the Hessians: what the functions of `rows` take."""
         return self.start.reshape(-1, self.columns), self.hessian
@@ -203,18 +210,41 @@ class _Task:
         weight, hessian = self.by_row()
         return refit(weight, hessian, kept.reshape(weight.shape)).view_as(kept)
 
-    def rounded(self, fitted: Tensor, kept: Tensor, grid: Grid, method: str) -> Tensor:
-        """The weights on the grid, those not kept zero; the start is what the outputs are held against."""
-        if method == "columns" and (self.work > WORK_BY_ROW or bool(kept.all())):
-            return round_columns(self.start, self.hessian, grid, kept, self.settings.order)
-        weight, hessian = fitted.reshape(-1, self.columns), self.by_row()[1]
-        stay = kept.reshape(weight.shape)
-        by_row = Grid(grid.step.reshape(-1, 1), grid.levels)
-        if method == "rows":
-            return round_rows(weight, hessian, by_row, stay).view_as(fitted)
-        out = torch.zeros_like(weight)
-        for part in supports(hessian, stay):
-            own = Grid(by_row.step[part.rows], grid.levels)
-            rounded = round_columns(part.take(weight)[:, None], part.hessian, own, None, self.settings.order)
-            part.put_(out, rounded[:, 0])
-        return out.view_as(fitted)
+    def rounded(self, fitted: Tensor, kept: Tensor, steps: Tensor, levels: int, method: str) -> Tensor:
+        """The weights on several grids, `(T, G, m, K)`, those not kept zero.
+
+        Args:
+            fitted: the weights that stay, see `fitted`.
+            kept: which these are.
+            steps: `(T, M)`; rows know nothing of each other, so that those of all grids go at once.
+            levels: above zero.
+            method: `rows` or `columns`.
+        """
+        tries, (groups, rows, columns) = len(steps), fitted.shape
+        shared = method == "columns" and (self.work > WORK_BY_ROW or bool(kept.all()))
+        if method == "columns" and not shared:
+            weight, out = fitted.reshape(-1, columns), torch.zeros(tries, groups * rows, columns, dtype=fitted.dtype)
+            out = out.to(fitted.device)
+            for part in supports(self.hessian, kept.reshape(weight.shape)):
+                own = Grid(steps[:, part.rows].T, levels)
+                taken = part.take(weight)[:, None].expand(-1, tries, -1)
+                rounded = round_columns(taken, part.hessian, own, None, self.settings.order)
+                for at in range(tries):
+                    part.put_(out[at], rounded[:, at])
+            return out.view(tries, groups, rows, columns)
+        start = (self.start if shared else fitted).repeat(1, tries, 1)
+        stay, step = kept.repeat(1, tries, 1), steps.view(tries, groups, rows).transpose(0, 1).reshape(groups, -1)
+        if shared:
+            rounded = round_columns(start, self.hessian, Grid(step, levels), stay, self.settings.order)
+        else:
+            flat = Grid(step.reshape(-1, 1), levels)
+            rounded = round_rows(start.view(-1, columns), self.hessian, flat, stay.view(-1, columns)).view_as(start)
+        return rounded.view(groups, tries, rows, columns).transpose(0, 1)
+
+    def best(self, tried: Tensor) -> Tensor:
+        """Which of `(T, G, m, K)` weights changes the outputs least, `(M,)`: row by row, or the same for all with one step."""
+        change = tried - self.start
+        errors = ((change @ self.exact) * change).sum(dim=-1).flatten(1)
+        if self.settings.granularity == "tensor":
+            return errors.sum(dim=1).argmin().expand(errors.shape[1])
+        return errors.argmin(dim=0)

@@ -66,7 +66,7 @@ def test_what_is_not_finite_is_an_error_and_all_zero_inputs_are_not():
 @pytest.mark.parametrize("groups", [1, 3])
 def test_where_inputs_do_not_go_together_rounding_is_to_the_nearest_level(method: str, granularity: str, groups: int):
     hessian = torch.diag_embed(torch.rand(groups, 36, generator=drawn(3)) + 0.1)
-    made = compress_layer(weights(), hessian, bits=3, settings=Settings(granularity=granularity, method=method))
+    made = compress_layer(weights(), hessian, bits=3, settings=Settings(granularity=granularity, method=method, scales=(1.0,)))
     assert torch.equal(made.weight, quantize_weight(weights(), 3, granularity, "mse"))
 
 
@@ -187,7 +187,7 @@ def test_patterns_hold_exactly(method: str, pattern: BlockPattern, bits: int):
 @pytest.mark.parametrize("granularity", ["channel", "tensor"])
 @pytest.mark.parametrize("sparsity", [1.0, 0.4])
 def test_every_value_is_on_the_grid(method: str, granularity: str, sparsity: float):
-    made = compress_layer(weights(), correlated(36), sparsity, 4, Settings(granularity=granularity, method=method))
+    made = compress_layer(weights(), correlated(36), sparsity, 4, Settings(granularity=granularity, method=method, scales=(1.0,)))
     assert made.step is not None
     assert made.step.numel() == (6 if granularity == "channel" else 1)
     assert torch.equal(made.levels, made.levels.round())
@@ -195,6 +195,22 @@ def test_every_value_is_on_the_grid(method: str, granularity: str, sparsity: flo
     assert torch.equal((made.weight / made.step).round() * made.step, made.weight)
     if sparsity == 1.0:  # the project's own steps
         assert torch.equal(made.step, weight_step(weights(), 4, granularity, "mse"))
+
+
+@pytest.mark.parametrize("method", ["rows", "columns"])
+@pytest.mark.parametrize("granularity", ["channel", "tensor"])
+@pytest.mark.parametrize("groups, sparsity", [(1, 1.0), (3, 1.0), (3, 0.5)])
+def test_steps_that_are_tried_take_each_row_where_it_is_best(method: str, granularity: str, groups: int, sparsity: float):
+    weight, hessian, scales = weights(), correlated(36, groups), (0.9, 1.0, 1.1)
+    several, *each = (
+        compress_layer(weight, hessian, sparsity, 3, Settings(granularity=granularity, method=method, scales=some))
+        for some in (scales, *((scale,) for scale in scales))
+    )
+    assert {made.method for made in each} == {method}
+    assert torch.equal((several.weight / several.step).round() * several.step, several.weight)
+    rows = [[error(weight[at::6], made.weight[at::6], hessian[at * groups // 6][None]) for at in range(6)] for made in each]
+    wanted = sum(map(min, *rows)) if granularity == "channel" else min(map(sum, rows))
+    assert several.error == pytest.approx(wanted, rel=1e-4)
 
 
 def test_a_layer_too_large_for_a_hessian_is_treated_plainly():
@@ -213,7 +229,7 @@ def test_a_shift_gives_the_means_back():
 
 
 def test_unknown_options_are_named():
-    for option in ({"method": "best"}, {"order": "random"}, {"damping": 0.0}):
+    for option in ({"method": "best"}, {"order": "random"}, {"damping": 0.0}, {"scales": (1.0, 0.0)}):
         with pytest.raises(SpecError, match=f"bank.{next(iter(option))}: expected"):
             Settings(**option)
     with pytest.raises(SpecError, match="bits: expected"):
