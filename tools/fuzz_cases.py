@@ -265,7 +265,7 @@ def _component(
             attributes["min_utilization"] = rng.choice((0.01, 0.1, 0.5))
     if words > 1 and rng.random() < 0.25 and i:
         cluster = rng.choice([w for w in (1, 2, 4, 8) if words % w == 0 and instances % w == 0])  # the real program wants both
-        attributes |= rng.choice(({"block_size": words // cluster}, {"cluster_size": cluster}))
+        attributes |= rng.choice(({"block_size": words // cluster, "cluster_size": cluster}, {"cluster_size": cluster}))
     scale = rng.choice((0.5, 1, 2, 4, 8, 16, 64))
     for bandwidth in ("read_bandwidth", "write_bandwidth", "shared_bandwidth"):
         if rng.random() < (0.15 if bandwidth == "shared_bandwidth" else 0.45):

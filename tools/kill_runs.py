@@ -102,7 +102,8 @@ COMMANDS = {
 def start(words: tuple[str, ...], folder: Path) -> subprocess.Popen[bytes]:
     """Starts a command in a session of its own; its temporary files go to `tmp` in the folder."""
     (folder / "problem.yaml").write_text(PROBLEM)
-    (folder / "tmp").mkdir(exist_ok=True)
+    shutil.rmtree(folder / "tmp", ignore_errors=True)  # what a SIGKILL before this left, which nobody could clean up
+    (folder / "tmp").mkdir()
     with (folder / "out.txt").open("ab") as out:
         return subprocess.Popen(
             [sys.executable, "-m", "hwloop", *(word.replace("{}", str(folder)) for word in words)], cwd=folder,

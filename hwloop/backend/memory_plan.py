@@ -84,7 +84,7 @@ class MapPlaces:
         """The maps that may stay at all: from layer to layer within the network, and not too large."""
         if self._level is None:
             return ()
-        inner = [each for each in self.maps.maps.values() if not each.external and each.last > each.born >= 0]
+        inner = [each for each in self.maps.maps.values() if not each.external and each.born >= 0]
         return tuple(each.name for each in inner if self.rows(each.name) < self.capacity)
 
     def touched(self, name: str) -> range:

@@ -15,6 +15,7 @@ from hwloop.mapper.result import MapResult
 from hwloop.spec.architecture import Architecture
 from hwloop.spec.bits import ELSEWHERE, Bits, LevelBits, frozen
 from hwloop.spec.constraints import Constraints
+from hwloop.spec.density import Density
 from hwloop.spec.energy_table import EnergyTable
 from hwloop.spec.mapping import Mapping
 from hwloop.spec.plan import PlannedLayer
@@ -121,14 +122,25 @@ def layer_bits(planned: PlannedLayer, target: Target, residency: Residency | Non
 
 def layer_problem(planned: PlannedLayer, target: Target, residency: Residency | None = None) -> Problem:
     """A planned layer's problem, with the density of its finished values where they wait in coded form."""
+    densities = layer_densities(planned, target, residency)
+    return planned.problem if densities is planned.problem.densities else replace(planned.problem, densities=densities)
+
+
+def layer_densities(
+    planned: PlannedLayer, target: Target, residency: Residency | None = None
+) -> tuple[tuple[str, Density], ...]:  # fmt: skip
+    """The densities of a planned layer that the target can use."""
+    own = planned.problem.densities
     if not target.sees_zeros:
-        return without_densities(planned.problem)
+        return own if not own else ()
+    if planned.output_density is None:
+        return own
     level = waiting_level(OUTPUTS, target, residency)
-    if planned.output_density is None or not target.codes(level, OUTPUTS):
-        return planned.problem
-    densities = dict(planned.problem.densities) | {OUTPUTS: replace(planned.output_density, level=level)}
+    if not target.codes(level, OUTPUTS):
+        return own
+    found = dict(own) | {OUTPUTS: replace(planned.output_density, level=level)}
     order = [space.name for space in planned.problem.shape.data_spaces]
-    return replace(planned.problem, densities=tuple((name, densities[name]) for name in order if name in densities))
+    return tuple((name, found[name]) for name in order if name in found)
 
 
 def waiting_level(space: str, target: Target, residency: Residency | None) -> str:

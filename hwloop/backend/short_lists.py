@@ -23,7 +23,7 @@ from hwloop.backend.request import (
     OnOutcome,
     Outcome,
     layer_bits,
-    layer_problem,
+    layer_densities,
     request_for,
     waiting_level,
     without_densities,
@@ -35,7 +35,6 @@ from hwloop.mapper.result import MapResult
 from hwloop.simulator import LayerCandidate
 from hwloop.spec.architecture import Architecture
 from hwloop.spec.bits import Bits, FrozenBits, frozen
-from hwloop.spec.density import Density
 from hwloop.spec.mapping import Mapping
 from hwloop.spec.plan import PlannedLayer
 from hwloop.spec.problem import Problem
@@ -227,7 +226,7 @@ class ShortLists:
         asked = []
         for layer in cases.values():
             bits = layer_bits(layer, self._target, shape.residency)
-            densities: dict[str, float | Density] = dict(layer_problem(layer, self._target, shape.residency).densities)
+            densities = dict(layer_densities(layer, self._target, shape.residency))
             asked.append(LayerCandidate(self._target.table(bits), densities, bits))
         best = known.ready.cheapest(asked, self._settings.objective)
         names = list(best.component_energy_pj)

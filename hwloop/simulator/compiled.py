@@ -8,11 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
-import numpy as np
-
 from hwloop.errors import SpecError
 from hwloop.simulator.networks import WirePrices, network_latency
-from hwloop.simulator.numeric import Number, ceil_div
+from hwloop.simulator.numeric import Number
+from hwloop.simulator.packing import Packing, Waiting
 from hwloop.spec.architecture import Architecture, Level
 from hwloop.spec.builtin import builtin_access_pj
 from hwloop.spec.problem import Problem
@@ -74,50 +73,6 @@ class CompiledSpace:
         """By dimension, how far a pass of it moves each rank."""
         last = max(self.dimensions, default=-1)
         return tuple(tuple(sum(c for at, c in rank if at == d) for rank in self.ranks) for d in range(last + 1))
-
-
-@dataclass(frozen=True)
-class Packing:
-    """How words of one width lie in the rows of a level. Numbers, or arrays `(candidate, 1)` where candidates differ.
-
-    Attributes:
-        bits: width of a word [bits].
-        row_words: words in a row; 1 when a word is wider than a row.
-        word_rows: rows a word takes; 1 unless it is wider than a row.
-        bandwidth_scale: how many words of the level's `datawidth` the transfer of one of these takes.
-    """
-
-    bits: Number
-    row_words: Number
-    word_rows: Number
-    bandwidth_scale: Number
-
-    def rows(self, words: Number) -> Number:
-        """Rows that so many words take."""
-        if isinstance(self.row_words, np.ndarray):  # one of the two is 1
-            return ceil_div(words, self.row_words) * self.word_rows
-        if self.word_rows > 1:
-            return words * self.word_rows
-        return words if self.row_words == 1 else ceil_div(words, self.row_words)
-
-    def rows_with(self, words: Number, others: Number, of: Packing) -> Number:
-        """Rows of `words` and of `others` that lie as `of` says, counted together: equal packings give `rows` of both."""
-        return ceil_div(
-            words * self.word_rows * of.row_words + others * of.word_rows * self.row_words, self.row_words * of.row_words
-        )
-
-
-@dataclass(frozen=True)
-class Waiting:
-    """A result where it waits for its reader, at the outermost level that keeps it.
-
-    Attributes:
-        partial: how partial sums lie there.
-        finished: how finished values do.
-    """
-
-    partial: Packing
-    finished: Packing
 
 
 @dataclass(frozen=True)

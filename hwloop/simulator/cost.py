@@ -8,10 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from hwloop.simulator.activity import Activity, ComputeActivity, TileActivity
-from hwloop.simulator.compiled import Compiled, CompiledLevel, Packing
+from hwloop.simulator.compiled import Compiled, CompiledLevel
 from hwloop.simulator.nest import Nest
 from hwloop.simulator.networks import WirePrices, network_energy
 from hwloop.simulator.numeric import Number, as_float, ceil, maximum, minimum, unsigned, where
+from hwloop.simulator.packing import Packing
 
 
 @dataclass(slots=True)

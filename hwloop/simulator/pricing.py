@@ -16,12 +16,11 @@ from hwloop.simulator.compiled import (
     Compiled,
     CompiledLevel,
     CompiledSpace,
-    Packing,
-    Waiting,
     compile_structure,
 )
 from hwloop.simulator.networks import price_wires
 from hwloop.simulator.numeric import Number, ceil_div, maximum
+from hwloop.simulator.packing import Packing, Waiting
 from hwloop.spec.architecture import Architecture
 from hwloop.spec.bits import ELSEWHERE, Bits, elsewhere, width_at
 from hwloop.spec.energy_table import ComponentEnergy, EnergyTable

@@ -163,6 +163,27 @@ def refuse_slips(fields: Fields, own: Mapping[str, Value | None], attributes: Ma
                 raise fields.error(f"attributes.{name}", "a known attribute", own[name], f"did you mean {near!r}?")
 
 
+def check_rows(fields: Fields, attributes: Mapping[str, Value | None], front_end: bool) -> None:
+    """Refuses a row that is not as wide as its words, as the real program does.
+
+    Args:
+        fields: the component, a storage.
+        attributes: all that count for it.
+        front_end: whether upstream's front end reads it, which takes `cluster_size` for 1 where it is not given.
+
+    Raises:
+        SpecError: `width` is not `datawidth` x `block_size` x `cluster_size` where all of these are said.
+    """
+    width, word, block = (attributes.get(name) for name in ("width", "datawidth", "block_size"))
+    cluster = attributes.get("cluster_size", 1 if front_end else None)
+    if not (isinstance(width, int) and isinstance(word, int) and isinstance(block, int) and isinstance(cluster, int)):
+        return
+    if word * block * cluster != width:
+        product = f"datawidth x block_size x cluster_size, {word} x {block} x {cluster} = {word * block * cluster} bits"
+        hint = "give cluster_size" if attributes.get("cluster_size") is None else ""
+        raise fields.error("attributes.width", product, width, hint)
+
+
 def read_scale(fields: Fields, name: str) -> float:
     """Takes `energy_scale` or `area_scale`, 1 when absent.
 

@@ -10,6 +10,7 @@ from hwloop.spec.attributes import (
     SPATIAL_CLASS,
     Attributes,
     canonical,
+    check_rows,
     read_scale,
     read_variables,
     refuse_slips,
@@ -228,6 +229,7 @@ def _read_component(fields: Fields, scope: Attributes, builder: _Builder) -> Non
         refuse_slips(fields, own.own, dict(attributes))
         if dict(attributes).get("datawidth") is None:
             raise fields.error("attributes.datawidth", "the bits of a word", None, "every number depends on it")
+        check_rows(fields, dict(attributes), front_end=True)
     level = Level(
         name, kind, class_name, subclass, builder.mesh[0] * builder.mesh[1], *builder.mesh, attributes, sparse,
         energy_scale, area_scale, own.scale,

@@ -5,7 +5,15 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-from hwloop.spec.attributes import SPATIAL_ATTRIBUTES, SPATIAL_CLASS, Attributes, read_scale, read_variables, refuse_slips
+from hwloop.spec.attributes import (
+    SPATIAL_ATTRIBUTES,
+    SPATIAL_CLASS,
+    Attributes,
+    check_rows,
+    read_scale,
+    read_variables,
+    refuse_slips,
+)
 from hwloop.spec.document import Fields
 from hwloop.spec.levels import Architecture, Level, apply_sparse, chain, component_kind
 from hwloop.spec.limits import INSTANCES, LEVELS
@@ -131,6 +139,7 @@ def make_level(
     own.note_unknown(name)
     if kind == "storage":
         refuse_slips(fields, own.own, dict(attributes))
+        check_rows(fields, dict(attributes), front_end=False)
     if kind == "storage" and dict(attributes).get("datawidth") is None:
         fields.warn("attributes.datawidth", "not given; 16 bits, as the real program takes")
         attributes = (*attributes, ("datawidth", 16))

@@ -99,7 +99,7 @@ def test_what_stays_where_for_each_layer() -> None:
     chosen = plan()
     places = MapPlaces(chosen.apply(block()), maps(), target(), step=10**9)
     assert places.level == "shared_glb"
-    assert set(places.candidates) == {"a", "b", "pool"}  # the input and the scores go outside; c's map has no second layer
+    assert set(places.candidates) == {"a", "b", "c", "pool"}  # the input and the scores go outside
     assert places.residency(0, ["a"]) == Residency("shared_glb", ("Outputs",), 0)
     assert places.residency(1, ["a"]) == Residency("shared_glb", ("Inputs",), 0)
     assert places.residency(2, ["a"]) == Residency("shared_glb", (), 32)  # waits for the add

@@ -28,7 +28,7 @@ ZEROS = {"Weights": 0.3, "Inputs": 0.5}
 DESIGNS = ("eyeriss_168", "tpu_like", "shidiannao_like", "eyeriss_168_gating", "eyeriss_168_skipping", "flexible_gating")
 OPERANDS = {"Weights": 4, "Inputs": 4}
 
-# two storage levels and a compute unit; rows of 64 bits; every access of a row costs 1 pJ, of the buffer's 1000 pJ
+# two storage levels and a compute unit; rows of 64 bits; an access of a row of the memory costs 1 pJ, all else nothing
 SMALL = """
 architecture:
   version: 0.4

@@ -69,6 +69,26 @@ def test_rows_hold_width_over_datawidth_words() -> None:
     assert (wspad.block_size, wspad.entries) == (2, 448)
 
 
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ("block_size: 2", r"attributes\.width: expected .*16 x 2 x 1 = 32 bits, found 64; give cluster_size"),
+        ("block_size: 2, cluster_size: 4", r"attributes\.width: expected .*16 x 2 x 4 = 128 bits, found 64$"),
+        ("block_size: 2, cluster_size: 2", ""),
+        ("block_size: 4", ""),
+        ("cluster_size: 2", ""),
+    ],
+)
+def test_a_row_is_as_wide_as_its_words(more: str, message: str) -> None:
+    text = NODES.replace("depth: 13824", f"depth: 13824, {more}")
+    assert text != NODES
+    if message:
+        with pytest.raises(SpecError, match=message):
+            load_architecture(text)
+    else:
+        assert load_architecture(text).level("glb").width == 64
+
+
 def test_a_fan_out_carries_the_spatial_constraint_of_its_container() -> None:
     constraint = load_architecture(NODES).constraints.loop("inter_column_spatial", "spatial")
     assert constraint is not None

@@ -21,8 +21,8 @@ from dataclasses import dataclass, replace
 
 from hwloop.errors import InfeasibleMappingError
 from hwloop.simulator import DataSpaceCost, LayerCost
-from hwloop.simulator.compiled import Packing
 from hwloop.simulator.formats import COMPRESSED
+from hwloop.simulator.packing import Packing
 from hwloop.simulator.sparse.context import rank_bits
 from hwloop.spec.bits import Bits, width_at
 from hwloop.spec.energy_table import ComponentEnergy, EnergyTable

@@ -16,8 +16,9 @@ from math import prod
 from hwloop.backend.timeloop.split import SplitSystem, metadata_bits, packing_of, row_share
 from hwloop.errors import SimulatorError
 from hwloop.simulator import DataSpaceCost, LayerCost
-from hwloop.simulator.compiled import STORAGE_ACTIONS, Packing
+from hwloop.simulator.compiled import STORAGE_ACTIONS
 from hwloop.simulator.formats import COMPRESSED
+from hwloop.simulator.packing import Packing
 from hwloop.spec.bits import Bits, elsewhere, width_at
 from hwloop.spec.builtin import builtin_access_pj
 from hwloop.spec.energy_table import ComponentEnergy, EnergyTable
