@@ -14,6 +14,8 @@ from hwloop.network.accuracy.coding import FLOAT_BITS, ModelCount, WeightCount, 
 from hwloop.network.accuracy.completion import completed, weight_densities
 from hwloop.network.accuracy.treatment import Sparsity, Treatment, origin, treatment_of
 from hwloop.network.accuracy.variant import DENSITY_DIGITS, Variant, WeightCache
+from hwloop.network.bank.bank import Bank
+from hwloop.network.bank.repair import augmented
 from hwloop.network.cache import ByteCache
 from hwloop.network.data.parts import call_score
 from hwloop.network.data.splits import DataSplits
@@ -44,8 +46,8 @@ class CompressedNetwork:
     """Scores plans (`hwloop.search.seams.Scorer`). The same plan always gets the same answers.
 
     The weights of a plan are those of the library's member that its `base` names. Shapes come first (kept channels, ranks,
-    removed layers); then a layer that has more weights than its density allows is pruned further at once, by magnitude; then
-    weights and activations are quantised. Nothing is trained but by `materialise`.
+    removed layers); then a layer that has more weights than its density allows is pruned further at once, by magnitude or as the
+    bank has it; then weights and activations are quantised. Nothing is trained but by `materialise`.
 
     What repeats is kept: batches on the device (2 GiB of each part), pruned and quantised weights (1 GiB), networks of other
     shapes (1 GiB), calibrations (256 MiB), 65536 answers; the library keeps 1 GiB of members. Not for use by several threads at
@@ -78,6 +80,9 @@ class CompressedNetwork:
         batchnorm_images: int = 0,
         batch_size: int = BATCH_SIZE,
         seed: int = 0,
+        bank: Bank | None = None,
+        bias_correction: bool = False,
+        batchnorm_augmented: bool = False,
     ) -> None:
         """Takes a copy of `model`; the device it is on is where candidates run.
 
@@ -96,6 +101,10 @@ class CompressedNetwork:
                 those of the base, as the paper does.
             batch_size: examples at a time.
             seed: of the choice of examples.
+            bank: where pruned and rounded layers come from, with its own settings of their steps; without one they are pruned by
+                magnitude and rounded to the nearest level.
+            bias_correction: shift the mean outputs of the bank's layers back, into a bias or the BatchNorm behind.
+            batchnorm_augmented: measure BatchNorm's statistics on augmented images, as in training, not on plain ones.
         """
         model = unwrapped(model)
         self.registry = registry or register(model, splits.example_for(model))
@@ -103,7 +112,8 @@ class CompressedNetwork:
         self.layers = tuple(self.registry.by_name)
         self._library, self._splits = library, splits
         self._reference_bits, self._coding = reference_bits, coding
-        self._granularity, self._clipping, self._method = granularity, clipping, calibration
+        self._granularity, self._clipping, self._method, self._bank = granularity, clipping, calibration, bank
+        self._bias_correction = bias_correction
         self._weights: WeightCache = ByteCache(WEIGHT_CACHE_BYTES, lambda tensor: tensor.nbytes)
         self._own = self._new_variant(model, self.registry)
         self._start = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()} if library is None else {}
@@ -113,7 +123,8 @@ class CompressedNetwork:
         self._test: HeldBatches | None = None
         self._batchnorm = None
         if batchnorm_images:
-            self._batchnorm = HeldBatches(splits.train.subset(batchnorm_images, seed), batch_size, device)
+            change = splits.augmentation if batchnorm_augmented else None
+            self._batchnorm = HeldBatches(augmented(splits.train, change, batchnorm_images, seed), batch_size, device)
         self._calibration_split = splits.train.subset(CALIBRATION_IMAGES, seed)
         self.images, self.train_images, self.has_test = len(validation), len(splits.train), splits.has_test
         self._shaped: ByteCache[tuple[str, str], Variant] = ByteCache(SHAPED_CACHE_BYTES, lambda variant: variant.size_bytes)
@@ -213,8 +224,12 @@ class CompressedNetwork:
             calibration = self._calibrated(variant, treatment)
         for entry in registry.entries:
             bits = treatment.bits_of.get(origin(entry.layers[0]))
-            if bits is not None:
+            if bits is not None and training is None:
+                entry.write_(network, variant.rounded(entry, treatment))
+            elif bits is not None:
                 entry.write_(network, quantize_weight(entry.read(network), bits, self._granularity, self._clipping))
+        if training is None:
+            variant.correct_(network, treatment)
         quantizer = variant.quantizer(treatment, calibration)
         attach(network, registry, quantizer, quantizer.layers)
         if self._batchnorm is not None:
@@ -269,7 +284,7 @@ class CompressedNetwork:
         return replace(treatment, density=tuple(pair for pair in treatment.density if prunes(*pair)))
 
     def _new_variant(self, model: nn.Module, registry: Registry) -> Variant:
-        return Variant(model, registry, self._weights, self._granularity, self._clipping)
+        return Variant(model, registry, self._weights, self._granularity, self._clipping, self._bank, self._bias_correction)
 
     def _variant(self, treatment: Treatment) -> Variant:
         """The architecture of a treatment with its base's weights in place."""

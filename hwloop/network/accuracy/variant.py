@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from hwloop.errors import DataError
 from hwloop.network.accuracy.treatment import Sparsity, Treatment, origin
+from hwloop.network.bank.bank import Bank, Base
 from hwloop.network.cache import ByteCache
 from hwloop.network.layers import device_of
 from hwloop.network.tracing.entries import Registry, WeightEntry
@@ -36,11 +37,22 @@ class Variant:
         registry: of the model.
         weights: where pruned and quantised weights are kept; may be shared by variants.
         granularity, clipping: of the weights' steps, see `quantize.weight_step`.
+        bank: where pruned and rounded layers come from; by magnitude and to the nearest level when None.
+        correct: whether the means of the outputs of the bank's layers are shifted back, see `Base.correct_`.
     """
 
     def __init__(
-        self, model: nn.Module, registry: Registry, weights: WeightCache, granularity: str = "channel", clipping: str = "mse"
+        self,
+        model: nn.Module,
+        registry: Registry,
+        weights: WeightCache,
+        granularity: str = "channel",
+        clipping: str = "mse",
+        bank: Bank | None = None,
+        correct: bool = False,
     ) -> None:
+        self._bank, self._correct = bank, correct and bank is not None
+        self._from_bank: Base | None = None
         self.registry, self._weights, self._granularity, self._clipping = registry, weights, granularity, clipping
         self.model = copy.deepcopy(model).eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._state: Mapping[str, Tensor] = {}
@@ -77,7 +89,7 @@ class Variant:
             except RuntimeError as error:
                 text = " ".join(str(error).split())
                 raise DataError(f"the weights of {base or 'the trained network'} do not fit the model: {text}") from error
-            self._state, self._base, self._changed = state, base, []
+            self._state, self._base, self._changed, self._from_bank = state, base, [], None
 
     def restore(self) -> None:
         """Puts all weights and statistics of the loaded network back."""
@@ -110,13 +122,27 @@ class Variant:
                 if bits or sparsity != 1.0:
                     self._changed.append(entry)
                     entry.write_(self.model, self._weight(entry, sparsity, bits))
+            if quantised:
+                self.correct_(self.model, treatment)
             quantizer = self.quantizer(treatment, calibration if quantised else None)
             with attached(self.model, self.registry, quantizer, quantizer.layers):
                 yield self.model
         finally:
             for entry in self._changed:
                 entry.write_(self.model, entry.layout.read(self._state[entry.key]))
+            if self._changed and self._correct:
+                self.restore()
             self._changed = []
+
+    def correct_(self, model: nn.Module, treatment: Treatment) -> None:
+        """Shifts the outputs of a network with the loaded one's layers back to their means, where that is asked for."""
+        if self._bank is None or not self._correct:
+            return
+        base = self._entries(self._bank)
+        for entry in self.registry.entries:
+            bits, sparsity = treatment.bits_of.get(origin(entry.layers[0]), 0), self.sparsity(entry, treatment)
+            if bits or sparsity != 1.0:
+                base.correct_(model, entry, sparsity, bits)
 
     def quantizer(self, treatment: Treatment, calibration: Calibration | None) -> ActivationQuantizer:
         """What quantises the activations of this architecture under a treatment."""
@@ -129,6 +155,10 @@ class Variant:
                 if number is not None:
                     spans[layer.name, operand] = number, calibration.range(layer.name, number, operand)
         return ActivationQuantizer(spans)
+
+    def rounded(self, entry: WeightEntry, treatment: Treatment) -> Tensor:
+        """A weight tensor of the loaded network as a treatment leaves it: pruned, and on its levels."""
+        return self._weight(entry, self.sparsity(entry, treatment), treatment.bits_of.get(origin(entry.layers[0]), 0))
 
     def masks(self, treatment: Treatment) -> Masks:
         """The weights that stay while a network is trained: of tensors that were pruned, those that are not zero."""
@@ -157,8 +187,18 @@ class Variant:
         assert self._base is not None
         return self._weights.get((self._base, entry.name, sparsity, bits), lambda: self._made(entry, sparsity, bits))
 
+    def _entries(self, bank: Bank) -> Base:
+        """The bank's layers of the loaded network."""
+        if self._from_bank is None:
+            network = copy.deepcopy(self.model)
+            network.load_state_dict(dict(self._state))
+            self._from_bank = bank.base(network, self.registry)
+        return self._from_bank
+
     def _made(self, entry: WeightEntry, sparsity: Sparsity, bits: int) -> Tensor:
         weight = entry.layout.read(self._state[entry.key]).to(device_of(self.model))
+        if self._bank is not None:
+            return self._entries(self._bank).weight(entry, sparsity, bits).to(weight.device)
         if sparsity != 1.0:
             pattern = sparsity if isinstance(sparsity, BlockPattern) else None
             fraction = 0.0 if isinstance(sparsity, BlockPattern) else 1 - sparsity
