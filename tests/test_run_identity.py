@@ -44,7 +44,7 @@ OTHER: dict[str, Any] = {
     "library_epochs": 2,
     "library_learning_rate": 0.03, "epochs": 11, "batch_size": 63, "learning_rate": 0.06, "train_images": 50,
     "validation_images": 10, "granularity": "tensor", "mapper_objective": "cycles", "mapper_effort": "normal",
-    "energy": "table", "simulator": "timeloop", "seed": 1,
+    "energy": "table", "activations": "resident", "simulator": "timeloop", "seed": 1,
 }  # fmt: skip
 
 
