@@ -28,6 +28,7 @@ from hwloop.mapper.objective import One, objective_values
 from hwloop.mapper.result import MapResult
 from hwloop.spec.mapping import Mapping
 from hwloop.spec.plan import Plan, PlannedLayer
+from hwloop.spec.planned_maps import planned_maps
 from hwloop.spec.workload import Workload
 
 
@@ -41,7 +42,8 @@ class _Applied:
     @cached_property
     def maps(self) -> NetworkMaps:
         """The feature maps under the plan."""
-        return network_maps(self.layers, self._plan.maps(self._workload))
+        shares = [self._plan.of(layer.name) for layer in self._workload.layers]
+        return network_maps(self.layers, planned_maps(self._workload, self.layers, shares))
 
 
 class CandidateCosts:

@@ -72,7 +72,9 @@ def planned_maps(workload: Workload, planned: Sequence[PlannedLayer], shares: Se
     for each, number, density in zip(maps, bits, densities, strict=True):
         if each.writer in parts:
             problem, before = parts[each.writer][-1].problem, parts[each.writer][-1].layer.problem
-            now = each.values * problem.tensor_size("Outputs") // before.tensor_size("Outputs")
+            now = each.values
+            if problem.bounds != before.bounds:
+                now = each.values * problem.tensor_size("Outputs") // before.tensor_size("Outputs")
             out += [_between(part, then) for part, then in zip(parts[each.writer], parts[each.writer][1:], strict=False)]
         else:
             read = [sizes[name] for name in made[each.writer].reads] if each.writer else []
