@@ -70,7 +70,7 @@ def one_by_one(model: CandidateCosts, batches: dict[Problem, MappingBatch], plan
             best = int(costs.edp.argmin())
             fits = costs.feasible[best]
             energy, cycles = energy + float(costs.energy_pj[best]), cycles + (float(costs.cycles[best]) if fits else np.inf)
-        for _, cost in operations.of(network_maps(plan.apply(model.workload), plan.maps(model.workload))):
+        for _, cost in operations.of(network_maps(model.workload, plan, plan.apply(model.workload))):
             energy, cycles = energy + sum(cost.energy_pj.values()), cycles + cost.cycles
         out.append((energy, cycles))
     return out

@@ -28,7 +28,6 @@ from hwloop.mapper.objective import One, objective_values
 from hwloop.mapper.result import MapResult
 from hwloop.spec.mapping import Mapping
 from hwloop.spec.plan import Plan, PlannedLayer
-from hwloop.spec.planned_maps import planned_maps
 from hwloop.spec.workload import Workload
 
 
@@ -42,8 +41,7 @@ class _Applied:
     @cached_property
     def maps(self) -> NetworkMaps:
         """The feature maps under the plan."""
-        shares = [self._plan.of(layer.name) for layer in self._workload.layers]
-        return network_maps(self.layers, planned_maps(self._workload, self.layers, shares))
+        return network_maps(self._workload, self._plan, self.layers)
 
 
 class CandidateCosts:
@@ -96,15 +94,13 @@ class CandidateCosts:
         sets, costs = [], []
         for plan, shares in mapped if self.target.resident else mapped[:1]:
             planner = MemoryPlanner(self.workload, plan, self.target, self.settings, self.backend, shares)
-            memory = None
-            if self.target.resident:
-                memory, shares = planner.find()
+            cost, memory = planner.plan()
             if memory is not None:
                 sets.append(memory.maps)
-                for layer, residency, share in zip(plan.apply(self.workload), memory.layers, shares, strict=True):
+                for layer, residency, share in zip(plan.apply(self.workload), memory.layers, cost.layers, strict=True):
                     if residency is not None and share.result is not None:
                         self._lists.learn(layer, residency, share.result)
-            costs.append(self._network(shares, planner.operations(memory), memory))
+            costs.append(cost)
         self._memories = tuple(dict.fromkeys(sets))
         return costs[0]
 
@@ -213,11 +209,8 @@ class CandidateCosts:
         if self.workload.operations:
             costs = self._operations.of(run.maps, memory.maps if memory else (), memory.level if memory else "")
             operations = [LayerShare.of_operation(name, cost) for name, cost in costs]
-        return self._network(named, operations, memory)
-
-    def _network(self, layers: Sequence[LayerShare], operations: Sequence[LayerShare], memory: MemoryPlan | None) -> NetworkCost:
         stay = (memory.maps, memory.level) if memory is not None else ()
-        return NetworkCost(self.workload.name, self.target.name, tuple(layers), tuple(operations), *stay)
+        return NetworkCost(self.workload.name, self.target.name, tuple(named), tuple(operations), *stay)
 
     def _rank(self, share: LayerShare | NetworkCost) -> tuple[float, float]:
         value, tie = objective_values(self.settings.objective, One(share.energy_pj, share.cycles, share.utilization))

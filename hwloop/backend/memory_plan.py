@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from hwloop.backend.network_cost import LayerShare
+from hwloop.backend.network_cost import LayerShare, NetworkCost
 from hwloop.backend.network_maps import NetworkMaps, network_maps
 from hwloop.backend.operations import OperationCosts
 from hwloop.backend.protocol import Backend
@@ -154,7 +154,7 @@ class MemoryPlanner:
     ) -> None:  # fmt: skip
         self._network, self._planned, self._target = workload.name, plan.apply(workload), target
         self._settings, self._backend = settings, backend
-        self.places = MapPlaces(self._planned, network_maps(self._planned, plan.maps(workload)), target)
+        self.places = MapPlaces(self._planned, network_maps(workload, plan, self._planned), target)
         self._operations = OperationCosts(target)
         self._known: dict[tuple[int, Residency | None], LayerShare | None] = {(at, None): share for at, share in enumerate(base)}
 
@@ -199,10 +199,11 @@ class MemoryPlanner:
         """Whether layers run beside a map that neither write nor read it."""
         return len(self.places.touched(name)) > len(self.places.ends(name))
 
-    def operations(self, plan: MemoryPlan | None) -> tuple[LayerShare, ...]:
-        """What the work between layers costs under a plan."""
-        costs = self._operations.of(self.places.maps, plan.maps if plan else (), plan.level if plan else "")
-        return tuple(LayerShare.of_operation(name, cost) for name, cost in costs)
+    def plan(self) -> tuple[NetworkCost, MemoryPlan | None]:
+        """What the network costs, and what stays on chip where the target allows it and it pays."""
+        memory, layers = self.find() if self._target.resident else (None, self._shares(()))
+        cost = self._cost(layers, () if memory is None else memory.maps)
+        return cost, memory
 
     def _fitting(self, names: Iterable[str]) -> tuple[str, ...]:
         """As many of them as fit beside each other, one after the other."""
@@ -258,8 +259,11 @@ class MemoryPlanner:
             shares = self._shares(chosen, only)
         except InfeasibleMappingError:
             return float("inf")
+        cost = self._cost(shares, chosen)
+        return float(objective_values(self._settings.objective, One(cost.energy_pj, cost.cycles, cost.utilization))[0][0])
+
+    def _cost(self, layers: tuple[LayerShare, ...], chosen: Collection[str]) -> NetworkCost:
+        """The network with these maps staying."""
         costs = self._operations.of(self.places.maps, chosen, self.places.level)
-        every = [*shares, *(LayerShare.of_operation(name, cost) for name, cost in costs)]
-        energy, cycles = sum(share.energy_pj for share in every), sum(share.cycles for share in every)
-        used = sum(share.utilization * share.cycles for share in shares) / max(cycles, 1)
-        return float(objective_values(self._settings.objective, One(energy, cycles, used))[0][0])
+        work = tuple(LayerShare.of_operation(name, cost) for name, cost in costs)
+        return NetworkCost(self._network, self._target.name, layers, work, tuple(chosen), self.places.level if chosen else "")

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from hwloop.spec.plan import PlannedLayer
-from hwloop.spec.planned_maps import PlannedMaps
+from hwloop.spec.plan import Plan, PlannedLayer
+from hwloop.spec.planned_maps import planned_maps
+from hwloop.spec.workload import Workload
 
 
 @dataclass(frozen=True)
@@ -64,13 +65,15 @@ class NetworkMaps:
     read: dict[tuple[int, str], tuple[str, ...]]
 
 
-def network_maps(planned: Sequence[PlannedLayer], maps: PlannedMaps) -> NetworkMaps:
+def network_maps(workload: Workload, plan: Plan, planned: Sequence[PlannedLayer]) -> NetworkMaps:
     """The maps of a network whose layers run one after the other.
 
     Args:
-        planned: the layers, in execution order, as `Plan.apply` makes them.
-        maps: of the same plan, from `Plan.maps`.
+        workload: the network.
+        plan: what is done to each layer.
+        planned: its layers under the plan, in execution order, as `Plan.apply` makes them.
     """
+    maps = planned_maps(workload, planned, [plan.of(layer.name) for layer in workload.layers])
     place = {layer.name: at for at, layer in enumerate(planned)}
     after = {operation.name: place[operation.after] if operation.after else -1 for operation in maps.operations}
     found: dict[str, WaitingMap] = {}

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from hwloop.errors import InfeasibleMappingError
+from hwloop.simulator.packing import pack
 from hwloop.spec.constraints import EVERY, DataSpaceConstraint, LoopConstraint
 from hwloop.spec.levels import Architecture, Level
 from hwloop.spec.problem import Problem
@@ -46,9 +47,7 @@ def level_for_maps(arch: Architecture) -> str | None:
 
 def rows_for(level: Level, values: int, bits: int | None) -> int:
     """Rows of a level that so many values take, of its `datawidth` when None."""
-    row = level.block_size * level.word_bits
-    width = level.word_bits if bits is None else bits
-    return -(-values // max(row // width, 1)) * -(-width // row)
+    return int(pack(level, 1.0, bits).rows(values))
 
 
 def resident_architecture(arch: Architecture, problem: Problem, residency: Residency) -> Architecture:

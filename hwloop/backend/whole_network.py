@@ -38,11 +38,4 @@ def map_network(
     requests = [request_for(layer, target, settings, workload.name) for layer in plan.apply(workload)]
     outcomes = backend.map(requests, on_outcome)
     layers = tuple(mapped_share(request, outcome, target) for request, outcome in zip(requests, outcomes, strict=True))
-    planner = MemoryPlanner(workload, plan, target, settings, backend, layers)
-    memory = None
-    if target.resident:
-        memory, layers = planner.find()
-    operations = planner.operations(memory)
-    if memory is None:
-        return NetworkCost(workload.name, target.name, layers, operations)
-    return NetworkCost(workload.name, target.name, layers, operations, memory.maps, memory.level)
+    return MemoryPlanner(workload, plan, target, settings, backend, layers).plan()[0]

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
-from hwloop.simulator.numeric import Number, ceil_div
+from hwloop.simulator.numeric import Number, ceil_div, maximum
 
 
 @dataclass(frozen=True)
@@ -51,3 +52,30 @@ class Waiting:
 
     partial: Packing
     finished: Packing
+
+
+class Rows(Protocol):
+    """A storage level as far as its rows go: `block_size` words of `word_bits` each."""
+
+    @property
+    def word_bits(self) -> int:
+        """`datawidth` [bits]."""
+
+    @property
+    def block_size(self) -> int:
+        """Words of `word_bits` in a row."""
+
+
+def pack(level: Rows, scale: Number, width: Number | None) -> Packing:
+    """How words of `width` bits lie in the rows of a level; of its `datawidth` when None.
+
+    Args:
+        level: the level.
+        scale: words of bandwidth that a word of the level's `datawidth` takes.
+        width: bits of a word.
+    """
+    if width is None:
+        return Packing(level.word_bits, level.block_size, 1, scale)
+    row_bits = level.block_size * level.word_bits
+    row_words, word_rows = maximum(row_bits // width, 1), ceil_div(width, row_bits)
+    return Packing(width, row_words, word_rows, scale * level.block_size * word_rows / row_words)

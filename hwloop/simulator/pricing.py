@@ -19,8 +19,8 @@ from hwloop.simulator.compiled import (
     compile_structure,
 )
 from hwloop.simulator.networks import price_wires
-from hwloop.simulator.numeric import Number, ceil_div, maximum
-from hwloop.simulator.packing import Packing, Waiting
+from hwloop.simulator.numeric import Number
+from hwloop.simulator.packing import Waiting, pack
 from hwloop.spec.architecture import Architecture
 from hwloop.spec.bits import ELSEWHERE, Bits, elsewhere, width_at
 from hwloop.spec.energy_table import ComponentEnergy, EnergyTable
@@ -144,21 +144,6 @@ def _check(compiled: Compiled, bits: Mapping[str, Any]) -> None:
             values = np.asarray(width)
             if values.dtype.kind not in "iu" or (values < 1).any():
                 raise SpecError("bits", where, "a whole number of at least 1", width)
-
-
-def pack(level: CompiledLevel, scale: Number, width: Number | None) -> Packing:
-    """How words of `width` bits lie in the rows of a level; of its `datawidth` when None.
-
-    Args:
-        level: the level.
-        scale: words of bandwidth that a word of the level's `datawidth` takes.
-        width: bits of a word.
-    """
-    if width is None:
-        return Packing(level.word_bits, level.block_size, 1, scale)
-    row_bits = level.block_size * level.word_bits
-    row_words, word_rows = maximum(row_bits // width, 1), ceil_div(width, row_bits)
-    return Packing(width, row_words, word_rows, scale * level.block_size * word_rows / row_words)
 
 
 def _waiting(level: CompiledLevel, scale: Number, width: Number | None, other: Number | None) -> Waiting | None:

@@ -14,7 +14,8 @@ import numpy as np
 
 from hwloop.simulator.compiled import CompiledLevel
 from hwloop.simulator.formats import rank_words
-from hwloop.simulator.pricing import compile_simulation, pack
+from hwloop.simulator.packing import pack
+from hwloop.simulator.pricing import compile_simulation
 from hwloop.simulator.sparse import prepare, sparse_needed
 from hwloop.simulator.sparse.occupancy import Format
 from hwloop.spec.architecture import Architecture

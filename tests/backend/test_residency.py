@@ -68,7 +68,7 @@ def plan(bits: int | None = 4, density: float = 1.0) -> Plan:
 
 def maps(chosen: Plan | None = None) -> NetworkMaps:
     chosen = chosen or plan()
-    return network_maps(chosen.apply(block()), chosen.maps(block()))
+    return network_maps(block(), chosen, chosen.apply(block()))
 
 
 @cache

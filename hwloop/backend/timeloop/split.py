@@ -22,7 +22,7 @@ from dataclasses import dataclass, replace
 from hwloop.errors import InfeasibleMappingError
 from hwloop.simulator import DataSpaceCost, LayerCost
 from hwloop.simulator.formats import COMPRESSED
-from hwloop.simulator.packing import Packing
+from hwloop.simulator.packing import Packing, pack
 from hwloop.simulator.sparse.context import rank_bits
 from hwloop.spec.bits import Bits, width_at
 from hwloop.spec.energy_table import ComponentEnergy, EnergyTable
@@ -56,13 +56,6 @@ class SplitSystem:
     table: EnergyTable
     origin: dict[str, str]
     throttled: bool
-
-
-def packing_of(level: Level, bits: int) -> Packing:
-    """Words of `bits` in the level's rows."""
-    row = level.block_size * level.word_bits
-    row_words, word_rows = max(row // bits, 1), -(-bits // row)
-    return Packing(bits, row_words, word_rows, level.block_size * word_rows / row_words)
 
 
 def split_levels(
@@ -112,7 +105,7 @@ def split_levels(
         for space in kept:
             name = f"{level.name}_{space}"
             innermost = space == kept[-1]
-            packing = packing_of(level, widths[space])
+            packing = pack(level, 1.0, widths[space])
             origin[name] = level.name
             targets = (space, *entry.bypass) if space == kept[0] else (space,)  # savings on data kept farther out stay on the way
             block = _block(level, space, packing)
@@ -183,7 +176,7 @@ def check_fit(architecture: Architecture, cost: LayerCost, *bits: Bits) -> Layer
         needs = {space: part.capacity for space, part in component.dataspaces.items()}
         if by_rows:
             for space, part in component.dataspaces.items():
-                needs[space] = max(packing_of(level, _width(given, space, level)).rows(part.capacity) for given in bits)
+                needs[space] = max(pack(level, 1.0, _width(given, space, level)).rows(part.capacity) for given in bits)
             spaces = {space: replace(part, capacity=needs[space]) for space, part in component.dataspaces.items()}
             components[level.name] = replace(component, dataspaces=spaces)
         if level.entries is None:
@@ -269,7 +262,7 @@ def row_share(level: Level, packing: Packing) -> float:
 
 
 def _row_share(system: SplitSystem, level: Level, part: str) -> float:
-    return row_share(level, packing_of(level, system.architecture.level(part).word_bits))
+    return row_share(level, pack(level, 1.0, system.architecture.level(part).word_bits))
 
 
 def _words(system: SplitSystem, counted: LayerCost, part: str, kind: str) -> float:

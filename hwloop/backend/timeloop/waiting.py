@@ -13,12 +13,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from math import prod
 
-from hwloop.backend.timeloop.split import SplitSystem, metadata_bits, packing_of, row_share
+from hwloop.backend.timeloop.split import SplitSystem, metadata_bits, row_share
 from hwloop.errors import SimulatorError
 from hwloop.simulator import DataSpaceCost, LayerCost
 from hwloop.simulator.compiled import STORAGE_ACTIONS
 from hwloop.simulator.formats import COMPRESSED
-from hwloop.simulator.packing import Packing
+from hwloop.simulator.packing import Packing, pack
 from hwloop.spec.bits import Bits, elsewhere, width_at
 from hwloop.spec.builtin import builtin_access_pj
 from hwloop.spec.energy_table import ComponentEnergy, EnergyTable
@@ -54,7 +54,7 @@ class Waiting:
     def packings(self) -> tuple[Packing, Packing]:
         """How partial sums and finished values lie in the level's rows."""
         widths = (width_at(bits.get(self.space), self.level.name) for bits in (self.partial, self.finished))
-        partial, finished = (packing_of(self.level, self.level.word_bits if w is None else w) for w in widths)
+        partial, finished = (pack(self.level, 1.0, w) for w in widths)
         return partial, finished
 
     def done(self, updates: int, partition: int) -> int:

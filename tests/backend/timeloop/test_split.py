@@ -6,7 +6,8 @@ import pytest
 
 import hwloop
 from hwloop import InfeasibleMappingError
-from hwloop.backend.timeloop.split import check_fit, packing_of, share_bandwidth, split_levels
+from hwloop.backend.timeloop.split import check_fit, share_bandwidth, split_levels
+from hwloop.simulator.packing import pack
 from hwloop.spec.levels import Level
 from hwloop.spec.mapping import Bypass
 
@@ -113,7 +114,7 @@ def test_savings_go_with_their_target_or_stay_on_its_way() -> None:
     [(16, 2, 1, 3), (8, 4, 1, 2), (5, 6, 1, 1), (32, 1, 1, 5), (33, 1, 2, 10), (64, 1, 2, 10), (65, 1, 3, 15)],
 )
 def test_packing(bits: int, row_words: int, word_rows: int, rows_of_five: int) -> None:
-    packing = packing_of(buffer_level(), bits)  # rows of 32 bits
+    packing = pack(buffer_level(), 1.0, bits)  # rows of 32 bits
     assert (packing.row_words, packing.word_rows) == (row_words, word_rows)
     assert packing.rows(5) == rows_of_five
 
