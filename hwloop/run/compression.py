@@ -148,9 +148,6 @@ def compress(
         with timings.of("library"):
             library = pruned_library(name, trained, registry, splits, library_folder, settings, progress)
         bank = open_bank(bank_dir or library_folder / "bank", splits, settings, bank_bytes)
-        if fill and bank is not None:
-            with timings.of("bank"):
-                fill_bank(bank, trained.model, registry, library, settings, progress)
         scorer = CompressedNetwork(
             trained.model, library, splits, registry,
             reference_bits=settings.reference_bits, coding=settings.coding, images=settings.validation_images,
@@ -162,6 +159,9 @@ def compress(
             workload, scorer.layers, library.fractions, settings.weight_bits, settings.activation_bits, settings.amounts
         )
         space = find_space(settings.space, choices, settings.space_options)
+        if fill and bank is not None:
+            with timings.of("bank"):
+                fill_bank(bank, trained.model, registry, library, space, progress)
         if folder is not None:
             plans = [scorer.complete(plan) for plan in (Plan(), *space.corners())]
             folder.pin(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -172,13 +172,8 @@ class Base:
     def _places(self) -> Mapping[str, ShiftPlace]:
         return shift_places(self._model, self._registry)
 
-    def fill(
-        self,
-        sparsities: Iterable[Sparsity],
-        bits: Sequence[int],
-        on_entry: Callable[[EntryEvent], None] | None = None,
-    ) -> None:
-        """Makes the entries of all layers at all of these amounts and bits that are not there yet.
+    def fill(self, wanted: Iterable[tuple[str, Sparsity, int]], on_entry: Callable[[EntryEvent], None] | None = None) -> None:
+        """Makes the entries (layer, sparsity, bits, see `entry`) that are not there yet.
 
         It can be stopped at any moment, or killed; what is there by then is found the next time. Those that another process is
         making are left for the end.
@@ -186,11 +181,8 @@ class Base:
         Raises:
             SpecError, DataError: as `entry`.
         """
-        wanted = [(s, b) for s in sparsities for b in bits if s != 1.0 or b]
-        # layers outside, so that Hessians are collected once a pass
-        entries = [*(entry for part in self._passes for entry in part)]
-        entries += [entry for entry in self._registry.entries if entry.name not in self._pass_of]
-        left = [(entry.name, sparsity, number) for entry in entries for sparsity, number in wanted]
+        # pass by pass, so that Hessians are collected once
+        left = sorted(wanted, key=lambda each: self._pass_of.get(self._registry.entry(each[0]).name, len(self._passes)))
         total, done = len(left), 0
         for wait in (False, True):
             others = []
