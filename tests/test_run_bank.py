@@ -18,10 +18,13 @@ from hwloop.network.data.splits import DataSplits
 from hwloop.network.training.prepare import Trained
 from hwloop.network.training.settings import TrainConfig
 from hwloop.network.training.trainer import train
+from hwloop.report.result import Front, Member
 from hwloop.run import compress
+from hwloop.run.finetuning import Finetuning
 from hwloop.run.outputs import CompressResult, document, result_text
 from hwloop.run.settings import PAPER_PRUNING, Settings
 from hwloop.run.validation import validation_splits
+from hwloop.spec.plan import Plan
 
 SMALL = Settings(
     method_options={"population": 6, "generations": 2}, weight_bits=(3, 5), one_shot=(0.5, 0.8), pruning=(0.0,),
@@ -81,14 +84,23 @@ class _Task:
         self.notes.steps[self.title] += steps
 
 
-def run(place: Path, model: nn.Module, settings: Settings = SMALL, **arguments: Any) -> CompressResult:
-    return compress(
-        model, splits(), "flexible_skipping", "row_stationary", settings, library_dir=place / "library", workers=1, **arguments
-    )
+Run = Callable[..., CompressResult]
 
 
 @pytest.fixture(scope="module")
-def whole(trained: Net, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, CompressResult]:
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """Compresses, with one memo table for the module."""
+    memo = tmp_path_factory.mktemp("memo") / "memo.sqlite"
+
+    def compressed(place: Path, model: nn.Module, settings: Settings = SMALL, **more: Any) -> CompressResult:
+        given: dict[str, Any] = {"library_dir": place / "library", "memo": memo, "workers": 1} | more
+        return compress(model, splits(), "flexible_skipping", "row_stationary", settings, **given)
+
+    return compressed
+
+
+@pytest.fixture(scope="module")
+def whole(run: Run, trained: Net, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, CompressResult]:
     place = tmp_path_factory.mktemp("bank")
     return place, run(place, trained, run_dir=place / "run")
 
@@ -110,7 +122,7 @@ def test_candidates_are_put_together_from_the_bank(whole: tuple[Path, CompressRe
     assert f"{result.bank.made} made" in result_text(result)
 
 
-def test_a_bank_that_is_full_ends_with_the_same_front(whole: tuple[Path, CompressResult], trained: Net) -> None:
+def test_a_bank_that_is_full_ends_with_the_same_front(whole: tuple[Path, CompressResult], run: Run, trained: Net) -> None:
     place, result = whole
     notes = Notes()
     filled = run(place, trained, bank_dir=place / "other", fill=True, progress=notes)
@@ -124,7 +136,7 @@ def test_a_bank_that_is_full_ends_with_the_same_front(whole: tuple[Path, Compres
     assert again.bank.made == 0
 
 
-def test_by_magnitude_there_is_no_bank(trained: Net, tmp_path: Path) -> None:
+def test_by_magnitude_there_is_no_bank(run: Run, trained: Net, tmp_path: Path) -> None:
     result = run(tmp_path, trained, replace(SMALL, compression="magnitude", one_shot=None, pruning=(0.5,)), fill=True)
     assert result.bank is None
     assert result.library.fractions == (0.0, 0.5)
@@ -134,7 +146,9 @@ def test_by_magnitude_there_is_no_bank(trained: Net, tmp_path: Path) -> None:
             for _, share in member.plan.layers} <= {True, "p=0.5"}  # fmt: skip
 
 
-def test_entries_belong_to_the_network_of_the_library_that_a_candidate_starts_from(trained: Net, tmp_path: Path) -> None:
+def test_entries_belong_to_the_network_of_the_library_that_a_candidate_starts_from(
+    run: Run, trained: Net, tmp_path: Path
+) -> None:
     settings = replace(SMALL, pruning=(0.0, 0.5), one_shot=(0.8,), evaluations=10)
     result = run(tmp_path, trained, settings, fill=True)
     about = [json.loads(path.read_text())["about"] for path in (tmp_path / "library" / "bank").rglob("*.json")]
@@ -147,13 +161,13 @@ def test_entries_belong_to_the_network_of_the_library_that_a_candidate_starts_fr
     assert result.library.settings["training"]["distillation"] == 0.9
 
 
-def test_statistics_and_means_may_be_repaired(trained: Net, tmp_path: Path) -> None:
+def test_statistics_and_means_may_be_repaired(run: Run, trained: Net, tmp_path: Path) -> None:
     settings = replace(SMALL, evaluations=4, bias_correction=True, batchnorm="augmented", batchnorm_images=64)
     notes = run(tmp_path, trained, settings).notes
     assert any("means of their outputs shifted back" in note and "64 augmented training images" in note for note in notes)
 
 
-def test_the_search_may_have_a_part_of_the_test_set(trained: Net, tmp_path: Path) -> None:
+def test_the_search_may_have_a_part_of_the_test_set(run: Run, trained: Net, tmp_path: Path) -> None:
     result = run(tmp_path, trained, replace(SMALL, evaluations=4, validation="test:100"), run_dir=tmp_path / "run")
     [front] = result.fronts
     assert (front.scored_on, front.reported_on) == ("100 of the 359 test images, by class", "the other 259 test images")
@@ -258,6 +272,77 @@ WRONG: dict[str, tuple[Callable[[], Settings], str]] = {
     "distillation": (lambda: Settings(distillation=2.0), "distillation: expected a fraction between 0 and 1"),
     "means": (lambda: Settings(compression="magnitude", bias_correction=True), "bias_correction: expected false with magnitude"),
 }  # fmt: skip
+
+
+def test_members_are_fine_tuned_after_the_search_and_the_front_stays(
+    whole: tuple[Path, CompressResult], run: Run, trained: Net
+) -> None:
+    place, result = whole
+    how = Finetuning(2, "2", learning_rate=0.02)
+    arguments: dict[str, Any] = {"run_dir": place / "run", "resume": True, "finetune": how}
+    stopped = Stopping("fine-tune")
+    with pytest.raises(KeyboardInterrupt, match=r"^$"):
+        run(place, trained, progress=stopped, **arguments)
+    assert list((place / "run" / "finetuned").glob("*.state")), "an epoch is kept"
+    tuned = run(place, trained, **arguments)
+    assert tuned.fronts == result.fronts
+    [front] = tuned.fronts
+    assert len(tuned.finetuned) == min(2, len(front.members))
+    assert not list((place / "run" / "finetuned").glob("*.state"))
+    alone = run(place, trained, finetune=how)  # from nothing, and never stopped
+    assert [replace(made, file="") for made in tuned.finetuned] == list(alone.finetuned)
+    assert run(place, trained, **arguments).finetuned == tuned.finetuned
+    for made in tuned.finetuned:
+        state = torch.load(made.file, weights_only=True)
+        for name, share in front.members[made.member].plan.layers:
+            weight = state[f"{name}.weight"].flatten(1)
+            assert share.weight_bits is not None
+            levels = [len(torch.unique(row)) for row in weight]
+            assert max(levels) <= 2**share.weight_bits - 1
+            density = share.weight_density if isinstance(share.weight_density, float) else 1.0
+            assert int((weight != 0).sum()) <= round(density * weight.numel()) + 1
+        Path(made.file).write_bytes(b"damaged")
+    assert run(place, trained, **arguments).finetuned == tuned.finetuned, "damaged files are made anew"
+    assert "fine-tuned after the search, quantisation-aware, 2 epochs" in result_text(tuned)
+    assert document(tuned)["finetuned"][0]["epochs"] == 2
+
+
+class Stopping(Notes):
+    """A progress display that presses Ctrl-C in a task, once a first step is done."""
+
+    def __init__(self, title: str) -> None:
+        super().__init__()
+        self.title = title
+
+    def task(self, title: str, total: int) -> Any:
+        return _Stopping(self, title, total) if title.startswith(self.title) else super().task(title, total)
+
+
+class _Stopping(_Task):
+    def advance(self, note: str = "", steps: int = 1) -> None:
+        raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(
+    ("members", "count", "chosen"),
+    [("all", 3, [0, 1, 2]), ("2", 3, [0, 2]), ("9", 3, [0, 1, 2]), ("1", 3, [0]), ("best", 3, [1]), ("all", 0, [])],
+)
+def test_which_members_are_fine_tuned(members: str, count: int, chosen: list[int]) -> None:
+    def member(accuracy: float, energy: float) -> Member:
+        metrics = {"accuracy": accuracy, "energy_pj": energy}
+        return Member(Plan(), 0.0, metrics, metrics)
+
+    three = (member(0.9, 5.0), member(0.8999, 3.0), member(0.5, 1.0))
+    front = Front("t", ("accuracy", "energy_pj"), (True, False), member(0.9, 9.0), three[:count])
+    assert Finetuning(1, members).chosen(front) == chosen
+    assert Finetuning(1).chosen(front) == ([1] if count else [])
+
+
+def test_fine_tuning_that_makes_no_sense_is_refused() -> None:
+    for given, message in (((0,), "1 epoch or more"), ((1, "some"), "knee, best, all, or a number"), ((1, "0"), "or a number"),
+                           ((1, "all", -1.0), "learning_rate")):  # fmt: skip
+        with pytest.raises(SpecError, match=message):
+            Finetuning(*given)
 
 
 @pytest.mark.parametrize("what", sorted(WRONG))
