@@ -146,9 +146,7 @@ def test_by_magnitude_there_is_no_bank(run: Run, trained: Net, tmp_path: Path) -
             for _, share in member.plan.layers} <= {True, "p=0.5"}  # fmt: skip
 
 
-def test_entries_belong_to_the_network_of_the_library_that_a_candidate_starts_from(
-    run: Run, trained: Net, tmp_path: Path
-) -> None:
+def test_entries_belong_to_the_network_that_a_candidate_starts_from(run: Run, trained: Net, tmp_path: Path) -> None:
     settings = replace(SMALL, pruning=(0.0, 0.5), one_shot=(0.8,), evaluations=10)
     result = run(tmp_path, trained, settings, fill=True)
     about = [json.loads(path.read_text())["about"] for path in (tmp_path / "library" / "bank").rglob("*.json")]

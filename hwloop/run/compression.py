@@ -188,10 +188,11 @@ def compress(
                 log.close()
             with timings.of("test set"):
                 fronts.append(_with_test_accuracy(searched, scorer, splits, progress))
-        for front in fronts if finetune is not None else ():
+        if finetune is not None:
             place = None if folder is None else folder.path
             with timings.of("fine-tuning"):
-                finetuned += finetune_front(front, scorer, trained.model, splits, settings, finetune, place, progress)
+                for front in fronts:
+                    finetuned += finetune_front(front, scorer, trained.model, splits, settings, finetune, place, progress)
         seconds = {stage: round(value, 3) for stage, value in timings.seconds.items()}
         notes = run_notes(settings, splits, registry, library, bank, space.name, method.name, targets, seen)
         result = CompressResult(

@@ -57,7 +57,7 @@ def test_weights_are_rounded_while_it_runs_and_come_back() -> None:
 
 def test_activations_let_gradients_through_inside_their_range_alone() -> None:
     span = ActivationRange(-1.0, 2.0)
-    values = torch.linspace(-3, 4, 29, requires_grad=True)
+    values = torch.linspace(-3.1, 4, 29, requires_grad=True)
     quantizer = ActivationQuantizer({("layer", "Inputs"): (4, span)})
     out = quantizer("layer", "Inputs", values)
     assert out is not None
