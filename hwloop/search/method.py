@@ -17,6 +17,7 @@ from hwloop.search.study import Study
 
 METHODS = {
     "nsga2": "hwloop.search.methods.nsga2:Nsga2",
+    "nsga3": "hwloop.search.methods.nsga3:Nsga3",
     "knapsack": "hwloop.search.methods.knapsack:Knapsack",
     "random": "hwloop.search.methods.random:Random",
 }

@@ -55,7 +55,7 @@ def table_images(study: Study, space: UnitSpace, bases: int, wanted: int) -> int
 
 
 def measure_bases(study: Study, space: UnitSpace, bases: int, images: int) -> list[UnitTables]:
-    """The tables of at most `bases` base networks.
+    """The tables of at most `bases` base networks, without those that fit no mapping.
 
     Raises:
         SpecError: the budget's images are too few.
@@ -67,7 +67,8 @@ def measure_bases(study: Study, space: UnitSpace, bases: int, images: int) -> li
         needed = int(LEAST_IMAGES * len(rows) * most_measurements(space) / SHARE)
         hint = "or measure fewer bases (method option bases), or allow fewer choices"
         raise SpecError("<arguments>", "images", f"{needed} or more, of which a quarter measure layers", study.images_left, hint)
-    return [measure_tables(study, space, row, metrics, each) for row in rows]
+    tables = [measure_tables(study, space, row, metrics, each) for row in rows]
+    return [table for table in tables if np.isfinite(list(table.base_costs.values())).all()]
 
 
 def weightings(metrics: Sequence[str]) -> list[dict[str, float]]:
@@ -106,12 +107,13 @@ def explore(
     known: dict[tuple[int, int], Record] = {}
     asked = [(p, at) for p, each in enumerate(paths) for at in _ends(each)][:count]
     while asked:
-        rows = [paths[p].rows[at] for p, at in asked]
-        known |= dict(zip(asked, study.evaluate([space.plan(row) for row in rows]), strict=True))
+        plans = [space.plan(paths[p].rows[at]) for p, at in asked]
+        known |= dict(zip(asked, study.evaluate(plans), strict=True))
         on_batch()
         distinct = len({record.key for record in known.values()})
         asked = _most_worth(study, paths, known, min(batch, count - distinct))
-    return np.unique(np.array([paths[p].rows[at] for p, at in known], np.int64).reshape(len(known), -1), axis=0)
+    rows = np.array([paths[p].rows[at] for p, at in known], np.int64)
+    return np.unique(rows.reshape(len(known), len(space.lower)), axis=0)
 
 
 def _ends(path: Path) -> list[int]:

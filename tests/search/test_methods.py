@@ -23,7 +23,11 @@ from hwloop.search.study import Study
 
 from .toys import OBJECTIVES, ToyHardware, ToyScorer, make_study, paper_space
 
-OPTIONS: dict[str, dict[str, Any]] = {"nsga2": {"population": 12, "generations": 8}, "random": {"evaluations": 90, "batch": 7}}
+OPTIONS: dict[str, dict[str, Any]] = {
+    "nsga2": {"population": 12, "generations": 8},
+    "nsga3": {"population": 12, "generations": 8},
+    "random": {"evaluations": 90, "batch": 7},
+}
 TOY = "toy_method:Climb"
 DRAW_NOTHING = {"knapsack"}
 
@@ -150,8 +154,8 @@ def test_a_candidate_that_fits_no_mapping_is_never_on_the_front() -> None:
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
-        ("annealing", {}, "method: expected one of nsga2, knapsack, random, found 'annealing'; a class of your own is"),
-        ("nsga3", {}, "did you mean 'nsga2'"),
+        ("annealing", {}, "method: expected one of nsga2, nsga3, knapsack, random, found 'annealing'; a class of your own is"),
+        ("nsga4", {}, "did you mean 'nsga3'"),
         ("nsga2", {"populaton": 3}, "method option populaton: .*did you mean 'population'"),
         ("nsga2", {"population": "many"}, "method option population: expected a value of type int, found 'many'"),
         ("nsga2", {"population": 2}, "method option population: expected 4 or more, found 2"),
