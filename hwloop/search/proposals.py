@@ -29,7 +29,7 @@ def unit_crossover(parents: Genes, units: Sequence[Sequence[int]], rest: Sequenc
     Returns:
         `(n, n_var)`.
     """
-    child = parents[0].copy()
+    child: Genes = parents[0].copy()
     share = rng.random((parents.shape[1], 1))  # of the second parent: all, none or some
     for columns in (*units, *([rest] if rest else [])):
         taken = rng.random((parents.shape[1], 1)) < share
