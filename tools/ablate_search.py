@@ -1,14 +1,14 @@
 """What each part of the search is worth at an equal budget of images: a table in Markdown. It can be stopped and started again.
 
 python tools/ablate_search.py lenet5 --data mnist --data-root data --folder ablation
-python tools/ablate_search.py resnet20 --data cifar10 --data-root data --weights resnet20-12fca82f.th --folder ablation-resnet20
+python tools/ablate_search.py resnet20 --data cifar10 --data-root data --weights resnet20-12fca82f.th \\
+    --normalisation imagenet --validation test --folder ablation-resnet20
 
 Every variant differs from the one above it by one part: the paper's space on its library (retrained, magnitude, nearest level);
 the same with layers from the bank; an amount for each layer; activation bits searched; the first population from the knapsack;
 children along the tables; children filtered by what the tables expect. `knapsack` is the tables alone. All have the same target,
 reference, mappings to try, validation images and budget, in which images that measure layers count; the same candidate is
-evaluated once for all of them. With `--weights` the search sees one half of the test set, as such checkpoints know the training
-set, and the check the other half.
+evaluated once for all of them. The check is on test images that the search did not see.
 
 The score is the hypervolume of (validation accuracy lost, log2 of the energy factor) as a part of the range of losses: 2.0
 means that a loss within the range buys a factor of 4 on average (in logarithms).
@@ -82,11 +82,16 @@ VARIANTS = {
 }
 
 
+def read_floats(text: str) -> tuple[float, ...]:
+    """Numbers by comma."""
+    return tuple(float(part) for part in text.split(","))
+
+
 def splits_of(args: argparse.Namespace) -> DataSplits:
     """The data, with half of the test set for the search where the network knows the training set."""
-    splits = load_data(args.data, args.data_root, normalisation="imagenet" if args.weights else None)
+    splits = load_data(args.data, args.data_root, normalisation=args.normalisation)
     test = splits.test
-    if args.weights:
+    if args.validation == "test":
         held, test = test.divide(len(test) // 2, 0)
         splits = replace(splits, validation=held)
     checked = test.subset(args.check_images, 0)
@@ -196,7 +201,8 @@ def report(args: argparse.Namespace, found: dict[str, list[dict[str, Any]]], den
     shares = (0.25, 0.5, 1.0)
     lines = [
         f"{args.network} on {args.data}, {target}: {100 * dense[0]:.2f}% of {args.images} validation images when dense, "
-        f"{100 * checked:.2f}% of {args.check_images} images for the check. Budget {budget:,} images ({args.evaluations} candidates), "
+        f"{100 * checked:.2f}% of {args.check_images} images for the check. "
+        f"Budget {budget:,} images ({args.evaluations} candidates), "
         f"losses from 0 to {100 * args.loss:g} points.",
         "",
         "| | seeds | " + " | ".join(f"score at {100 * share:g}% of the images" for share in shares)
@@ -231,8 +237,11 @@ def main() -> None:
     parser.add_argument("network")
     parser.add_argument("--data", default="cifar10")
     parser.add_argument("--data-root")
-    parser.add_argument("--weights", help="a checkpoint that has seen the training set; trained here when not given")
-    parser.add_argument("--epochs", type=int, default=5, help="of that training")
+    parser.add_argument("--weights", help="a checkpoint; trained here when not given")
+    parser.add_argument("--normalisation", help="imagenet for the public CIFAR-10 checkpoints")
+    help_text = "test: half of the test set, as for checkpoints that have seen the whole training set"
+    parser.add_argument("--validation", choices=("held-out", "test"), default="held-out", help=help_text)
+    parser.add_argument("--epochs", type=int, default=10, help="of that training")
     parser.add_argument("--folder", required=True)
     parser.add_argument("--arch", default="eyeriss_168_skipping")
     parser.add_argument("--dataflow")
@@ -243,9 +252,7 @@ def main() -> None:
     parser.add_argument("--population", type=int, default=24)
     parser.add_argument("--damage-images", type=int, default=64)
     parser.add_argument("--bases", type=int, default=2)
-    parser.add_argument(
-        "--pruning", type=lambda text: tuple(float(p) for p in text.split(",")), default=(0.3, 0.5, 0.7, 0.8, 0.9)
-    )
+    parser.add_argument("--pruning", type=read_floats, default=Settings().pruning, help="amounts of the library")
     parser.add_argument("--library-epochs", type=int, default=1)
     parser.add_argument("--library-images", type=int, default=10**9, help="training images of each epoch of retraining")
     parser.add_argument("--amounts", default="0.2:0.9:0.1,0.95", help="ladder of amounts for each layer")
