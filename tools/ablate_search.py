@@ -252,7 +252,7 @@ def main() -> None:
     parser.add_argument("--population", type=int, default=24)
     parser.add_argument("--damage-images", type=int, default=64)
     parser.add_argument("--bases", type=int, default=2)
-    parser.add_argument("--pruning", type=read_floats, default=Settings().pruning, help="amounts of the library")
+    parser.add_argument("--pruning", type=read_floats, default=(0.3, 0.5, 0.7, 0.8, 0.9), help="of the library")
     parser.add_argument("--library-epochs", type=int, default=1)
     parser.add_argument("--library-images", type=int, default=10**9, help="training images of each epoch of retraining")
     parser.add_argument("--amounts", default="0.2:0.9:0.1,0.95", help="ladder of amounts for each layer")
