@@ -5,8 +5,7 @@ from __future__ import annotations
 import copy
 import time
 from pathlib import Path
-
-from torch import nn
+from typing import Any
 
 from hwloop.network.accuracy.treatment import Sparsity, treatment_of
 from hwloop.network.bank.bank import Bank, EntryEvent
@@ -44,7 +43,7 @@ def bank_use(bank: Bank | None) -> BankUse | None:
     return BankUse(str(bank.store.folder), bank.store.made, bank.store.found, bank.identity)
 
 
-def fill_bank(bank: Bank, model: nn.Module, registry: Registry, library: Library, space: Space, progress: Progress) -> None:
+def fill_bank(bank: Bank, model: Any, registry: Registry, library: Library, space: Space, progress: Progress) -> None:
     """Makes the entries that candidates of a space can ask for; those there are are skipped.
 
     It may be stopped at any moment; what is there by then is found the next time. Of several processes that fill one bank, each
