@@ -9,8 +9,6 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from torch import nn
-
 from hwloop.errors import DataError, SpecError
 from hwloop.files import write_file
 from hwloop.network.accuracy.candidates import CompressedNetwork
@@ -76,7 +74,7 @@ class Finetuning:
 def finetune_front(
     front: Front,
     scorer: CompressedNetwork,
-    trained: nn.Module,
+    trained: Any,
     splits: DataSplits,
     settings: Settings,
     wanted: Finetuning,
@@ -119,13 +117,13 @@ def finetune_front(
 def _finetuned(
     plan: Plan,
     scorer: CompressedNetwork,
-    trained: nn.Module,
+    trained: Any,
     splits: DataSplits,
     settings: Settings,
     wanted: Finetuning,
     folder: Path | None,
     on_epoch: Any,
-) -> tuple[Finetuned, nn.Module | None]:
+) -> tuple[Finetuned, Any]:
     """The numbers of one member; its network too, unless an earlier start finished it."""
     network = scorer.materialise(plan)
     training = resolved(
