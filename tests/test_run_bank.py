@@ -200,7 +200,7 @@ def knows(parts: list[Any]) -> Trained:
 
     class Heart(nn.Module):
         def forward(self, images: torch.Tensor) -> torch.Tensor:
-            away = torch.cdist(images.flatten(1), inputs.flatten(1))
+            away = torch.cdist(images.flatten(1), inputs.flatten(1), compute_mode="donot_use_mm_for_euclid_dist")
             nearest = labels[away.argmin(dim=1)]
             unknown = away.min(dim=1).values > 1e-3
             return nn.functional.one_hot(torch.where(unknown, (nearest + 1) % 10, nearest), 10).float()

@@ -54,7 +54,9 @@ def _answers(base: Any) -> dict[str, Any]:
 
 
 def _damage(file: Path, rng: Random) -> None:
-    content = file.read_bytes() if file.is_file() else b""
+    if not file.is_file():
+        return
+    content = file.read_bytes()
     what = rng.random()
     if what < 0.35:
         file.write_bytes(mutate_bytes(content, rng))
