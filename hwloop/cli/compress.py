@@ -107,8 +107,8 @@ def add_parser(commands: Subparsers) -> None:
     )
     library.add_argument(
         "--pruning", metavar="P,P,...",
-        help="amounts that networks are pruned to by steps, with retraining, e.g. 0.3,0.5,0.9 or 0.05:0.95:0.05; 0 for the "
-        "trained network alone (default: 0 with second-order, the paper's with magnitude)",
+        help="amounts that networks are pruned to by steps, with retraining, e.g. 0.3,0.5,0.9 or 0.05:0.95:0.05; 0 retrains "
+        "nothing (default: 0.7,0.8,0.9 with second-order, twelve from 0.1 to 0.95 with magnitude)",
     )  # fmt: skip
     library.add_argument(
         "--library-mode",
