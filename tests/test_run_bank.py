@@ -244,6 +244,8 @@ def test_without_a_test_set_there_is_only_a_warning() -> None:
     assert "there is no test set to validate on instead" in told
     with pytest.raises(DataError, match="no test set was given"):
         validation_splits(alone, model, True, Settings(validation="test:10"), notes)
+    with pytest.raises(DataError, match="where your own function scores"):
+        validation_splits(replace(data, evaluate=lambda net: 1.0), model, True, Settings(validation="test:10"), notes)
 
 
 def test_amounts_follow_the_way_of_compression() -> None:
