@@ -25,6 +25,7 @@ from hwloop.spec.plan import Plan
 DIVERGENCES = "divergences.jsonl"
 OnRecord = Callable[[Record, bool], None]
 OnStep = Callable[[Step], None]
+OnDivergence = Callable[[int], None]
 
 
 class Study:
@@ -67,10 +68,22 @@ class Study:
         self._counted: set[tuple[str, int]] = set()  # divergences whose images count already
         self._on_record: OnRecord | None = None
         self._on_step: OnStep | None = None
+        self._on_divergence: OnDivergence | None = None
 
-    def watch(self, on_record: OnRecord | None = None, on_step: OnStep | None = None) -> None:
-        """Has `on_record` called for each candidate asked for, with whether it came from the log, `on_step` after each step."""
-        self._on_record, self._on_step = on_record, on_step
+    def watch(
+        self,
+        on_record: OnRecord | None = None,
+        on_step: OnStep | None = None,
+        on_divergence: OnDivergence | None = None,
+    ) -> None:
+        """Has these called from now on.
+
+        Args:
+            on_record: with each candidate asked for, and whether it came from the log.
+            on_step: after each step.
+            on_divergence: after each divergence that was measured, with how many there are by then.
+        """
+        self._on_record, self._on_step, self._on_divergence = on_record, on_step, on_divergence
 
     @cached_property
     def layers(self) -> tuple[LayerFeatures, ...]:
@@ -170,6 +183,8 @@ class Study:
                 self._diverged[key] = self._scorer.divergence(plan, images)
                 if self._lines is not None:
                     self._lines.append([*key, self._diverged[key]])
+                if self._on_divergence is not None:
+                    self._on_divergence(len(self._diverged))
         if self._lines is not None:
             self._lines.close()
         return [self._diverged[plan.key, images] for plan in plans]

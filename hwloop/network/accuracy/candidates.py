@@ -176,7 +176,7 @@ class CompressedNetwork:
             images: how many examples, drawn by class.
 
         Returns:
-            Mean Kullback-Leibler divergence of the class probabilities [nats], 0 or more, minimised; see `sensitivity.Divergence`.
+            Mean Kullback-Leibler divergence of the class probabilities [nats], 0 or more, minimised, as `Divergence` says.
 
         Raises:
             SpecError, DataError: as `accuracy`.

@@ -33,7 +33,7 @@ class Divergence:
         self._bases: ByteCache[object, list[Outputs]] = ByteCache(_KEPT_BYTES, _bytes)
 
     def base(self, key: object, run: Callable[[Callable[[nn.Module], list[Outputs]]], list[Outputs]]) -> list[Outputs]:
-        """The outputs of a base network: those known by `key`, or what `run` gives when it calls its argument with the network."""
+        """The outputs of a base network: those known by `key`, or what `run` gives, which calls its argument with the network."""
         return self._bases.get(key, lambda: run(self._outputs))
 
     def of(self, model: nn.Module, expected: list[Outputs]) -> float:
