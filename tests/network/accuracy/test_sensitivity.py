@@ -32,17 +32,18 @@ def network(pair: bool = False, **arguments: object) -> CompressedNetwork:
 
 
 @pytest.mark.parametrize("pair", [False, True])
-def test_the_base_is_not_apart_from_itself_and_more_compression_is_further_away(pair: bool) -> None:
+def test_a_network_is_not_apart_from_itself_and_more_compression_is_further_away(pair: bool) -> None:
     tested = network(pair)
-    assert tested.divergence(Plan(), 60) == 0.0
-    found = [tested.divergence(Plan((("one", LayerPlan(weight_bits=bits)),)), 60) for bits in (12, 6, 4, 2)]
+    assert tested.divergence(Plan(), Plan(), 60) == 0.0
+    found = [tested.divergence(Plan((("one", LayerPlan(weight_bits=bits)),)), Plan(), 60) for bits in (12, 6, 4, 2)]
     assert found == sorted(found)
     assert 0 < found[0] < 1e-4 < found[-1]
-    pruned = [tested.divergence(make_plan(tested.workload, density), 60) for density in (0.8, 0.4, 0.1)]
+    pruned = [tested.divergence(make_plan(tested.workload, density), Plan(), 60) for density in (0.8, 0.4, 0.1)]
     assert pruned == sorted(pruned)
-    assert tested.divergence(make_plan(tested.workload, activation_bits=3), 60) > 0
+    assert tested.divergence(make_plan(tested.workload, activation_bits=3), Plan(), 60) > 0
     again = network(pair)
-    assert again.divergence(make_plan(again.workload, 0.4), 60) == pruned[1], "whatever was asked before"
+    assert again.divergence(make_plan(again.workload, 0.4), Plan(), 60) == pruned[1], "whatever was asked before"
+    assert tested.divergence(make_plan(tested.workload, 0.1), make_plan(tested.workload, 0.1), 60) == 0.0
     assert tested.accuracy(Plan()) == network(pair).accuracy(Plan())
 
 
@@ -54,13 +55,13 @@ def test_it_is_the_mean_divergence_of_the_class_probabilities() -> None:
     with torch.inference_mode():
         p, q = model(x).log_softmax(1), changed(x).log_softmax(1)
         expected = nn.functional.kl_div(q, p, log_target=True, reduction="batchmean")
-    assert tested.divergence(plan, 60) == pytest.approx(float(expected), rel=1e-5)
+    assert tested.divergence(plan, Plan(), 60) == pytest.approx(float(expected), rel=1e-5)
 
 
 def test_what_is_no_number_counts_as_the_largest() -> None:
     divergence = Divergence([(torch.ones(2, 6), torch.zeros(2, dtype=torch.int64))])
-    base = divergence.base("base", lambda outputs: outputs(Net()))
-    assert divergence.base("base", lambda outputs: pytest.fail("it is known")) is base
+    base = divergence.reference("base", lambda outputs: outputs(Net()))
+    assert divergence.reference("base", lambda outputs: pytest.fail("it is known")) is base
     broken = Net()
     nn.init.constant_(broken.two.weight, float("nan"))
     assert divergence.of(broken, base) == LARGEST
