@@ -191,7 +191,8 @@ def reference_directions(objectives: int, most: int, weights: Sequence[float] | 
     Args:
         objectives: how many.
         most: of directions.
-        weights: draws all directions half-way towards these, so that candidates gather there.
+        weights: draws all directions half-way to where each objective's distance from its best is in inverse proportion to its
+            weight, as `pareto.preferred` weighs them.
     """
     parts = 1
     while comb(objectives + parts, parts + 1) <= most:
@@ -199,5 +200,5 @@ def reference_directions(objectives: int, most: int, weights: Sequence[float] | 
     directions: Floats = get_reference_directions("das-dennis", objectives, n_partitions=parts)
     if weights is None:
         return directions
-    aim = np.asarray(weights, np.float64)
+    aim = 1 / np.maximum(np.asarray(weights, np.float64) / max(weights), 1e-3)
     return np.unique(((directions + aim / aim.sum()) / 2).round(12), axis=0)

@@ -25,6 +25,8 @@ from hwloop.spec.plan import Plan
 DIVERGENCES = "divergences.jsonl"
 OnRecord = Callable[[Record, bool], None]
 OnStep = Callable[[Step], None]
+OnDivergence = Callable[[int], None]
+_Divergence = tuple[str, str, int]  # plan, reference, images
 
 
 class Study:
@@ -63,14 +65,26 @@ class Study:
         self._asked: dict[tuple[str, str], Record] = {}
         self._makers: dict[tuple[str, str], Callable[[], Any]] = {}
         self._lines = None if folder is None else JsonLines(folder / DIVERGENCES)
-        self._diverged: dict[tuple[str, int], float] = {}
-        self._counted: set[tuple[str, int]] = set()  # divergences whose images count already
+        self._diverged: dict[_Divergence, float] = {}
+        self._counted: set[_Divergence] = set()  # divergences whose images count already
         self._on_record: OnRecord | None = None
         self._on_step: OnStep | None = None
+        self._on_divergence: OnDivergence | None = None
 
-    def watch(self, on_record: OnRecord | None = None, on_step: OnStep | None = None) -> None:
-        """Has `on_record` called for each candidate asked for, with whether it came from the log, `on_step` after each step."""
-        self._on_record, self._on_step = on_record, on_step
+    def watch(
+        self,
+        on_record: OnRecord | None = None,
+        on_step: OnStep | None = None,
+        on_divergence: OnDivergence | None = None,
+    ) -> None:
+        """Has these called from now on.
+
+        Args:
+            on_record: with each candidate asked for, and whether it came from the log.
+            on_step: after each step.
+            on_divergence: after each divergence that was measured, with how many there are by then.
+        """
+        self._on_record, self._on_step, self._on_divergence = on_record, on_step, on_divergence
 
     @cached_property
     def layers(self) -> tuple[LayerFeatures, ...]:
@@ -150,29 +164,30 @@ class Study:
         """`size_bits` and `macs` of a plan."""
         return {"size_bits": float(self._scorer.size_bits(plan)), "macs": float(self._scorer.macs(plan))}
 
-    def divergences(self, plans: Sequence[Plan], images: int) -> list[float]:
-        """How far each plan's outputs are from its base's, on `images` training images; kept in the method's folder.
+    def divergences(self, plans: Sequence[Plan], reference: Plan, images: int) -> list[float]:
+        """How far each plan's outputs are from the reference's, on `images` training images; kept in the method's folder.
 
-        The images count, of each plan once.
+        The images count, of each plan once; the reference's do not.
 
         Raises:
             BudgetSpent: they would go beyond the budget; nothing is counted.
             DataError: the file is damaged, or the disk refuses.
         """
         if self._lines is not None and not self._diverged:
-            entries = self._lines.read(lambda entry: ((str(entry[0]), int(entry[1])), float(entry[2])))
-            self._diverged = dict(entries)
-        asked = {(plan.key, images): plan for plan in plans}
+            self._diverged = dict(self._lines.read(lambda entry: (_divergence(entry[:3]), float(entry[3]))))
+        asked = {(plan.key, reference.key, images): plan for plan in plans}
         self.spend(images * len(asked.keys() - self._counted))
         self._counted |= asked.keys()
         for key, plan in asked.items():
             if key not in self._diverged:
-                self._diverged[key] = self._scorer.divergence(plan, images)
+                self._diverged[key] = self._scorer.divergence(plan, reference, images)
                 if self._lines is not None:
                     self._lines.append([*key, self._diverged[key]])
+                if self._on_divergence is not None:
+                    self._on_divergence(len(self._diverged))
         if self._lines is not None:
             self._lines.close()
-        return [self._diverged[plan.key, images] for plan in plans]
+        return [self._diverged[plan.key, reference.key, images] for plan in plans]
 
     def score(self, plan: Plan, make: Callable[[], Any], how: str) -> Record:
         """Accuracy and cost of a network that the method made itself for `plan` (trained by it, distilled, ...).
@@ -277,7 +292,7 @@ class Study:
             header = json.loads(head)
             asked = [self._log[key, how] for key, how in header["asked"]]
             self.images_used = int(header["images_used"])
-            self._counted = {(str(key), int(images)) for key, images in header["diverged"]}
+            self._counted = {_divergence(entry) for entry in header["diverged"]}
             self.steps = [
                 Step(
                     i,
@@ -340,6 +355,11 @@ class Study:
         bounds = [f"{self.limit.evaluations} evaluations"] if self.limit.evaluations is not None else []
         bounds += [f"{self.limit.images} images"] if self.limit.images is not None else []
         return f"the search's budget of {' and '.join(bounds)} is used up"
+
+
+def _divergence(entry: Sequence[Any]) -> _Divergence:
+    plan, reference, images = entry
+    return str(plan), str(reference), int(images)
 
 
 def _layer_records(cost: NetworkCost) -> tuple[LayerRecord, ...]:

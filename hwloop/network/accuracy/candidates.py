@@ -168,23 +168,23 @@ class CompressedNetwork:
         """
         return self._answer(plan, network, False)
 
-    def divergence(self, plan: Plan, images: int) -> float:
-        """How far the outputs of a plan's network are from those of its base, uncompressed, on training examples.
+    def divergence(self, plan: Plan, reference: Plan, images: int) -> float:
+        """How far the outputs of a plan's network are from those of another plan's, on training examples.
 
         Args:
             plan: the candidate.
+            reference: what it is compared with.
             images: how many examples, drawn by class.
 
         Returns:
-            Mean Kullback-Leibler divergence of the class probabilities [nats], 0 or more, minimised; see
-            `sensitivity.Divergence`.
+            Mean Kullback-Leibler divergence of the class probabilities [nats], 0 or more, minimised, as `Divergence` says.
 
         Raises:
             SpecError, DataError: as `accuracy`.
         """
-        treatment, base = self._treatment(plan), self._treatment(Plan(base=plan.base))
+        treatment, other = self._treatment(plan), self._treatment(reference)
         divergence = self._divergence(images)
-        expected = divergence.base(base.key, lambda outputs: self._run(base, outputs))
+        expected = divergence.reference(other.key, lambda outputs: self._run(other, outputs))
         return self._run(treatment, lambda model: divergence.of(model, expected))
 
     def test_accuracy(self, plan: Plan, network: nn.Module | None = None) -> float:
