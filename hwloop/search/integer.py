@@ -27,13 +27,13 @@ class IntegerProblem:
         self.anchors = np.asarray(space.anchors(), np.int64).reshape(-1, len(space.lower))
         self.n_obj, self.n_constr = len(study.objectives), 1 + len(study.budgets)
 
-    def evaluate(self, X: Genes) -> tuple[Floats, Floats]:
-        """`(n, n_var)` int to `F (n, n_obj)` and `G (n, n_constr)`.
+    def evaluate(self, X: Genes, race: bool = False) -> tuple[Floats, Floats]:
+        """`(n, n_var)` int to `F (n, n_obj)` and `G (n, n_constr)`; `race` as in `Study.evaluate`.
 
         Raises:
             BudgetSpent: the study's budget is used up.
         """
-        records = self.records(X)
+        records = self.study.evaluate([self.space.plan(row) for row in X], race=race)
         return self.study.to_f(records), self.study.to_g(records)
 
     def records(self, X: Genes) -> list[Record]:

@@ -10,6 +10,8 @@ from pymoo.core.crossover import Crossover
 from pymoo.core.mutation import Mutation
 from pymoo.core.problem import Problem
 from pymoo.core.sampling import Sampling
+from pymoo.operators.survival.rank_and_crowding import RankAndCrowding
+from pymoo.util.nds.non_dominated_sorting import NonDominatedSorting
 
 from hwloop.search.integer import IntegerProblem
 from hwloop.search.operators import Genes, Groups, integer_sbx, mutate, sample
@@ -30,7 +32,7 @@ class PymooProblem(Problem):  # type: ignore[misc]
         self.wrapped = problem
 
     def _evaluate(self, X: Any, out: dict[str, Any], *args: Any, **kwargs: Any) -> None:
-        out["F"], out["G"] = self.wrapped.evaluate(np.asarray(X).astype(np.int64))
+        out["F"], out["G"] = self.wrapped.evaluate(np.asarray(X).astype(np.int64), race=True)
 
 
 class AnchoredSampling(Sampling):  # type: ignore[misc]
@@ -66,6 +68,26 @@ class GroupMutation(Mutation):  # type: ignore[misc]
         return mutate(X.astype(np.int64), problem.xl, problem.xu, self.groups, self.rate, self.shift, self.rng)
 
 
+class ExactSurvival(RankAndCrowding):  # type: ignore[misc]
+    """Rank and crowding as if every accuracy were known exactly, though those of candidates that cannot matter are bounds.
+
+    Whoever is in a front that survivors are taken from is known exactly before anyone is chosen. Of the rest bounds are enough:
+    the true values are worse, so that they dominate nobody in those fronts either, and their own rank can only fall.
+    """
+
+    def _do(self, problem: Any, pop: Any, *args: Any, n_survive: int | None = None, **kwargs: Any) -> Any:
+        exact = np.zeros(len(pop), bool)
+        while True:
+            fronts = NonDominatedSorting().do(pop.get("F").astype(float, copy=False), n_stop_if_ranked=n_survive)
+            ranked = np.concatenate(fronts)
+            missing = ranked[~exact[ranked]]
+            if not len(missing):
+                return super()._do(problem, pop, *args, n_survive=n_survive, **kwargs)
+            F, _ = problem.wrapped.evaluate(np.asarray(pop[missing].get("X")).astype(np.int64))
+            pop[missing].set("F", F)
+            exact[missing] = True
+
+
 def make_nsga2(
     problem: IntegerProblem, seed: int, population: int, generations: int, eta: float, exchange: float, rate: float, shift: float
 ) -> Any:
@@ -76,6 +98,7 @@ def make_nsga2(
         sampling=AnchoredSampling(problem.anchors, problem.groups, seeds[0]),
         crossover=IntegerCrossover(seeds[1], eta, exchange),
         mutation=GroupMutation(problem.groups, seeds[2], rate, shift),
+        survival=ExactSurvival(),
         eliminate_duplicates=True,
     )
     algorithm.setup(PymooProblem(problem), termination=("n_gen", generations), seed=seeds[3], verbose=False)
