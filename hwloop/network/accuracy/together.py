@@ -73,6 +73,7 @@ class Together:
     @contextmanager
     def running(self) -> Iterator[None]:
         """The variant is as it was afterwards."""
+        self._variant.ready()
         layers = dict.fromkeys(layer for member in self._members for layer in member.quantizer.layers)
         try:
             with attached(self._variant.model, self._variant.registry, self._see, layers), torch.inference_mode():
@@ -98,6 +99,7 @@ class Together:
             known: of members before; what is new is added.
             images: batches, always the same.
         """
+        self._variant.ready()
         layers: dict[str, LayerInputs] = {}
         every = [layer for piece in self._pieces for layer in piece.layers]
         with attached(self._variant.model, self._variant.registry, self._watch, every), torch.inference_mode():

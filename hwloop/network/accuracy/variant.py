@@ -134,6 +134,11 @@ class Variant:
             for entry in self.registry.entries
         }
 
+    def ready(self) -> None:
+        """Makes what takes a copy of the network, before hooks are put on it."""
+        if self._bank is not None:
+            self._entries(self._bank)
+
     def put(self, name: str, sparsity: Sparsity, bits: int) -> None:
         """Puts a weight tensor in place as it is after that, until `put_back`."""
         if self._put.get(name, _AS_LOADED) != (sparsity, bits):
