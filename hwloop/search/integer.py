@@ -19,12 +19,14 @@ class IntegerProblem:
         anchors: `(k, n_var)` starting points.
         n_obj: objectives, all minimised.
         n_constr: constraints, feasible where `G <= 0`.
+        evaluated: rows that were asked for, as tuples.
     """
 
     def __init__(self, study: Study, space: Space) -> None:
         self.study, self.space = study, space
         self.lower, self.upper, self.groups = space.lower, space.upper, space.groups
         self.anchors = np.asarray(space.anchors(), np.int64).reshape(-1, len(space.lower))
+        self.evaluated: set[tuple[int, ...]] = set()
         self.n_obj, self.n_constr = len(study.objectives), 1 + len(study.budgets)
 
     def evaluate(self, X: Genes, race: bool = False) -> tuple[Floats, Floats]:
@@ -33,13 +35,14 @@ class IntegerProblem:
         Raises:
             BudgetSpent: the study's budget is used up.
         """
-        records = self.study.evaluate([self.space.plan(row) for row in X], race=race)
+        records = self.records(X, race)
         return self.study.to_f(records), self.study.to_g(records)
 
-    def records(self, X: Genes) -> list[Record]:
+    def records(self, X: Genes, race: bool = False) -> list[Record]:
         """The record of each row.
 
         Raises:
             BudgetSpent: the study's budget is used up.
         """
-        return self.study.evaluate([self.space.plan(row) for row in X])
+        self.evaluated.update(tuple(row) for row in X.tolist())
+        return self.study.evaluate([self.space.plan(row) for row in X], race=race)

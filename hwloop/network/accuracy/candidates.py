@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache, partial
 from math import prod
+from typing import TypeVar
 
 from torch import Tensor, nn
 
@@ -14,6 +15,7 @@ from hwloop.network.accuracy.coding import FLOAT_BITS, ModelCount, WeightCount, 
 from hwloop.network.accuracy.completion import completed, weight_densities
 from hwloop.network.accuracy.race import Hopeless, Race, Score
 from hwloop.network.accuracy.runs import Runs
+from hwloop.network.accuracy.sensitivity import Divergence
 from hwloop.network.accuracy.treatment import Sparsity, Treatment, origin, treatment_of
 from hwloop.network.accuracy.variant import DENSITY_DIGITS, Variant, WeightCache
 from hwloop.network.bank.bank import Bank
@@ -41,6 +43,7 @@ CALIBRATION_IMAGES = 256
 SHAPED_CACHE_BYTES = 2**30
 WEIGHT_CACHE_BYTES = 2**30
 _KEPT_ANSWERS, _KEPT_TREATMENTS = 2**16, 2**10
+T = TypeVar("T")
 
 
 class CompressedNetwork:
@@ -128,6 +131,9 @@ class CompressedNetwork:
             self._batchnorm = HeldBatches(augmented(splits.train, change, batchnorm_images, seed), batch_size, device)
         self._calibration_split = splits.train.subset(CALIBRATION_IMAGES, seed)
         self._runs = Runs(self._calibration_split, device, calibration, self._batchnorm)
+        self._divergence = lru_cache(4)(
+            lambda count: Divergence(HeldBatches(splits.train.subset(count, seed), batch_size, device))
+        )
         self.images, self.train_images, self.has_test = len(validation), len(splits.train), splits.has_test
         self._shaped: ByteCache[tuple[str, str], Variant] = ByteCache(SHAPED_CACHE_BYTES, lambda variant: variant.size_bytes)
         self._begun: dict[object, tuple[int, int, int]] = {}
@@ -164,6 +170,25 @@ class CompressedNetwork:
             DataError: the library lacks the base, its file is damaged or does not fit.
         """
         return self._answer(plan, network, False)
+
+    def divergence(self, plan: Plan, images: int) -> float:
+        """How far the outputs of a plan's network are from those of its base, uncompressed, on training examples.
+
+        Args:
+            plan: the candidate.
+            images: how many examples, drawn by class.
+
+        Returns:
+            Mean Kullback-Leibler divergence of the class probabilities [nats], 0 or more, minimised; see
+            `sensitivity.Divergence`.
+
+        Raises:
+            SpecError, DataError: as `accuracy`.
+        """
+        treatment, base = self._treatment(plan), self._treatment(Plan(base=plan.base))
+        divergence = self._divergence(images)
+        expected = divergence.base(base.key, lambda outputs: self._run(base, outputs))
+        return self._run(treatment, lambda model: divergence.of(model, expected))
 
     def test_accuracy(self, plan: Plan, network: nn.Module | None = None) -> float:
         """The same on the test set, or by the caller's function for it. For the report only.
@@ -296,10 +321,14 @@ class CompressedNetwork:
         return scores
 
     def _by_function(self, treatment: Treatment, test: bool) -> float:
+        return self._run(treatment, lambda model: self._score(model, test))
+
+    def _run(self, treatment: Treatment, use: Callable[[nn.Module], T]) -> T:
+        """What `use` makes of the network of a treatment."""
         variant = self._variant(treatment)
         calibration = self._runs.calibration(variant, treatment) if treatment.quantises_activations else None
         with variant.lent(treatment, calibration, batchnorm=self._batchnorm) as model:
-            return self._score(model, test)
+            return use(model)
 
     def _score(self, model: nn.Module, test: bool) -> float:
         function = self._splits.evaluate_test if test else self._splits.evaluate
