@@ -52,7 +52,8 @@ _HOME = {
     "compress": "hwloop.run",
     "Settings": "hwloop.run",
     "map_network": "hwloop.run",
-    "compare_dataflows": "hwloop.run",
+    "compare": "hwloop.run",
+    "Comparison": "hwloop.run",
 }
 
 __all__ = ["__version__", *_HOME]

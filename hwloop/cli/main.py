@@ -24,8 +24,10 @@ from hwloop.errors import HwloopError, SimulatorError, SpecError, SpecWarning, p
 COMMANDS = {
     "demo": "compress a LeNet-5 on handwritten digits under three dataflows, from nothing, in minutes",
     "compress": "prune and quantise a network for an accelerator: the two-stage search",
-    "compare": "the same network on one accelerator under several dataflows",
+    "compare": "networks, accelerators and dataflows side by side",
+    "explain": "what an energy is made of: accesses times energy entries",
     "map": "find the best mapping of a layer or a network",
+    "simulate": "what one mapping of one layer costs, as timeloop-model does",
     "sweep": "evaluate many accelerators",
     "ert": "the energy table of an accelerator, with the source of every number",
     "verify": "compare the simulator with the real Timeloop",

@@ -13,7 +13,8 @@ _HOME = {
     "make_targets": "hwloop.backend.target",
     "map_layer": "hwloop.run.networks",
     "map_network": "hwloop.run.networks",
-    "compare_dataflows": "hwloop.run.networks",
+    "compare": "hwloop.run.comparison",
+    "Comparison": "hwloop.run.comparison",
     "NetworkCost": "hwloop.backend.network_cost",
     "open_backend": "hwloop.run.networks",
 }

@@ -148,7 +148,7 @@ def _access_energy(compiled: Compiled, level: CompiledLevel, s: int, tile: TileA
 def access_terms(level: CompiledLevel, s: int, tile: TileActivity) -> Iterator[tuple[tuple[str, str], Number, Number, Number]]:
     """What is paid for at one instance: (state, kind), words, vector accesses and the energy of each [pJ].
 
-    States are `random`, `gated` and `skipped`; behind `metadata ` for accesses of metadata, and `counter` for the logic that codes.
+    States are `random`, `gated` and `skipped`; behind `metadata ` for accesses of metadata; `counter` is the logic that codes.
     What costs nothing is left out. `vector_ratio` corrects for vectors that compressed tiles fill unevenly.
     """
     partial, finished = lying(level, s, tile)

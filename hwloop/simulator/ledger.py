@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from hwloop.simulator.activity import Activity
-from hwloop.simulator.compiled import COMPUTE_ACTIONS, METADATA_ACTIONS, STORAGE_ACTIONS, Compiled, CompiledLevel
+from hwloop.simulator.compiled import COMPUTE_ACTIONS, METADATA_ACTIONS, STORAGE_ACTIONS, CompiledLevel
 from hwloop.simulator.cost import Cost, access_terms, address_generations, leaking_instances, lying, over_instances
 from hwloop.simulator.nest import Nest
 from hwloop.simulator.networks import Wires
+from hwloop.simulator.packing import Packing
 from hwloop.simulator.result import LayerCost
 from hwloop.simulator.simulator import Simulator, layer_cost
+from hwloop.simulator.streams import Stream, Streams
 from hwloop.spec.architecture import Architecture, load_architecture
 from hwloop.spec.bits import Bits
 from hwloop.spec.energy_table import EnergyTable, load_energy_table
@@ -21,6 +23,7 @@ from hwloop.spec.mapping import Mapping, load_mapping
 from hwloop.spec.problem import Problem, load_problem
 
 LEAKAGE = "leakage"
+BETWEEN = "between layers"
 
 
 @dataclass(frozen=True)
@@ -29,7 +32,8 @@ class Entry:
 
     Attributes:
         component: level, compute units or wires.
-        data_space: empty for operations of the compute units, `leakage` for what leaks.
+        data_space: empty for operations of the compute units, `leakage` for what leaks,
+            `between layers` for feature maps that element-wise work and pooling read and write.
         access: what is done, e.g. `read`, `gated update`, `metadata read`, `compute`, `leak`, `hop`.
         words: words of one instance; operations of all units, cycles that leak, hops of words.
         words_per_row: how they lie in rows, e.g. `4`; `1/2` where a word takes two rows; empty where there are no rows.
@@ -86,6 +90,34 @@ def open_cost(
     """
     layer, accelerator, table = load_problem(problem), load_architecture(architecture), load_energy_table(energy_table)
     return _Open(layer, accelerator, table, bits).ledger(expand_mapping(load_mapping(mapping), accelerator, layer))
+
+
+def open_streams(architecture: Architecture, energy_table: EnergyTable, streams: Sequence[Stream]) -> tuple[Entry, ...]:
+    """What data that passes outside of any layer costs, as accesses times entries.
+
+    Args:
+        architecture: the accelerator.
+        energy_table: energies [pJ] per vector access.
+        streams: what is read and written.
+
+    Raises:
+        EnergyTableError: a component or action that the table lacks.
+    """
+    priced, out = Streams(architecture, energy_table), []
+    for stream in streams:
+        found, kind = priced.accesses(stream), "update" if stream.written else "read"
+        values, table = found.values, energy_table.component(stream.level)
+        for what, words, lying_in, rows, each, chain in (
+            ("", values, _words_per_row(found.packing), found.rows, found.row_pj, STORAGE_ACTIONS["random", kind]),
+            ("metadata ", found.metadata_bits, "", found.metadata_rows, found.metadata_pj, METADATA_ACTIONS["random", kind]),
+        ):
+            if rows:
+                entry = next((name for name in chain if name in table.energies_pj), chain[-1])
+                out.append(Entry(
+                    stream.level, BETWEEN, f"{what}{kind}", words, lying_in, rows, 1, entry, each, rows * each,
+                    table.source or "not stated",
+                ))  # fmt: skip
+    return tuple(out)
 
 
 class _Open(Simulator):
@@ -184,5 +216,8 @@ def _rows_text(level: CompiledLevel, s: int, kind: str, activity: Activity, inde
     """Words in a row: `4`, or `1/2`; partial sums then finished values, `2;4`, where both come by in widths of their own."""
     tile = activity.tiles[index][s]
     packings = lying(level, s, tile) if kind == "update" else lying(level, s, tile)[:1]
-    texts = [f"1/{p.word_rows}" if p.word_rows > 1 else str(p.row_words) for p in packings]
-    return ";".join(dict.fromkeys(texts))
+    return ";".join(dict.fromkeys(_words_per_row(packing) for packing in packings))
+
+
+def _words_per_row(packing: Packing) -> str:
+    return f"1/{packing.word_rows}" if packing.word_rows > 1 else str(packing.row_words)
