@@ -28,6 +28,8 @@ COMMANDS = {
     "explain": "what an energy is made of: accesses times energy entries",
     "map": "find the best mapping of a layer or a network",
     "simulate": "what one mapping of one layer costs, as timeloop-model does",
+    "check": "validate specs without running anything",
+    "list": "networks, accelerators, dataflows and component classes by name",
     "sweep": "evaluate many accelerators",
     "ert": "the energy table of an accelerator, with the source of every number",
     "verify": "compare the simulator with the real Timeloop",

@@ -81,8 +81,8 @@ def _map_layer(problem: Problem, target: Target, asked: Asked, memo: Memo | None
     else:
         print(f"{head(problem, target, asked)}\n")
         print(describe(result, problem, target.arch.with_constraints(target.constraints)))
-        print(f"\n{level_text(result.cost, target.arch)}")
-        print(folded(notes([target], [asked])), end="\n\n")
+        said = folded(notes([target], [asked]))
+        print(f"\n{level_text(result.cost, target.arch)}\n{said}\n" if said else f"\n{level_text(result.cost, target.arch)}\n")
         if bound is not None:
             print(bound)
         print(f"{count_text(result.evaluated)} mappings looked at in {result.seconds:.2f} s")

@@ -187,12 +187,17 @@ def accelerator_text(arch: Architecture, area: float | None) -> str:
     """`flexible: 256 MACs (16 x 16), 45 nm, 1000 MHz, 258 KiB on chip, 2.35 mm^2`."""
     compute = arch.compute
     node = compute.values.get("technology") or dict(arch.attributes).get("technology")
-    kib = sum(level.entries * level.word_bits * level.instances for level in arch.storage if level.entries) / BITS_PER_KIB
+    kib = on_chip_kib(arch)
     facts: list[Any] = [
         f"{compute.instances} MACs ({compute.mesh_x} x {compute.mesh_y})", node, f"{1e3 / (arch.cycle_s * NS_PER_S):.4g} MHz",
         f"{kib:.4g} KiB on chip", "area unknown" if area is None else f"{area:.3g} mm^2",
     ]  # fmt: skip
     return f"{arch.name}: {', '.join(str(fact) for fact in facts if fact)}"
+
+
+def on_chip_kib(arch: Architecture) -> float:
+    """All bounded storage [KiB]."""
+    return sum(level.entries * level.word_bits * level.instances for level in arch.storage if level.entries) / BITS_PER_KIB
 
 
 def dataflow_name(target: Target) -> str:
