@@ -56,19 +56,7 @@ HOMES = {
     "subprocess": {"programs"},
 }
 OPTIONAL = {"hwcomponents", "hwcomponents_cacti", "hwcomponents_library", "pytimeloop", "timeloopfe"}
-HEAVY = {
-    "torch",
-    "torchvision",
-    "matplotlib",
-    "pymoo",
-    "sklearn",
-    "scipy",
-    "networkx",
-    "rich",
-    "pandas",
-    "pyarrow",
-    "argcomplete",
-}
+HEAVY = {"torch", "torchvision", "matplotlib", "pymoo", "sklearn", "scipy", "networkx", "rich", "pandas", "pyarrow"}
 
 
 # Calls that import what a variable names. Tables of names are read as imports; only these files take a name from elsewhere: a

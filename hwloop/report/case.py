@@ -179,8 +179,15 @@ def subject_text(subject: Workload | Problem) -> str:
 def input_shape(workload: Workload) -> tuple[int, tuple[int, ...]]:
     """(batch, shape) of what the first layer reads: channels, height and width of images, else values a row."""
     first = workload.layers[0]
-    batch = first.problem.sizes.get("N", 1)
-    return batch, (first.input_channels, *first.input_size)
+    sizes, steps = first.problem.sizes, first.problem.coefficient_values
+    size = first.input_size
+    if not size and any(sizes.get(name, 1) > 1 for name in "PQRS"):  # nobody says: what the layer reads, its padding included
+        along = (("P", "R", "Wstride", "Wdilation"), ("Q", "S", "Hstride", "Hdilation"))
+        size = tuple(
+            (sizes.get(p, 1) - 1) * steps.get(stride, 1) + (sizes.get(r, 1) - 1) * steps.get(dilation, 1) + 1
+            for p, r, stride, dilation in along
+        )
+    return sizes.get("N", 1), (first.input_channels, *size)
 
 
 def accelerator_text(arch: Architecture, area: float | None) -> str:

@@ -151,8 +151,9 @@ def _accelerator(file: str, arch: Architecture, held: Mapping[str, list[tuple[st
             yield from (Finding(name, WARNING, text) for text in _splits(dataflow, problems))
     for name, problem in held["layer"]:
         yield from _refused(name, partial(arch.for_problem, problem))
-        for own, mapping in held["mapping"] if target is not None else ():
-            yield from _refused(own, partial(simulate_layer, problem, target, mapping))
+        if target is not None:
+            for own, mapping in held["mapping"]:
+                yield from _refused(own, partial(simulate_layer, problem, target, mapping))
 
 
 def _refused(file: str, fits: Callable[[], object]) -> Iterator[Finding]:
@@ -171,8 +172,8 @@ def _doubts(arch: Architecture) -> Iterator[str]:
             values = max(level.width // level.word_bits, 1)
             yield (
                 f"{level.name}: a row of {level.width} bits holds {values} values of {level.word_bits} bits, and "
-                f"{level.width - values * level.word_bits} bits of every row are never used; `width` is meant to be a multiple of "
-                "`datawidth`"
+                f"{level.width - values * level.word_bits} bits of every row are never used; `width` is meant to be a multiple "
+                "of `datawidth`"
             )
         if i and level.entries is None:
             yield f"{level.name}: it holds any amount of data; give `depth` [rows]"
