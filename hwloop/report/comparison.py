@@ -106,7 +106,8 @@ def _network(group: Sequence[Case], keys: Sequence[str], width: int) -> list[str
     shown = group[:_MOST_WHERE]
     title = group[0].workload.name
     if len(shown) < len(group):
-        text += f"\n{len(group)} cases; below is where the energy of the first {len(shown)} goes, of all in --rows parts --csv"
+        said = f"{len(group)} cases; below is where the energy of the first {len(shown)} goes, of all in --rows parts --csv"
+        text = f"{text}\n{folded([said])}"
     return [f"{title}\n\n{text}", where_text([case.cost for case in shown], names[: len(shown)])]
 
 
