@@ -55,7 +55,7 @@ HOMES = {
     "sqlite3": {"memo"},
     "subprocess": {"programs"},
 }
-OPTIONAL = {"hwcomponents", "hwcomponents_cacti", "hwcomponents_library", "pytimeloop", "timeloopfe"}
+OPTIONAL = {"argcomplete", "hwcomponents", "hwcomponents_cacti", "hwcomponents_library", "pytimeloop", "timeloopfe"}
 HEAVY = {"torch", "torchvision", "matplotlib", "pymoo", "sklearn", "scipy", "networkx", "rich", "pandas", "pyarrow"}
 
 

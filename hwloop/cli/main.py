@@ -50,6 +50,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a file name need not be text
     chosen = next((word for word in arguments if not word.startswith("-")), "")
+    if "_ARGCOMPLETE" in os.environ:  # the shell asks what fits
+        completion = import_module("hwloop.cli.completion")
+        completion.complete(make_parser(completion.chosen_command()))
     try:
         with _signals(signal.SIG_DFL):  # Ctrl-C while modules load just ends it: nothing has begun
             args = make_parser(chosen).parse_args(arguments)

@@ -94,9 +94,9 @@ def front_table(front: Front, most: int | None = None) -> str:
         most: show at most this many members, evenly spread and with the marked ones; all when None.
     """
     bend, best = front.knee(), front.best_within()
-    chosen = _spread(front.members, most, [m for m in (bend, best) if m is not None])
     rows = [_row(front, front.reference, "dense")]
-    rows += [_row(front, member, ("*" if member is bend else "") + ("+" if member is best else "")) for member in chosen]
+    for member in spread(front, most):
+        rows.append(_row(front, member, ("*" if member is bend else "") + ("+" if member is best else "")))
     header = ("", "accuracy", "test", "energy", "factor", "cycles", "size", "factor", "pruned", "bits per weight")
     return table(rows, header, left=(0, 9))
 
@@ -165,7 +165,9 @@ def gap_text(front: Front) -> str:
     )
 
 
-def _spread(members: Sequence[Member], most: int | None, keep: Sequence[Member]) -> list[Member]:
+def spread(front: Front, most: int | None) -> list[Member]:
+    """At most so many members, evenly spread, and the knee and the best within 0.3 points with them; all when None."""
+    members, keep = front.members, [m for m in (front.knee(), front.best_within()) if m is not None]
     if most is None or len(members) <= most:
         return list(members)
     step = (len(members) - 1) / max(most - 1, 1)
