@@ -54,6 +54,10 @@ _HOME = {
     "map_network": "hwloop.run",
     "compare": "hwloop.run",
     "Comparison": "hwloop.run",
+    "explain": "hwloop.run",
+    "explain_mapping": "hwloop.run",
+    "simulate_layer": "hwloop.run",
+    "check_specs": "hwloop.run",
 }
 
 __all__ = ["__version__", *_HOME]
