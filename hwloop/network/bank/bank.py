@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from hwloop.network.bank import columns, factor, hessian, layer, rows
+from hwloop.network.bank.factor import Factored
 from hwloop.network.bank.hessian import Seen, in_passes, see_inputs
 from hwloop.network.bank.layer import Compressed, Settings, compress_layer
 from hwloop.network.bank.repair import ShiftPlace, shift_places
@@ -32,7 +33,7 @@ from hwloop.spec.bits import MAX_QUANTISED, MIN_QUANTISED, check_bits
 from hwloop.spec.pruning import BlockPattern, check_density
 
 IMAGES = 512  # calibration examples that are enough for the layers of small networks
-SEEN_BYTES = 2**30
+SEEN_BYTES = FACTORED_BYTES = 2**30
 _CODE: tuple[ModuleType, ...] = (columns, factor, hessian, layer, rows, prune, quantize)
 Sparsity = float | BlockPattern
 
@@ -46,20 +47,22 @@ class EntryEvent:
         total: entries there will be.
         layer: name of the weight tensor.
         entry: its new weights.
+        made: whether it was made now.
     """
 
     done: int
     total: int
     layer: str
     entry: Compressed
+    made: bool
 
 
 class Bank:
     """Compressed layers of any number of base networks, in one folder.
 
-    It takes 1 GiB for Hessians (of several bases, while they fit) and, while one layer is worked on, the more of 64 MiB and a few
-    times the layer's own Hessian in float64; on disk `disk_bytes`. Not for use by several threads at once; any number of
-    processes may share the folder.
+    It takes 1 GiB for Hessians (of several bases, while they fit), 1 GiB for their factors, or three times the layer's own in
+    float64 where that is more, and as much again while the layer is worked on; on disk `disk_bytes`. Not for use by several
+    threads at once; any number of processes may share the folder.
 
     Args:
         folder: of the entries.
@@ -69,6 +72,7 @@ class Bank:
 
     Attributes:
         seen: Hessians and means in memory, by what they depend on; banks of other settings may be given the same.
+        factored: damped Hessians and their factors, by base and layer.
     """
 
     def __init__(
@@ -77,6 +81,7 @@ class Bank:
         self.calibration, self.settings = calibration, settings or Settings()
         self.store = Store(folder, disk_bytes)
         self.seen: ByteCache[tuple[str, int], Mapping[str, Seen]] = ByteCache(SEEN_BYTES, _bytes)
+        self.factored: ByteCache[tuple[str, str], Factored] = ByteCache(FACTORED_BYTES, lambda factored: factored.most_bytes)
 
     @cached_property
     def identity(self) -> str:
@@ -128,6 +133,12 @@ class Base:
             SpecError: no such layer, or a value out of range.
             DataError: the folder cannot be written to, or inputs of the layer that are not finite numbers.
         """
+        found = self._ask(name, sparsity, bits, True)
+        assert found is not None
+        return found
+
+    def _ask(self, name: str, sparsity: Sparsity, bits: int, wait: bool) -> Compressed | None:
+        """As `entry`; None where another process is making it and `wait` is off."""
         entry = self._registry.entry(name)
         if not isinstance(sparsity, BlockPattern):
             check_density(sparsity, "sparsity")
@@ -140,11 +151,14 @@ class Base:
 
         def make() -> Compressed:
             seen = self._seen(entry)
-            made = compress_layer(weight, None if seen is None else seen.hessian, sparsity, bits, self._bank.settings)
-            return made if seen is None else made.with_shift(weight, seen.mean)
+            settings = self._bank.settings
+            if seen is None:
+                return compress_layer(weight, None, sparsity, bits, settings)
+            factored = self._bank.factored.get((self.key, entry.name), lambda: Factored(seen.hessian, settings.damping))
+            return compress_layer(weight, factored, sparsity, bits, settings).with_shift(weight, seen.mean)
 
         about = {"layer": entry.name, "network": self._registry.workload.name, "base": self.key, "removed": what, "bits": bits}
-        return self._bank.store.get(key, make, about)
+        return self._bank.store.ask(key, make, about, wait)
 
     def weight(self, entry: WeightEntry, sparsity: Sparsity = 1.0, bits: int = 0) -> Tensor:
         """The weights of an entry, `(M, C / groups, kH, kW)`, on the CPU; see `entry`."""
@@ -164,30 +178,30 @@ class Base:
     def _places(self) -> Mapping[str, ShiftPlace]:
         return shift_places(self._model, self._registry)
 
-    def fill(
-        self,
-        sparsities: Iterable[Sparsity],
-        bits: Iterable[int],
-        on_entry: Callable[[EntryEvent], None] | None = None,
-    ) -> None:
-        """Makes the entries of all layers at all of these amounts and bits that are not there yet.
+    def fill(self, wanted: Iterable[tuple[str, Sparsity, int]], on_entry: Callable[[EntryEvent], None] | None = None) -> None:
+        """Makes the entries (layer, sparsity, bits, see `entry`) that are not there yet.
 
-        It can be stopped at any moment, or killed; what is there by then is found the next time.
+        It can be stopped at any moment, or killed; what is there by then is found the next time. Those that another process is
+        making are left for the end.
 
         Raises:
             SpecError, DataError: as `entry`.
         """
-        wanted = [(s, b) for s in sparsities for b in bits if s != 1.0 or b]
-        # layers outside, so that Hessians are collected once a pass
-        entries = [*(entry for part in self._passes for entry in part)]
-        entries += [entry for entry in self._registry.entries if entry.name not in self._pass_of]
-        total, done = len(wanted) * len(entries), 0
-        for entry in entries:
-            for sparsity, number in wanted:
-                made = self.entry(entry.name, sparsity, number)
+        # pass by pass, so that Hessians are collected once
+        left = sorted(wanted, key=lambda each: self._pass_of.get(self._registry.entry(each[0]).name, len(self._passes)))
+        total, done = len(left), 0
+        for wait in (False, True):
+            others = []
+            for name, sparsity, number in left:
+                before = self._bank.store.made
+                made = self._ask(name, sparsity, number, wait)
+                if made is None:
+                    others.append((name, sparsity, number))
+                    continue
                 done += 1
                 if on_entry is not None:
-                    on_entry(EntryEvent(done, total, entry.name, made))
+                    on_entry(EntryEvent(done, total, name, made, self._bank.store.made > before))
+            left = others
 
     def _seen(self, entry: WeightEntry) -> Seen | None:
         """What a layer multiplies; None where its Hessian would take too much."""
