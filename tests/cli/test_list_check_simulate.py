@@ -123,5 +123,5 @@ def test_bad_usage_is_said(argv: list[str], message: str, place: Path, capsys: p
 def test_images_are_the_network_s_own_unless_told(capsys: pytest.CaptureFixture[str]) -> None:
     short = ["--effort", "quick", "--bound", "0", "--quiet", "--workers", "1"]
     assert "lenet5, images of 1 x 28 x 28, batch 1" in out(["map", "--model", "lenet5", *short], capsys)
-    other = out(["map", "--model", "lenet5", "--input-shape", "2x32x40", "--batch", "3", *short], capsys)
-    assert "lenet5, images of 2 x 32 x 40, batch 3" in other
+    other = out(["map", "--model", "lenet5", "--input-shape", "2x32x32", "--batch", "3", *short], capsys)
+    assert "lenet5, images of 2 x 32 x 32, batch 3" in other
