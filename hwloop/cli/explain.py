@@ -5,15 +5,16 @@ from __future__ import annotations
 import argparse
 
 from hwloop.backend.embedded import EMBEDDED
-from hwloop.backend.target import make_targets
+from hwloop.backend.target import Target, make_targets
 from hwloop.cli.common import Subparsers, accelerator, add_command, print_json, progress_of, terminal_width
 from hwloop.cli.networks import add_network, add_question, add_save, print_csv, read_asked, read_subject, save_rows
 from hwloop.errors import SpecError
 from hwloop.memo import Memo
-from hwloop.report.case import Case
+from hwloop.report.case import Asked, Case
 from hwloop.run.explain import Explanation, explain, explain_mapping
 from hwloop.run.networks import map_layer, map_network
 from hwloop.spec.problem import Problem
+from hwloop.spec.workload import Workload
 
 _EXAMPLE = """hwloop explain --model lenet5 --arch flexible --dataflow row_stationary --layer conv2 --level shared_glb
   hwloop explain --model resnet20 --level DRAM --data Weights"""
@@ -69,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _network(workload, target, asked, memo, args) -> Explanation:  # type: ignore[no-untyped-def]
+def _network(workload: Workload, target: Target, asked: Asked, memo: Memo | None, args: argparse.Namespace) -> Explanation:
     if args.mapping:
         raise SpecError("<arguments>", "--mapping", "a layer, not a network", args.mapping)
     cost = map_network(

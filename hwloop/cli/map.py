@@ -77,7 +77,11 @@ def _map_layer(problem: Problem, target: Target, asked: Asked, memo: Memo | None
     if nodes > 0 and args.simulator == EMBEDDED:
         bound = bound_layer(problem, target, found=result, densities=asked.densities, bits=asked.bits, nodes=nodes)
     if args.json:
-        print_json(layer_document(problem.name, result) | ({} if bound is None else {"bound": bound.to_dict()}))
+        print_json(
+            {"head": head(problem, target, asked)}
+            | layer_document(problem.name, result)
+            | ({} if bound is None else {"bound": bound.to_dict()})
+        )
     else:
         print(f"{head(problem, target, asked)}\n")
         print(describe(result, problem, target.arch.with_constraints(target.constraints)))
