@@ -129,7 +129,7 @@ class Case:
 
     @property
     def dataflow(self) -> str:
-        """The dataflow's name; `its own` where only the accelerator's constraints hold."""
+        """The dataflow's name; see `dataflow_name`."""
         return dataflow_name(self.target)
 
     @cached_property
@@ -208,8 +208,10 @@ def on_chip_kib(arch: Architecture) -> float:
 
 
 def dataflow_name(target: Target) -> str:
-    """The dataflow's name; `its own` where only the accelerator's constraints hold."""
-    return "its own" if target.constraints is None else target.constraints.name or "dataflow"
+    """The dataflow's name; `its own` where only the accelerator's constraints hold, `free` where it has none on loops."""
+    if target.constraints is None:
+        return "its own" if target.arch.constraints.loops else "free"
+    return target.constraints.name or "dataflow"
 
 
 def area_of(target: Target) -> float | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -97,8 +98,8 @@ def compare(
     Args:
         workloads: networks, e.g. from `hwloop.trace`, or workload files.
         archs: accelerators by name, file or object.
-        dataflows: constraints by name, file or object. None: an accelerator's own, or for one that has none, as `flexible`,
-            row, weight and output stationary.
+        dataflows: constraints by name, file or object. None: an accelerator's own; for one that has none, as `flexible`,
+            row, weight and output stationary where they fit its levels, else whatever its capacities allow.
         bits: of weights and activations: a number for both, a pair, or None for the accelerator's own.
         densities: fractions of weights and inputs that are not zero: a pair, or a number for weights alone.
         equal_area: True brings every accelerator to the area of the first by the size of its global buffer, a number to that area
@@ -155,7 +156,7 @@ def _targets(
         scaled = ""
         if wanted is not None:
             arch, scaled = scale_to_area(arch, wanted, energy)
-        flows = asked_for if asked_for is not None else [None] if arch.constraints.loops else [open_mapping(f) for f in DATAFLOWS]
+        flows = default_dataflows(arch) if asked_for is None else asked_for
         for flow in flows:
             source = like if energy == "table" and not isinstance(like, Architecture) else arch
             try:
@@ -166,6 +167,18 @@ def _targets(
                 left_out[f"{arch.name}, {flow.name or 'dataflow'}"] = refusal
                 continue
             yield replace(target, name=dataflow_name(target) if len(archs) == 1 and flow is not None else target.name), scaled
+
+
+def default_dataflows(arch: Architecture) -> list[Constraints | None]:
+    """None for the accelerator's own; row, weight and output stationary where it has none and they fit its levels."""
+    if arch.constraints.loops:
+        return [None]
+    fitting: list[Constraints | None] = []
+    for flow in map(open_mapping, DATAFLOWS):
+        with suppress(SpecError):
+            arch.with_constraints(flow)
+            fitting.append(flow)
+    return fitting or [None]
 
 
 def _named(arch: ArchitectureLike) -> Architecture:
