@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from hwloop.backend.target import ArchitectureLike, DataflowLike, Target, make_targets
 from hwloop.backend.whole_network import map_network as map_on
 from hwloop.energy import area_mm2, estimate_energy_table
+from hwloop.energy.estimate import ESTIMATORS, PROGRAMS, WIRES
 from hwloop.errors import HwloopError, InfeasibleMappingError, SpecError
 from hwloop.memo import Memo
 from hwloop.report.bars import plot_cases
@@ -77,7 +78,7 @@ class Comparison:
 
 def compare(
     workloads: Workload | Sequence[Workload | str | Path],
-    archs: ArchitectureLike | Sequence[ArchitectureLike] = "flexible",
+    archs: ArchitectureLike | Sequence[ArchitectureLike],
     dataflows: DataflowLike | Sequence[DataflowLike] = None,
     *,
     bits: Sequence[Pair | int | None] = (None,),
@@ -132,7 +133,8 @@ def compare(
                             lambda _at, request, _outcome, task=task: task.advance(request.layer),  # type: ignore[misc]
                         )  # fmt: skip
                 except InfeasibleMappingError as refusal:
-                    left_out[f"{workload.name} on {target.arch.name}, {dataflow_name(target)}"] = refusal
+                    bits = f", {one.bits_text(target.arch)}, {one.density_text()}" if len(asked) > 1 else ""
+                    left_out[f"{workload.name} on {target.arch.name}, {dataflow_name(target)}{bits}"] = refusal
                     continue
                 cases.append(Case(workload, target, one, cost, scaled))
     if not cases:
@@ -190,6 +192,8 @@ def _named(arch: ArchitectureLike) -> Architecture:
 def _wanted(archs: Sequence[Architecture], energy: Any, equal_area: float | bool) -> float | None:
     if equal_area is False:
         return None
+    if not isinstance(energy, str) or energy.removesuffix(WIRES) not in (*ESTIMATORS, *PROGRAMS):
+        raise SpecError("<arguments>", "equal area", "an energy source that follows sizes, such as shipped", energy)
     if equal_area is True:
         return area_mm2(archs[0], estimate_energy_table(archs[0], energy))
     return float(equal_area)

@@ -172,6 +172,8 @@ def test_accelerators_come_to_one_area_by_their_buffer() -> None:
     assert "in place of 13824" in changed
     with pytest.raises(SpecError, match=r"shared_glb.attributes.depth: expected a size of the buffer that leads to 0.1 mm"):
         scale_to_area(hwloop.load_architecture("eyeriss_168"), 0.1)
+    with pytest.raises(SpecError, match="an energy source that follows sizes"):
+        compare(network(), "eyeriss_168", equal_area=2.5, energy="table", effort="quick", workers=1)
     with pytest.raises(SpecError, match="an area above 0"):
         scale_to_area(hwloop.load_architecture("eyeriss_168"), -1)
 
