@@ -133,8 +133,8 @@ def compare(
                             lambda _at, request, _outcome, task=task: task.advance(request.layer),  # type: ignore[misc]
                         )  # fmt: skip
                 except InfeasibleMappingError as refusal:
-                    bits = f", {one.bits_text(target.arch)}, {one.density_text()}" if len(asked) > 1 else ""
-                    left_out[f"{workload.name} on {target.arch.name}, {dataflow_name(target)}{bits}"] = refusal
+                    which = f", {one.bits_text(target.arch)}, {one.density_text()}" if len(asked) > 1 else ""
+                    left_out[f"{workload.name} on {target.arch.name}, {dataflow_name(target)}{which}"] = refusal
                     continue
                 cases.append(Case(workload, target, one, cost, scaled))
     if not cases:
