@@ -13,7 +13,12 @@ _HOME = {
     "make_targets": "hwloop.backend.target",
     "map_layer": "hwloop.run.networks",
     "map_network": "hwloop.run.networks",
-    "compare_dataflows": "hwloop.run.networks",
+    "compare": "hwloop.run.comparison",
+    "Comparison": "hwloop.run.comparison",
+    "explain": "hwloop.run.explain",
+    "explain_mapping": "hwloop.run.explain",
+    "simulate_layer": "hwloop.run.simulation",
+    "check_specs": "hwloop.run.checks",
     "NetworkCost": "hwloop.backend.network_cost",
     "open_backend": "hwloop.run.networks",
 }

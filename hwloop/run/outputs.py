@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from hwloop.memo import MemoStatistics
 from hwloop.report.plots import plot_fronts
 from hwloop.report.result import Front, front_document, member_row
-from hwloop.report.tables import bits_text, front_table, gap_text, percent, table, verdict
+from hwloop.report.tables import bits_text, front_table, gap_text, percent, spread, table, verdict
 from hwloop.search.run_folder import RunFolder
 from hwloop.spec.workload import Workload
 
@@ -133,6 +133,8 @@ def result_text(result: CompressResult, most: int | None = 14) -> str:
     lines = []
     for front in result.fronts:
         title = f"{result.workload.name} on {front.target}: {len(front.members)} on the front of {len(front.cloud)} candidates"
+        shown = len(spread(front, most))
+        title += f"; {shown} of the {len(front.members)} rows shown, all in front.csv" if shown < len(front.members) else ""
         lines += ["", title, "", front_table(front, most)]
     lines += ["", "  * knee   + least energy within 0.3 points of validation accuracy   size factor against 32-bit floats", ""]
     lines += [verdict(front) for front in result.fronts] + [gap_text(front) for front in result.fronts]
