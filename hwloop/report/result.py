@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from hwloop.backend.layer_runs import NetworkRun
 from hwloop.errors import DataError, SpecError
 from hwloop.pareto import hypervolume, knee
 from hwloop.spec.plan import Plan, load_plan
@@ -28,6 +29,8 @@ class Member:
         searched: the same as the search estimated them, from its short list of mappings.
         how: where its weights come from; empty where the plan alone makes them.
         test_accuracy: 0 to 1; None until the test set is read.
+        sizes: of the stored network by coding (`normal`, `csr`, `coo`) [bits]; empty where nobody counted.
+        run: how each layer runs on the target; None where that is not known here.
     """
 
     plan: Plan
@@ -36,6 +39,8 @@ class Member:
     searched: Mapping[str, float]
     how: str = ""
     test_accuracy: float | None = None
+    sizes: Mapping[str, float] = field(default_factory=dict)
+    run: NetworkRun | None = field(default=None, repr=False, compare=False)
 
     @property
     def weight_bits(self) -> dict[str, int]:
@@ -186,6 +191,7 @@ def _member_document(member: Member) -> dict[str, Any]:
         "searched": dict(member.searched),
         "how": member.how,
         "test_accuracy": member.test_accuracy,
+        "sizes": dict(member.sizes),
     }
 
 

@@ -78,22 +78,41 @@ class EvaluationLog:
                 self._file = None
 
     def _read(self, path: Path) -> None:
-        whole = 0
-        content = path.read_bytes()
-        for number, line in enumerate(content.splitlines(keepends=True), 1):
-            if not line.endswith(b"\n"):
-                break  # cut short by a kill: that candidate is evaluated again
-            try:
-                record = _from_dict(json.loads(line), self._fractions)
-            except (ValueError, KeyError, TypeError, AttributeError, SpecError) as error:
-                raise DataError(f"{path}: line {number} is damaged ({error}); delete it and what follows, then resume") from error
-            self._records[record.key] = record
-            whole += len(line)
-        if whole < len(content):
+        records, whole, size = _read_lines(path, self._fractions)
+        self._records = {record.key: record for record in records}
+        if whole < size:
             try:
                 os.truncate(path, whole)
             except OSError as error:
                 raise _refused(path, error) from error
+
+
+def read_records(path: Path, fractions: bool = True) -> list[Record]:
+    """The records of a log, which stays as it is: another process may be writing it.
+
+    Raises:
+        DataError: it is damaged or cannot be read.
+    """
+    try:
+        records, _, _ = _read_lines(path, fractions)
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({error.strerror or error})") from error
+    return list({record.key: record for record in records}.values())
+
+
+def _read_lines(path: Path, fractions: bool) -> tuple[list[Record], int, int]:
+    """The records of a file, the bytes that they take, and the file's; a last line cut short is left out."""
+    records, whole = [], 0
+    content = path.read_bytes()
+    for number, line in enumerate(content.splitlines(keepends=True), 1):
+        if not line.endswith(b"\n"):
+            break  # cut short by a kill: that candidate is evaluated again
+        try:
+            records.append(_from_dict(json.loads(line), fractions))
+        except (ValueError, KeyError, TypeError, AttributeError, SpecError) as error:
+            raise DataError(f"{path}: line {number} is damaged ({error}); delete it and what follows, then resume") from error
+        whole += len(line)
+    return records, whole, len(content)
 
 
 def _to_dict(record: Record) -> dict[str, Any]:

@@ -170,8 +170,8 @@ class CompressedNetwork:
         """
         return self._answer(plan, network, True)
 
-    def size_bits(self, plan: Plan) -> float:
-        """Of the stored network: weights at their bits under the coding, all else as 32-bit floats.
+    def size_bits(self, plan: Plan, coding: str | None = None) -> float:
+        """Of the stored network: weights at their bits under a coding (its own when None), all else as 32-bit floats.
 
         A plan that says nothing gives the trained network as it is stored: every number a 32-bit float, no coding.
         """
@@ -186,7 +186,7 @@ class CompressedNetwork:
             return model_size(count).size_bits
         asked = {entry.name: plan.of(origin(entry.layers[0])).weight_bits for entry in variant.registry.entries}
         bits = {name: min(number, FLOAT_BITS) for name, number in asked.items() if number is not None}
-        return model_size(count, bits, self._coding).size_bits
+        return model_size(count, bits, coding or self._coding).size_bits
 
     def macs(self, plan: Plan) -> float:
         """Multiply-accumulates with a weight that is not zero, for one input."""
