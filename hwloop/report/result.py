@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -59,6 +59,9 @@ class Member:
         return 1 - self.metrics["energy_pj"] / self.searched["energy_pj"]
 
 
+Metric = str | Callable[[Member], float]
+
+
 @dataclass(frozen=True)
 class Front:
     """The outcome of one search.
@@ -89,22 +92,22 @@ class Front:
         """The member where giving up a little of one objective no longer buys much of another; None without members."""
         return self.members[knee(self.minimised(self.members))] if self.members else None
 
-    def best_within(self, loss: float = ACCURACY_LOSS, metric: str = "energy_pj") -> Member | None:
+    def best_within(self, loss: float = ACCURACY_LOSS, metric: Metric = "energy_pj") -> Member | None:
         """The member with the least `metric` whose validation accuracy is at most `loss` below the reference's.
 
         Chosen by validation accuracy, so that the test accuracy stays an honest estimate; None when there is none.
         """
         floor = self.reference.metrics["accuracy"] - loss - 1e-9
         close = [member for member in self.members if member.metrics["accuracy"] >= floor]
-        return min(close, key=lambda m: m.metrics[metric]) if close else None
+        return min(close, key=_reader(metric)) if close else None
 
-    def best_by_test(self, loss: float = ACCURACY_LOSS, metric: str = "energy_pj") -> Member | None:
+    def best_by_test(self, loss: float = ACCURACY_LOSS, metric: Metric = "energy_pj") -> Member | None:
         """Like `best_within`, chosen by the test set itself: optimistic, but how published figures are usually counted."""
         wanted = self.reference.test_accuracy
         if wanted is None:
             return None
         close = [m for m in self.members if m.test_accuracy is not None and m.test_accuracy >= wanted - loss - 1e-9]
-        return min(close, key=lambda m: m.metrics[metric]) if close else None
+        return min(close, key=_reader(metric)) if close else None
 
     @property
     def seen_validation(self) -> bool:
@@ -129,6 +132,10 @@ class Front:
         ideal = np.minimum(points.min(axis=0), ref)
         span = np.where(ref > ideal, ref - ideal, 1.0)
         return hypervolume((points - ideal) / span, np.ones(len(ref)) + 1e-12)
+
+
+def _reader(metric: Metric) -> Callable[[Member], float]:
+    return (lambda member: member.metrics[metric]) if isinstance(metric, str) else metric
 
 
 def member_row(front: Front, member: Member) -> dict[str, Any]:

@@ -10,8 +10,8 @@ from hwloop.backend.target import file_name
 from hwloop.memo import MemoStatistics
 from hwloop.report.plots import plot_fronts
 from hwloop.report.result import Front, front_document, member_row
+from hwloop.report.saved_layers import document_of, file_of
 from hwloop.report.tables import front_table, gap_text, verdict
-from hwloop.run.saved_layers import document_of, file_of
 from hwloop.search.run_folder import RunFolder
 from hwloop.spec.workload import Workload
 

@@ -18,7 +18,6 @@ from hwloop.backend.network_cost import LayerShare
 from hwloop.errors import DataError, SpecError
 from hwloop.reading import read_text
 from hwloop.report.result import Front
-from hwloop.search.run_folder import JSON_BYTES
 from hwloop.spec.architecture import load_architecture
 from hwloop.spec.bits import Bits
 from hwloop.spec.energy_table import EnergyTable, load_energy_table
@@ -27,6 +26,7 @@ from hwloop.spec.mapping import Mapping as LoopMapping
 from hwloop.spec.mapping import load_mapping
 from hwloop.spec.problem import Problem, load_problem
 
+MOST_BYTES = 500_000_000
 SHARED = ("problems", "architectures", "energy_tables", "mappings")
 
 
@@ -181,7 +181,7 @@ def read_saved(path: Path) -> SavedTarget:
         DataError: it is missing, damaged, or of another kind.
     """
     try:
-        document = json.loads(read_text(path, JSON_BYTES))
+        document = json.loads(read_text(path, MOST_BYTES))
         reader = _Reader(document)
         members = tuple(reader.network(each) for each in document["members"])
         return SavedTarget(str(document["target"]), reader.network(document["reference"]), members)
