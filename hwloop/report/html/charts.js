@@ -22,7 +22,7 @@ const hwloop = (() => {
       const { traces, layout } = make();
       const small = narrow.matches;
       const base = {
-        paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", font: { color: colour("ink"), size: small ? 11 : 13 },
+        paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", font: { color: colour("ink"), size: small ? 11 : 13, family: "system-ui, sans-serif" },
         margin: { l: 8, r: 8, t: 12, b: 8 }, hoverlabel: { align: "left", bgcolor: colour("panel"), bordercolor: colour("line"),
         font: { color: colour("ink"), size: 12 } }, legend: { orientation: "h", y: -0.22, yanchor: "top", x: 0 },
       };
@@ -44,13 +44,13 @@ const hwloop = (() => {
   }
 
   // Rows of text into a table's body; the first cell is a button where `onChoose` is given.
-  function fill(id, rows, { chosen = -1, onChoose = null, wrap = -1 } = {}) {
+  function fill(id, rows, { chosen = -1, onChoose = null } = {}) {
     const body = document.querySelector(`#${id} tbody`);
     const focused = body.contains(document.activeElement) ? [...body.querySelectorAll("button")].indexOf(document.activeElement) : -1;
     body.replaceChildren(...rows.map((cells, at) => {
       const row = element("tr", undefined, at === chosen ? "chosen" : "");
       cells.forEach((cell, column) => {
-        const place = element(column ? "td" : "th", undefined, column === wrap ? "wrap" : "");
+        const place = element(column ? "td" : "th", );
         if (!column) place.scope = "row";
         if (!column && onChoose) {
           const button = element("button", cell);

@@ -70,7 +70,7 @@
       traces,
       layout: {
         height: narrow.matches ? 440 : 480, hovermode: "closest", showlegend: true,
-        xaxis: axis({ title: { text: title }, rangemode: "tozero" }),
+        xaxis: axis({ title: { text: `${title} (log scale)` }, type: "log", minor: { showgrid: true, gridcolor: colour("grid") } }),
         yaxis: axis({ title: { text: "validation accuracy [%]" }, ...(shown.length ? { range: [low - room, high + room] } : {}) }),
       },
     };
@@ -107,7 +107,8 @@
       traces,
       layout: {
         barmode: "stack", bargap: 0.25, height: Math.max(260, 130 + 24 * rows.length), showlegend: true, hovermode: "closest",
-        xaxis: axis({ title: { text: `energy [${unit}]` } }), legend: { orientation: "h", y: 1.02, yanchor: "bottom", x: 0 },
+        xaxis: axis({ title: { text: `energy [${unit}]` } }),
+        legend: { orientation: "h", y: 1.02, yanchor: "bottom", x: 0, traceorder: "normal" },
         yaxis: axis({ categoryorder: "array", categoryarray: rows.map(escaped).reverse(), tickfont: { size: narrow.matches ? 10 : 12 } }),
       },
     };
@@ -146,10 +147,17 @@
       ...(counts.length ? counts.map(count) : ["", "", "", ""]),
     ]));
     for (const cell of document.querySelectorAll("#levels-table tbody td:nth-child(2)")) cell.className = "left";
-    fill("energy-table", target().tables[layer.table].map(([component, instances, action, pj, word, area, source]) => [
-      component, String(instances), action, pj.toPrecision(4), word === null ? "" : word.toPrecision(4),
-      area === null ? "" : area.toPrecision(4), source,
-    ]), { wrap: 6 });
+    const table = target().tables[layer.table];
+    const sources = [...new Set(table.map((row) => row[6] || "not said"))];
+    fill("energy-table", table.map(([component, instances, action, pj, word, area, source]) => [
+      component, action, pj.toPrecision(4), word === null ? "" : word.toPrecision(4), String(instances),
+      area === null ? "" : area.toPrecision(4), `[${sources.indexOf(source || "not said") + 1}]`,
+    ]));
+    document.getElementById("sources").replaceChildren(...sources.map((text) => {
+      const line = document.createElement("li");
+      line.textContent = text;
+      return line;
+    }));
   }
 
   // The tables of the fronts were written by the program; here their first cells become buttons.
