@@ -14,9 +14,9 @@ from hwloop.report.result import Front, read_front
 from hwloop.report.run_data import Metrics, RunData
 from hwloop.report.saved_layers import SavedTarget, file_of, read_saved
 from hwloop.search.log import read_records
-from hwloop.search.run_folder import CONFIG, JSON_BYTES, VERSIONS
+from hwloop.search.run_folder import CONFIG, IDENTITY, JSON_BYTES, VERSIONS
 
-FRONT = "front.json"
+FRONT, PLACES = "front.json", "places.json"
 
 
 def open_run(folder: str | Path) -> RunData:
@@ -40,6 +40,19 @@ def open_run(folder: str | Path) -> RunData:
     layers = {name: saved for name in finished if (saved := _saved(place / file_of(file_name(name)), fronts, notes)) is not None}
     evaluated = {name: found for name in targets if (found := _evaluated(place, name, notes))}
     return RunData(place, config, versions, document, fronts, layers, evaluated, tuple(notes))
+
+
+def places(run: RunData) -> dict[str, Path]:
+    """Where a run has its library and its bank."""
+    found = _read(run.folder / PLACES) if (run.folder / PLACES).is_file() else {}
+    library = run.folder / str(found.get("library", "library"))
+    return {"library": library, "bank": run.folder / str(found["bank"]) if "bank" in found else library / "bank"}
+
+
+def trained_digest(run: RunData) -> str | None:
+    """SHA-256 of the trained network that the run compressed, where it says."""
+    found = _read(run.folder / IDENTITY) if (run.folder / IDENTITY).is_file() else {}
+    return found.get("trained")
 
 
 def _fronts(document: Mapping[str, Any], file: Path, notes: list[str]) -> tuple[Front, ...]:

@@ -91,5 +91,6 @@ def _question(
 
 
 def _cost(problem: Problem, system: SplitSystem) -> LayerCost:
-    bare = replace(system.architecture, constraints=Constraints(), front_end=False)  # the mapping says all, by the split levels' names
+    # the architecture's own constraints name its levels as they were before they were split
+    bare = replace(system.architecture, constraints=Constraints(), front_end=False)
     return simulate(problem, bare, system.mapping, system.table)
