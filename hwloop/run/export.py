@@ -5,23 +5,20 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import nn
-
 from hwloop.errors import DataError, SpecError
 from hwloop.files import write_file
-from hwloop.network.data.batches import class_scores
-from hwloop.network.data.samples import Split
+from hwloop.network.data.splits import DataSplits
+from hwloop.network.export.check import Agreement, agreements, single_input
 from hwloop.network.export.files import load_export, write_network
 from hwloop.network.export.onnx_file import OnnxNetwork, write_onnx
 from hwloop.report.progress import Progress, Silent
-from hwloop.report.result import Front, Member
+from hwloop.report.result import Front
 from hwloop.report.run_data import RunData
-from hwloop.run.export_card import Agreement, card_document, card_markdown
+from hwloop.run.export_card import card_document, card_markdown
 from hwloop.run.export_timeloop import write_timeloop
 from hwloop.run.opened import open_run, places, trained_digest
 from hwloop.run.scored_network import NetworkSource, ScoredNetwork, scored_network
@@ -91,23 +88,23 @@ def export_member(
     if front.target not in found.layers:
         raise DataError(f"{found.folder}: {'; '.join(found.notes) or 'it does not say how the layers run'}")
     opened = _opened(found, model, data, library_dir, data_root, weights, progress)
-    folder, example = Path(out), opened.splits.example_input
-    if not isinstance(example, torch.Tensor):
-        raise DataError(f"{opened.splits.name}: its examples are no single tensors; only networks of one input can be exported")
+    folder, splits, example = Path(out), opened.splits, single_input(opened.splits)
     pieces = opened.scorer.pieces(chosen.plan)
     build = _build(found, opened) if model is None else None
     about = {
-        "name": opened.splits.name, "input": list(example.shape[1:]), "classes": list(opened.splits.classes),
+        "name": splits.name, "input": list(example.shape[1:]), "classes": list(splits.classes),
         "normalisation": found.config.get("normalisation") or "the data set's own",
     }  # fmt: skip
     write_network(folder, pieces, chosen.plan, build, about)
     notes = write_onnx(folder / ONNX, pieces, example) if onnx else ()
     timeloop = write_timeloop(folder / TIMELOOP, found.layers[front.target].members[at])
-    again = load_export(folder, None if model is None else opened.trained.model)
-    networks: dict[str, nn.Module] = {"torch module, loaded back": again}
+    forms: dict[str, Any] = {"torch module, loaded back": load_export(folder, None if model is None else opened.trained.model)}
     if onnx:
-        networks["ONNX, in onnxruntime"] = OnnxNetwork(folder / ONNX)
-    agreement = _agreement(opened, chosen, networks, progress)
+        forms["ONNX, in onnxruntime"] = OnnxNetwork(folder / ONNX)
+    images = splits.test if splits.load_test is not None else splits.validation
+    progress.say(f"check on {len(images)} images")
+    agreement = agreements(opened.scorer.materialise(chosen.plan), images, forms)
+    _check_recorded(front, at, splits, agreement[0])
     card = card_document(found, front, at, pieces, agreement, timeloop, notes)
     write_file(folder / CARD_JSON, json.dumps(card, indent=1) + "\n")
     write_file(folder / CARD, card_markdown(card))
@@ -164,11 +161,10 @@ def _opened(
 
 def _settings(run: RunData) -> Settings:
     """The run's settings; lists in JSON were tuples."""
-    given = {name: _tuples(value) for name, value in run.settings.items()}
-    try:
-        return Settings(**given)
-    except TypeError as error:
-        raise DataError(f"{run.folder}: its settings are of another version of hwloop ({error})") from error
+    known = {field.name for field in fields(Settings)}
+    if differ := sorted(known ^ set(run.settings)):
+        raise DataError(f"{run.folder}: its settings are of another version of hwloop ({', '.join(differ)}); run it again")
+    return Settings(**{name: _tuples(value) for name, value in run.settings.items()})
 
 
 def _tuples(value: Any) -> Any:
@@ -181,33 +177,14 @@ def _build(run: RunData, opened: ScoredNetwork) -> dict[str, Any]:
     return {"name": run.config["model"], "in_channels": channels, "image_size": size, "classes": len(opened.splits.classes)}
 
 
-def _agreement(
-    opened: ScoredNetwork, member: Member, networks: Mapping[str, nn.Module], progress: Progress
-) -> tuple[Agreement, ...]:
-    """How each network classifies the report's images (the validation images where there are none), against the run's own."""
-    splits = opened.splits
-    tested = splits.load_test is not None
-    images = splits.test if tested else splits.validation
-    recorded = member.test_accuracy if tested and splits.evaluate is None else None
-    with progress.task(f"check on {len(images)} images", 1 + len(networks)) as task:
-        own = opened.scorer.materialise(member.plan).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        expected = _classes(own, images)
-        task.advance()
-        out = [Agreement("network of the run", len(images), _right(expected, images), 0, recorded)]
-        for name, network in networks.items():
-            found = _classes(network, images)
-            out.append(Agreement(name, len(images), _right(found, images), int((found != expected).sum()), recorded))
-            task.advance()
-    return tuple(out)
-
-
-def _classes(network: nn.Module, images: Split) -> torch.Tensor:
-    """The class of the highest score of each image, `(images,)`."""
-    with torch.inference_mode():
-        return torch.cat([class_scores(network, inputs).argmax(1) for inputs, _ in images.batches(64)])
-
-
-def _right(classes: torch.Tensor, images: Split) -> int | None:
-    if images.labels is None:
-        return None
-    return int((classes == torch.cat([labels for _, labels in images.batches(64)])).sum())
+def _check_recorded(front: Front, at: int, splits: DataSplits, found: Agreement) -> None:
+    """Holds the network that was made again to the accuracy that the run wrote down."""
+    recorded = front.members[at].test_accuracy
+    if recorded is None or found.right is None or splits.evaluate is not None or splits.load_test is None:
+        return
+    wanted = round(recorded * found.images)
+    if wanted != found.right:
+        raise DataError(
+            f"the network that was made again classifies {found.right} of {found.images} images right, in the run it was "
+            f"{wanted}: its data, library or bank have changed since"
+        )

@@ -3,40 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from math import prod
 from typing import Any
 
 import hwloop
 from hwloop.network.accuracy.pieces import Pieces
+from hwloop.network.export.check import Agreement
 from hwloop.report.result import Front
 from hwloop.report.run_data import RunData, baselines
 from hwloop.report.tables import count_text, energy_text, percent, size_text
 from hwloop.spec.plan_row import plan_row
-
-
-@dataclass(frozen=True)
-class Agreement:
-    """One form of the network, held against the run's own.
-
-    Attributes:
-        name: which form.
-        images: looked at.
-        right: of them classified as labelled; None without labels.
-        differing: of them classified otherwise than by the run's network.
-        recorded: test accuracy that the run wrote down, 0-1; None where it did not.
-    """
-
-    name: str
-    images: int
-    right: int | None
-    differing: int
-    recorded: float | None
-
-    @property
-    def accuracy(self) -> float | None:
-        """0 to 1."""
-        return None if self.right is None else self.right / self.images
 
 
 def card_document(
