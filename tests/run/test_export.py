@@ -147,19 +147,8 @@ def test_a_run_may_be_moved_with_its_library(run: Path, tmp_path: Path, capsys) 
     moved = tmp_path / "elsewhere" / "run"
     moved.parent.mkdir()
     run.rename(moved)
-    arguments = [
-        "export",
-        str(moved),
-        "--target",
-        TARGET,
-        "--member",
-        "1",
-        "--out",
-        str(tmp_path / "out"),
-        "--no-onnx",
-        "--quiet",
-    ]
-    assert main(arguments) == 0
+    arguments = ["--target", TARGET, "--member", "1", "--out", str(tmp_path / "out"), "--no-onnx", "--quiet"]
+    assert main(["export", str(moved), *arguments]) == 0
     out = capsys.readouterr().out
     assert "torch module, loaded back: top-1" in out
     assert "0 of another class" in out

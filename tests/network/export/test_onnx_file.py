@@ -17,12 +17,19 @@ from ..models import Dense
 from .test_files import images, lenet, noise, scorer_of
 
 
-def checked(file: Path, scorer, plan, example, batch) -> tuple[onnx.ModelProto, tuple[str, ...], float]:
-    """The graph, the notes, and how far its scores are from torch's, relative to the largest."""
+def checked(file: Path, scorer, plan, example, batch) -> tuple[onnx.ModelProto, tuple[str, ...]]:
+    """The graph and the notes, once onnxruntime gives torch's scores.
+
+    The two add up in other orders, and a sum that is off in its last bit may round to the next level of the layer behind: so the
+    scores of most images are the same to 1e-5, and those of the others within what a level is worth.
+    """
     notes = write_onnx(file, scorer.pieces(plan), example)
     with torch.inference_mode():
         wanted = scorer.materialise(plan)(batch)
-        return onnx.load(file), notes, float((OnnxNetwork(file)(batch) - wanted).abs().max() / wanted.abs().max())
+        off = (OnnxNetwork(file)(batch) - wanted).abs().amax(dim=1) / wanted.abs().max()
+    assert float(off.median()) < 1e-5
+    assert float(off.max()) < 0.01
+    return onnx.load(file), notes
 
 
 def test_odd_widths_are_clipped_inside_the_next_integer(tmp_path: Path) -> None:
@@ -30,9 +37,8 @@ def test_odd_widths_are_clipped_inside_the_next_integer(tmp_path: Path) -> None:
     scorer = scorer_of(model, splits)
     bits = {"conv1": 3, "conv2": 8, "fc1": 9, "fc2": 13, "fc3": 16}
     plan = make_plan(scorer.workload, weight_density=0.5, weight_bits=bits, activation_bits={"conv1": 8, "conv2": 5, "fc1": 11})
-    graph, notes, error = checked(tmp_path / "n.onnx", scorer, plan, splits.example_input, images(splits))
+    graph, notes = checked(tmp_path / "n.onnx", scorer, plan, splits.example_input, images(splits))
     assert notes == ()
-    assert error < 1e-5
     weights = {each.name: numpy_helper.to_array(each) for each in graph.graph.initializer}
     for name, width in bits.items():
         levels = weights[f"{name}.weight.levels"]
@@ -55,8 +61,7 @@ def test_what_is_wider_than_16_bits_is_rounded_in_floating_point_and_said(tmp_pa
     model, splits, _ = lenet()
     scorer = scorer_of(model, splits)
     plan = make_plan(scorer.workload, weight_bits={"fc1": 18, "fc2": 4}, activation_bits={"fc3": 20})
-    _, notes, error = checked(tmp_path / "n.onnx", scorer, plan, splits.example_input, images(splits))
-    assert error < 1e-5
+    _, notes = checked(tmp_path / "n.onnx", scorer, plan, splits.example_input, images(splits))
     assert notes == (
         "weights of fc1 stay floats: 18 bits, and the widest integer is of 16",
         "activations wider than 16 bits are rounded in floating point: fc3",
@@ -80,8 +85,7 @@ def test_every_kind_of_layer(tmp_path: Path, granularity: str) -> None:
     splits = noise(4, 8, 5)
     scorer = scorer_of(Kinds(), splits, granularity=granularity)
     plan = make_plan(scorer.workload, weight_bits=6, activation_bits=8)
-    graph, notes, error = checked(tmp_path / "n.onnx", scorer, plan, splits.example_input, images(splits))
-    assert error < 1e-5
+    graph, notes = checked(tmp_path / "n.onnx", scorer, plan, splits.example_input, images(splits))
     assert notes == ()
     assert sum(each.name.endswith(".levels") for each in graph.graph.initializer) == 4
 
@@ -91,8 +95,7 @@ def test_concatenation_residuals_and_batchnorm(tmp_path: Path) -> None:
     splits = noise(3, 8, 7)
     scorer = scorer_of(Dense(), splits)
     plan = make_plan(scorer.workload, weight_bits=4, activation_bits=7)
-    _, _, error = checked(tmp_path / "n.onnx", scorer, plan, splits.example_input, images(splits))
-    assert error < 1e-5
+    checked(tmp_path / "n.onnx", scorer, plan, splits.example_input, images(splits))
 
 
 def test_what_torch_cannot_export_is_named(tmp_path: Path) -> None:
