@@ -131,6 +131,11 @@ def add_parser(commands: Subparsers) -> None:
         help="learning rate of retraining (default: %(default)s)",
     )
     library.add_argument(
+        "--distillation", type=float, metavar="SHARE",
+        help="share of retraining's loss that is the distance from the trained network's scores (default: 0.9 with "
+        "second-order, 0 with magnitude)",
+    )  # fmt: skip
+    library.add_argument(
         "--epochs",
         type=int,
         default=default.epochs,
@@ -247,6 +252,7 @@ def _settings(args: argparse.Namespace) -> settings.Settings:
         library_mode=args.library_mode,
         library_epochs=args.library_epochs,
         library_learning_rate=args.library_rate,
+        distillation=args.distillation,
         epochs=args.epochs,
         train_images=args.train_images,
         validation=args.validation,

@@ -147,7 +147,7 @@ def compress(
         space = find_space(settings.space, choices, settings.space_options)
         if fill and bank is not None:
             with timings.of("bank"):
-                fill_bank(bank, trained.model, registry, library, settings, progress)
+                fill_bank(bank, trained.model, registry, library, space, progress)
         if folder is not None:
             folder.write_json(PLACES, places_of(source, folder.path))
             plans = [scorer.complete(plan) for plan in (Plan(), *space.corners())]

@@ -5,9 +5,9 @@ from __future__ import annotations
 import copy
 import time
 from pathlib import Path
+from typing import Any
 
-from torch import nn
-
+from hwloop.network.accuracy.treatment import Sparsity, treatment_of
 from hwloop.network.bank.bank import Bank, EntryEvent
 from hwloop.network.bank.layer import Settings as LayerSettings
 from hwloop.network.bank.store import DISK_BYTES
@@ -17,7 +17,8 @@ from hwloop.network.tracing.registry import Registry
 from hwloop.report.progress import Progress
 from hwloop.run.outputs import BankUse
 from hwloop.run.settings import Settings
-from hwloop.spec.bits import MAX_QUANTISED
+from hwloop.search.space import Space
+from hwloop.spec.pruning import base_pruning
 
 
 def open_bank(folder: str | Path, splits: DataSplits, settings: Settings, disk_bytes: int | None = None) -> Bank | None:
@@ -42,8 +43,8 @@ def bank_use(bank: Bank | None) -> BankUse | None:
     return BankUse(str(bank.store.folder), bank.store.made, bank.store.found, bank.identity)
 
 
-def fill_bank(bank: Bank, model: nn.Module, registry: Registry, library: Library, settings: Settings, progress: Progress) -> None:
-    """Makes the entries that candidates of a run can ask for, of every network of its library; those there are are skipped.
+def fill_bank(bank: Bank, model: Any, registry: Registry, library: Library, space: Space, progress: Progress) -> None:
+    """Makes the entries that candidates of a space can ask for; those there are are skipped.
 
     It may be stopped at any moment; what is there by then is found the next time. Of several processes that fill one bank, each
     takes entries that no other is at.
@@ -53,29 +54,48 @@ def fill_bank(bank: Bank, model: nn.Module, registry: Registry, library: Library
         model: the trained network.
         registry: of the model.
         library: the networks that entries are made of.
-        settings: which amounts and bits there are.
+        space: what candidates may be.
         progress: where to show it.
     """
-    low, high = settings.weight_bits
-    bits = [0, *range(low, min(high, MAX_QUANTISED) + 1)]
-    amounts = {p: [a for a in settings.amounts if nearest_below(library.fractions, a) == p] for p in library.fractions}
-    total = sum((1 + len(more)) * len(bits) - 1 for more in amounts.values()) * len(registry.entries)
-    with progress.task("bank of layers", total) as task:
-        clock = _Clock(total)
-        for p, more in amounts.items():
+    wanted = asked_entries(space, registry)
+    with progress.task("bank of layers", sum(map(len, wanted.values()))) as task:
+        clock = _Clock(sum(map(len, wanted.values())))
+        for base_of, entries in wanted.items():
             network = copy.deepcopy(model)
-            library.member(p).load_into(network)
-            base = bank.base(network, registry)
+            library.member(base_pruning(base_of)).load_into(network)
 
-            def on_entry(event: EntryEvent, p: float = p) -> None:
-                task.advance(f"p {100 * p:g}%, {event.layer}{clock.note(event.made)}")
+            def on_entry(event: EntryEvent, name: str = base_of) -> None:
+                task.advance(f"{name or 'trained network'}, {event.layer}{clock.note(event.made)}")
 
-            base.fill([1.0, *(round(1 - amount, 4) for amount in more)], bits, on_entry)
+            bank.base(network, registry).fill(entries, on_entry)
 
 
-def nearest_below(fractions: tuple[float, ...], amount: float) -> float:
-    """The largest of the library's amounts that is not above `amount`."""
-    return max(p for p in fractions if p <= amount)
+def asked_entries(space: Space, registry: Registry) -> dict[str, list[tuple[str, Sparsity, int]]]:
+    """(weight tensor, density or pattern, bits; 0 not rounded) by base, that candidates of a space can ask for.
+
+    The first variable chooses the base; the others are changed one by one, and what they make of a layer is combined. Plans that
+    change shapes are left out: their layers are made when they are asked for.
+    """
+    lower, upper = space.lower.tolist(), space.upper.tolist()
+    found: dict[str, dict[str, tuple[set[Sparsity], set[int]]]] = {}
+    for first in range(lower[0], upper[0] + 1):
+        for at in range(1, len(lower)):
+            for value in range(lower[at], upper[at] + 1):
+                row = [first, *lower[1:]]
+                row[at] = value
+                treatment = treatment_of(space.plan(row), registry)
+                if treatment.changes_shapes:
+                    continue
+                of = found.setdefault(treatment.base, {})
+                for entry in registry.entries:
+                    sparsities, bits = of.setdefault(entry.name, ({1.0}, {0}))
+                    sparsities.add(treatment.density_of.get(entry.layers[0], 1.0))
+                    bits.add(treatment.bits_of.get(entry.layers[0], 0))
+    return {
+        base: [(name, s, b) for name, (sparsities, bits) in of.items() for s in sorted(sparsities, key=str) for b in sorted(bits)
+               if s != 1.0 or b]
+        for base, of in found.items()
+    }  # fmt: skip
 
 
 class _Clock:

@@ -27,6 +27,7 @@ COMPRESSIONS = ("second-order", "magnitude")
 BATCHNORMS = ("base", "plain", "augmented")
 VALIDATIONS = ("auto", "held-out")  # or `test:N`
 PAPER_PRUNING = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
+DISTILLATION = 0.9
 ONE_SHOT = tuple(round(0.05 * step, 4) for step in range(1, 20))
 MAPPER_OBJECTIVES = ("edp", "energy", "cycles")
 
@@ -62,6 +63,8 @@ class Settings:
         library_mode: `trajectory` or `gradual`.
         library_epochs: of retraining, each step.
         library_learning_rate: of retraining, at its highest.
+        distillation: share of retraining's loss that is the distance from the trained network's scores, 0 to 1; None for 0.9
+            under `second-order`, 0 under `magnitude`.
         epochs: of training, when no weights are given.
         batch_size: of training and retraining.
         learning_rate: of training.
@@ -106,6 +109,7 @@ class Settings:
     library_mode: str = "trajectory"
     library_epochs: int = 1
     library_learning_rate: float = 0.02
+    distillation: float | None = None
     epochs: int = 10
     batch_size: int = 64
     learning_rate: float = 0.05
@@ -146,6 +150,8 @@ class Settings:
             raise SpecError("<arguments>", "bias_correction", expected, True)
         if self.published_accuracy is not None:
             check_density(self.published_accuracy, "published_accuracy")
+        if self.distillation is not None:
+            check_density(self.distillation, "distillation")
         read_validation(self.validation)
         for name in ("train_images", "validation_images"):
             if getattr(self, name) is not None:
@@ -186,6 +192,12 @@ class Settings:
         given = self.one_shot if self.one_shot is not None else ONE_SHOT if self.compression == "second-order" else ()
         return tuple(sorted({round(amount, 4) for amount in given} - set(self.members)))
 
+    @property
+    def distilled(self) -> float:
+        """Share of distillation in retraining."""
+        default = DISTILLATION if self.compression == "second-order" else 0.0
+        return default if self.distillation is None else self.distillation
+
     def to_dict(self) -> dict[str, Any]:
         """Plain data for `config.json`, with every setting of the method and every option of the space.
 
@@ -195,7 +207,8 @@ class Settings:
         """
         method = find_method(self.method, self.method_options)
         options = {"method_options": plain_options(method), "space_options": check_space(self.space, self.space_options)}
-        return {**asdict(self), "pruning": self.members, "one_shot": self.amounts, **options}
+        told = {"pruning": self.members, "one_shot": self.amounts, "distillation": self.distilled}
+        return {**asdict(self), **told, **options}
 
 
 def read_validation(text: str) -> int | None:

@@ -80,9 +80,10 @@ def pruned_library(
         epochs=settings.library_epochs,
         batch_size=settings.batch_size,
         learning_rate=settings.library_learning_rate,
+        distillation=settings.distilled,
         seed=settings.seed,
     )
-    config = LibraryConfig(fractions=settings.members, mode=settings.library_mode, training=training)
+    config = LibraryConfig(fractions=settings.members, mode=settings.library_mode, pruner=settings.compression, training=training)
     with progress.task("library of pruned models", len(settings.members)) as task:
 
         def on_member(event: MemberEvent) -> None:

@@ -22,7 +22,10 @@ from hwloop.spec.pruning import check_pruning
 from hwloop.spec.workload import Workload
 
 Genes = NDArray[np.int64]
-SPACES = {"global-pruning": "hwloop.search.spaces.global_pruning:GlobalPruning"}
+SPACES = {
+    "global-pruning": "hwloop.search.spaces.global_pruning:GlobalPruning",
+    "layerwise": "hwloop.search.spaces.layerwise:Layerwise",
+}
 
 
 @dataclass(frozen=True)

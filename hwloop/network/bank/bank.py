@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from hwloop.network.bank import columns, factor, hessian, layer, rows
+from hwloop.network.bank.factor import Factored
 from hwloop.network.bank.hessian import Seen, in_passes, see_inputs
 from hwloop.network.bank.layer import Compressed, Settings, compress_layer
 from hwloop.network.bank.repair import ShiftPlace, shift_places
@@ -32,7 +33,7 @@ from hwloop.spec.bits import MAX_QUANTISED, MIN_QUANTISED, check_bits
 from hwloop.spec.pruning import BlockPattern, check_density
 
 IMAGES = 512  # calibration examples that are enough for the layers of small networks
-SEEN_BYTES = 2**30
+SEEN_BYTES = FACTORED_BYTES = 2**30
 _CODE: tuple[ModuleType, ...] = (columns, factor, hessian, layer, rows, prune, quantize)
 Sparsity = float | BlockPattern
 
@@ -59,9 +60,9 @@ class EntryEvent:
 class Bank:
     """Compressed layers of any number of base networks, in one folder.
 
-    It takes 1 GiB for Hessians (of several bases, while they fit) and, while one layer is worked on, the more of 64 MiB and a few
-    times the layer's own Hessian in float64; on disk `disk_bytes`. Not for use by several threads at once; any number of
-    processes may share the folder.
+    It takes 1 GiB for Hessians (of several bases, while they fit), 1 GiB for their factors, or three times the layer's own in
+    float64 where that is more, and as much again while the layer is worked on; on disk `disk_bytes`. Not for use by several
+    threads at once; any number of processes may share the folder.
 
     Args:
         folder: of the entries.
@@ -71,6 +72,7 @@ class Bank:
 
     Attributes:
         seen: Hessians and means in memory, by what they depend on; banks of other settings may be given the same.
+        factored: damped Hessians and their factors, by base and layer.
     """
 
     def __init__(
@@ -79,6 +81,7 @@ class Bank:
         self.calibration, self.settings = calibration, settings or Settings()
         self.store = Store(folder, disk_bytes)
         self.seen: ByteCache[tuple[str, int], Mapping[str, Seen]] = ByteCache(SEEN_BYTES, _bytes)
+        self.factored: ByteCache[tuple[str, str], Factored] = ByteCache(FACTORED_BYTES, lambda factored: factored.most_bytes)
 
     @cached_property
     def identity(self) -> str:
@@ -148,8 +151,11 @@ class Base:
 
         def make() -> Compressed:
             seen = self._seen(entry)
-            made = compress_layer(weight, None if seen is None else seen.hessian, sparsity, bits, self._bank.settings)
-            return made if seen is None else made.with_shift(weight, seen.mean)
+            settings = self._bank.settings
+            if seen is None:
+                return compress_layer(weight, None, sparsity, bits, settings)
+            factored = self._bank.factored.get((self.key, entry.name), lambda: Factored(seen.hessian, settings.damping))
+            return compress_layer(weight, factored, sparsity, bits, settings).with_shift(weight, seen.mean)
 
         about = {"layer": entry.name, "network": self._registry.workload.name, "base": self.key, "removed": what, "bits": bits}
         return self._bank.store.ask(key, make, about, wait)
@@ -172,13 +178,8 @@ class Base:
     def _places(self) -> Mapping[str, ShiftPlace]:
         return shift_places(self._model, self._registry)
 
-    def fill(
-        self,
-        sparsities: Iterable[Sparsity],
-        bits: Sequence[int],
-        on_entry: Callable[[EntryEvent], None] | None = None,
-    ) -> None:
-        """Makes the entries of all layers at all of these amounts and bits that are not there yet.
+    def fill(self, wanted: Iterable[tuple[str, Sparsity, int]], on_entry: Callable[[EntryEvent], None] | None = None) -> None:
+        """Makes the entries (layer, sparsity, bits, see `entry`) that are not there yet.
 
         It can be stopped at any moment, or killed; what is there by then is found the next time. Those that another process is
         making are left for the end.
@@ -186,11 +187,8 @@ class Base:
         Raises:
             SpecError, DataError: as `entry`.
         """
-        wanted = [(s, b) for s in sparsities for b in bits if s != 1.0 or b]
-        # layers outside, so that Hessians are collected once a pass
-        entries = [*(entry for part in self._passes for entry in part)]
-        entries += [entry for entry in self._registry.entries if entry.name not in self._pass_of]
-        left = [(entry.name, sparsity, number) for entry in entries for sparsity, number in wanted]
+        # pass by pass, so that Hessians are collected once
+        left = sorted(wanted, key=lambda each: self._pass_of.get(self._registry.entry(each[0]).name, len(self._passes)))
         total, done = len(left), 0
         for wait in (False, True):
             others = []

@@ -16,6 +16,7 @@ from typing import ClassVar
 import numpy as np
 
 from hwloop.search.space import Choices, Genes, check_row
+from hwloop.search.units import Unit
 from hwloop.spec.plan import LayerPlan, Plan
 from hwloop.spec.pruning import base_name
 
@@ -66,6 +67,19 @@ class GlobalPruning:
         count = len(self.choices.layers)
         weights = ((0, 1), (1, 1 + count))
         return (*weights, (1 + count, 1 + count + len(self._activated))) if self._searched else weights
+
+    @cached_property
+    def units(self) -> tuple[Unit, ...]:
+        """Each layer's weights, then each layer's inputs."""
+        sharing = self.choices.sharing
+        units = [Unit(layer, (1 + i,), sharing[layer]) for i, layer in enumerate(self.choices.layers)]
+        inputs = enumerate(self._activated if self._searched else ())
+        return (*units, *(Unit(f"inputs of {layer}", (1 + len(units) + i,)) for i, layer in inputs))
+
+    @cached_property
+    def mildest(self) -> Genes:
+        """The least pruned network at the most bits."""
+        return np.array([0, *self.upper[1:]], np.int64)
 
     def plan(self, row: Sequence[int] | Genes) -> Plan:
         """The network at p with these bits."""
