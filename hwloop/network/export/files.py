@@ -21,13 +21,13 @@ from hwloop.errors import DataError, SpecError
 from hwloop.files import write_file
 from hwloop.network.accuracy.pieces import Pieces
 from hwloop.network.export.packing import pack_levels, unpack_levels
-from hwloop.network.library.weights_file import write_state
 from hwloop.network.tracing.entries import Registry
 from hwloop.network.tracing.operands import attach
 from hwloop.network.tracing.registry import register
 from hwloop.network.transforms.apply import reshaped
 from hwloop.network.transforms.calibrate import ActivationRange
 from hwloop.network.transforms.quantize import ActivationQuantizer
+from hwloop.network.weights_file import write_state
 from hwloop.network.zoo.models import make_model
 from hwloop.reading import read_bytes, read_text
 from hwloop.spec.plan import LayerPlan, Plan, load_plan
