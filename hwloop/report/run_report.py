@@ -73,6 +73,8 @@ def chosen_grid(run: RunData) -> Grid:
                 f"{front.target}: the reference scores {scores} and {percent(front.reference.test_accuracy)} on the test set: it "
                 "was probably trained on them, so compare by the test set"
             )
+    where = dict.fromkeys((front.scored_on or "validation images", front.reported_on or "no test set") for front in run.fronts)
+    notes += [f"accuracy is on {scored}, test accuracy on {reported}" for scored, reported in where]
     header = ("target", "chosen by", "member", "less energy", "fewer cycles", "smaller", "pruned", "mean bits", "test accuracy")
     notes.append("chosen by the test set, as published figures are, is optimistic; validation images alone chose the other")
     return Grid("Least energy within 0.3 points", header, tuple(rows), tuple(notes))
