@@ -37,12 +37,14 @@
       const hue = PALETTE[at % PALETTE.length];
       const symbol = SYMBOLS[at % SYMBOLS.length];
       const chosen = at === state.target;
+      const early = !each.members.length;
       traces.push({
         type: "scatter", mode: "markers", x: each.cloud[metric].map((v) => v * factor),
-        y: each.cloud.accuracy.map((v) => 100 * v), marker: { color: hue, size: 4, opacity: chosen ? 0.35 : 0.1, symbol },
-        hoverinfo: "skip", showlegend: !each.members.length, name: escaped(each.name),
+        y: each.cloud.accuracy.map((v) => 100 * v), marker: { color: hue, symbol, ...(early ? { size: 7, opacity: 0.8 } : { size: 4, opacity: chosen ? 0.35 : 0.1 }) },
+        ...(early ? { hovertemplate: "%{y:.2f}% at %{x:.4g}<extra></extra>" } : { hoverinfo: "skip" }),
+        showlegend: early, name: escaped(each.name),
       });
-      if (!each.members.length) return;
+      if (early) return;
       const ordered = each.members.slice(1).map((m, k) => [m, k + 1]).sort((a, b) => a[0][metric] - b[0][metric]);
       traces.push({
         type: "scatter", mode: "lines+markers", name: escaped(each.name), x: ordered.map(([m]) => m[metric] * factor),
@@ -178,7 +180,7 @@
     const members = target().members;
     options("target", targets.map((each) => each.name), state.target, (at) => choose({ target: at }));
     options("member", members.map((each) => each.long), state.member, (at) => choose({ member: at }));
-    document.getElementById("member").disabled = !members.length;
+    document.getElementById("member").parentElement.hidden = !members.length;
     tables.forEach((place, k) => {
       if (drawn[k] === state.target) place.open = true;
       [...place.querySelectorAll("tbody tr")].forEach((row, member) => {
