@@ -121,7 +121,7 @@ Command: `python tools/measure_export.py RUN[:TARGET[:MEMBER]] ... --out DIR`.
 "right" counts test images classified as labelled: by the run's own network, by the module that `hwloop.load_export` gives back,
 and by onnxruntime; "other class" counts those that it classifies otherwise than the run's network.
 
-| network | member | weight bits | pruned | size | safetensors | images | right | reloaded | other class | ONNX | other class | off |
+| network | member | bits | pruned | size | safetensors | images | right | reloaded | other class | ONNX | other class | off |
 |---|---|---|---|---|---|---|---|---|---|---|---|---|"""
 MIDDLE = """
 ## The real timeloop-model on the exported inputs

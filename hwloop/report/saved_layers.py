@@ -194,7 +194,7 @@ class _Reader:
 
     def __init__(self, document: Mapping[str, Any]) -> None:
         def made(kind: str, make: Any) -> Any:
-            return lru_cache(None)(lambda at: make(document[kind][at]))
+            return lru_cache(None)(lambda at: make(_plain(document[kind][at])))
 
         self._problem, self._architecture = made("problems", load_problem), made("architectures", load_architecture)
         self._table, self._mapping = made("energy_tables", load_energy_table), made("mappings", load_mapping)
@@ -209,6 +209,13 @@ class _Reader:
             tuple(map(_part, raw["parts"])), self._problem(raw["problem"]), self._architecture(raw["architecture"]),
             self._table(raw["energy_table"]), self._mapping(raw["mapping"]), raw["bits"],
         )  # fmt: skip
+
+
+def _plain(spec: Any) -> Any:
+    """A spec as data: text would be taken for the name of a file."""
+    if not isinstance(spec, (dict, list)):
+        raise ValueError(f"expected a spec, found {spec!r}")
+    return spec
 
 
 def _part(row: Sequence[Any]) -> Part:

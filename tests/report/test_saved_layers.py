@@ -30,6 +30,13 @@ def test_a_front_that_does_not_know_its_layers_writes_none(small_run: Path) -> N
     assert document_of(read_front(json.loads((small_run / "front.json").read_text())["fronts"][0])) is None
 
 
+def test_text_in_the_place_of_a_spec_is_no_file_s_name(small_run: Path, tmp_path: Path) -> None:
+    document = json.loads((small_run / "layers-xy.json").read_text())
+    (tmp_path / "layers-xy.json").write_text(json.dumps({**document, "architectures": ["eyeriss_168"] * 9}))
+    with pytest.raises(DataError, match="expected a spec, found 'eyeriss_168'"):
+        read_saved(tmp_path / "layers-xy.json")
+
+
 @pytest.mark.parametrize("damage", ["", "[]", "{}", '{"target": "xy", "reference": 3, "members": []}', "no json"])
 def test_a_damaged_file_is_refused(tmp_path: Path, damage: str) -> None:
     file = tmp_path / "layers-xy.json"

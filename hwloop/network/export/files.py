@@ -121,6 +121,8 @@ def load_export(folder: str | Path, model: nn.Module | None = None) -> nn.Module
     try:
         start = model if model is not None else make_model(*_arguments(document, place))
         example = torch.zeros(1, *document["data"]["input"])
+        if not isinstance(document["plan"], dict):
+            raise ValueError("plan: expected what is done to each layer")
         network, registry = _shaped(start.eval(), example, load_plan(document["plan"]))
         _fill(network, registry, document, place / WEIGHTS)
         spans = {
@@ -148,7 +150,10 @@ def _arguments(document: Mapping[str, Any], place: Path) -> tuple[str, int, int,
     how = document["model"]
     if how is None:
         raise DataError(f"{place}: this is a network of your own; give its module: load_export(folder, model)")
-    return str(how["name"]), int(how["in_channels"]), int(how["image_size"]), int(how["classes"])
+    name = str(how["name"])
+    if ":" in name and not name.startswith("torchvision:"):  # a file must not say which function is called
+        raise DataError(f"{place}: this is a network of {name}; give its module: load_export(folder, model)")
+    return name, int(how["in_channels"]), int(how["image_size"]), int(how["classes"])
 
 
 def _shaped(model: nn.Module, example: Any, plan: Plan) -> tuple[nn.Module, Registry]:

@@ -99,6 +99,18 @@ def test_networks_of_one_s_own_are_given_to_be_loaded(tmp_path: Path, kind) -> N
     assert same(network, load_export(tmp_path, kind()), images(splits))
 
 
+def test_a_file_does_not_say_which_function_is_called(tmp_path: Path) -> None:
+    model, splits, how = lenet()
+    scorer = scorer_of(model, splits)
+    exported(tmp_path, scorer, make_plan(scorer.workload), {**how, "name": "os:abort"}, splits.example_input)
+    with pytest.raises(DataError, match="this is a network of os:abort; give its module"):
+        load_export(tmp_path)
+    document = json.loads((tmp_path / NETWORK).read_text())
+    (tmp_path / NETWORK).write_text(json.dumps({**document, "model": how, "plan": "/etc/hostname"}))
+    with pytest.raises(DataError, match="plan: expected what is done to each layer"):
+        load_export(tmp_path)
+
+
 def test_damaged_files_are_refused(tmp_path: Path) -> None:
     model, splits, how = lenet()
     scorer = scorer_of(model, splits)
