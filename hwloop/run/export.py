@@ -90,7 +90,8 @@ def export_member(
     opened = _opened(found, model, data, library_dir, data_root, weights, progress)
     folder, splits, example = Path(out), opened.splits, single_input(opened.splits)
     pieces = opened.scorer.pieces(chosen.plan)
-    build = _build(found, opened) if model is None else None
+    own = model is not None or ":" in str(found.config["model"]).removeprefix("torchvision:")
+    build = None if own else _build(found, opened)
     about = {
         "name": splits.name, "input": list(example.shape[1:]), "classes": list(splits.classes),
         "normalisation": found.config.get("normalisation") or "the data set's own",
@@ -98,7 +99,7 @@ def export_member(
     write_network(folder, pieces, chosen.plan, build, about)
     notes = write_onnx(folder / ONNX, pieces, example) if onnx else ()
     timeloop = write_timeloop(folder / TIMELOOP, found.layers[front.target].members[at])
-    forms: dict[str, Any] = {"torch module, loaded back": load_export(folder, None if model is None else opened.trained.model)}
+    forms: dict[str, Any] = {"torch module, loaded back": load_export(folder, opened.trained.model if own else None)}
     if onnx:
         forms["ONNX, in onnxruntime"] = OnnxNetwork(folder / ONNX)
     images = splits.test if splits.load_test is not None else splits.validation
