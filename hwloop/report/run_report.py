@@ -80,6 +80,21 @@ def chosen_grid(run: RunData) -> Grid:
     return Grid("Least energy within 0.3 points", header, tuple(rows), tuple(notes))
 
 
+def finetuned_grid(run: RunData) -> Grid | None:
+    """Members that were fine-tuned after the search, apart from the search's own figures; None where there are none."""
+    rows = []
+    for front in run.fronts:
+        for made in run.document.get("finetuned", ()):
+            if made["target"] == front.target and 0 <= made["member"] < len(front.members):
+                member = front.members[made["member"]]
+                after = (percent(made["accuracy"]), percent(made["test_accuracy"]), str(made["epochs"]))
+                before = (percent(member.metrics["accuracy"]), percent(member.test_accuracy))
+                rows.append((front.target, str(made["member"] + 1), *before, *after, f"{front.factor(member):.1f}x"))
+    header = ("target", "member", "accuracy", "test", "fine-tuned", "test fine-tuned", "epochs", "less energy")
+    note = "trained further after the search with their weights on their levels; energy as searched"
+    return Grid("Fine-tuned", header, tuple(rows), (note,)) if rows else None
+
+
 def _gains(front: Front, member: Member | None) -> tuple[str, ...]:
     if member is None:
         return ("none", *"-" * 6)
@@ -148,7 +163,8 @@ def _laid_out(run: RunData, grid: Callable[[Grid], str], heading: Callable[[str]
     parts = [heading(run.title), f"Run {run.folder}: {run.status}."]
     for front in run.fronts:
         parts.append(grid(front_grid(front)))
-    parts += [grid(each) for each in (chosen_grid(run), *paper_grids(run))] if run.fronts else []
+    grids = (chosen_grid(run), finetuned_grid(run), *paper_grids(run)) if run.fronts else ()
+    parts += [grid(each) for each in grids if each is not None]
     notes = [*run.document.get("notes", ()), *run.notes]
     parts += ["\n".join(f"- {note}" for note in notes)] if notes else []
     parts.append(", ".join(f"{name} {version}" for name, version in run.versions.items()))

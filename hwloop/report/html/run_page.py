@@ -9,7 +9,7 @@ from typing import Any
 from hwloop.report.html.page import Page, Section, render
 from hwloop.report.html.run_json import run_json
 from hwloop.report.run_data import RunData, baselines
-from hwloop.report.run_report import chosen_grid, front_grid, paper_grids
+from hwloop.report.run_report import chosen_grid, finetuned_grid, front_grid, paper_grids
 
 
 def run_page(run: RunData) -> Page:
@@ -30,7 +30,7 @@ def run_page(run: RunData) -> Page:
 
 def _summary(run: RunData) -> Section:
     counts = [(target, len(run.evaluated.get(target, ()))) for target in run.targets]
-    body = render("summary.html", run=run, grid=chosen_grid(run), counts=counts)
+    body = render("summary.html", run=run, grids=(chosen_grid(run), finetuned_grid(run)), counts=counts)
     return Section("summary", "What came out" if run.fronts else "What there is so far", body)
 
 
