@@ -65,8 +65,8 @@ class Command:
 MAP = ("map", "{}/problem.yaml", "--arch", "eyeriss_168", "--memo", "{}/memo.sqlite")
 COMPRESS = (
     "compress", "--model", "lenet5", "--compression", "magnitude", "--arch", "flexible", "--dataflow", "xy", "--pruning",
-    "0.3,0.6", "--epochs", "8", "--library-epochs", "1", "--generations", "3", "--population", "6", "--effort", "quick", "--workers", "2",
-    "--train-images", "300", "--out", "{}/run", "--memo", "{}/memo.sqlite",
+    "0.3,0.6", "--epochs", "8", "--library-epochs", "1", "--generations", "3", "--population", "6", "--effort", "quick",
+    "--workers", "2", "--train-images", "300", "--out", "{}/run", "--memo", "{}/memo.sqlite",
 )  # fmt: skip
 LOGS = ("run/evaluations-*.jsonl", "run/front.csv")
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hwloop.cli.common import (
+    DEFAULT_ARCH,
     Subparsers,
     add_activations,
     add_command,
@@ -205,7 +206,7 @@ def run(args: argparse.Namespace) -> int:
     result = compress(
         args.model,
         args.data,
-        args.arch or ["eyeriss_168"],
+        args.arch or [DEFAULT_ARCH],
         args.dataflow,
         _settings(args),
         library_dir=args.library,

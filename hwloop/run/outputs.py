@@ -6,10 +6,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hwloop.backend.target import file_name
 from hwloop.memo import MemoStatistics
 from hwloop.report.plots import plot_fronts
 from hwloop.report.result import Front, front_document, member_row
-from hwloop.report.tables import bits_text, front_table, gap_text, percent, table, verdict
+from hwloop.report.saved_layers import document_of, file_of
+from hwloop.report.tables import bits_text, front_table, gap_text, percent, spread, table, verdict
 from hwloop.search.run_folder import RunFolder
 from hwloop.spec.workload import Workload
 
@@ -110,12 +112,16 @@ def document(result: CompressResult) -> dict[str, Any]:
 
 
 def write_outputs(folder: RunFolder, result: CompressResult, title: str) -> dict[str, Path]:
-    """Writes `front.csv`, `front.json` and the plot.
+    """Writes `front.csv`, how the layers of each front's members run (`layers-TARGET.json`), `front.json` and the plot.
 
     Raises:
         DataError: the disk refuses.
     """
     rows = [member_row(front, member) for front in result.fronts for member in front.members]
+    for front in result.fronts:
+        layers = document_of(front)
+        if layers is not None:
+            folder.write_json(file_of(file_name(front.target)), layers, indent=None)
     return {
         "front.csv": folder.write_csv("front.csv", rows),
         "front.json": folder.write_json("front.json", document(result)),
@@ -133,6 +139,8 @@ def result_text(result: CompressResult, most: int | None = 14) -> str:
     lines = []
     for front in result.fronts:
         title = f"{result.workload.name} on {front.target}: {len(front.members)} on the front of {len(front.cloud)} candidates"
+        shown = len(spread(front, most))
+        title += f"; {shown} of the {len(front.members)} rows shown, all in front.csv" if shown < len(front.members) else ""
         lines += ["", title, "", front_table(front, most)]
     lines += ["", "  * knee   + least energy within 0.3 points of validation accuracy   size factor against 32-bit floats", ""]
     lines += [verdict(front) for front in result.fronts] + [gap_text(front) for front in result.fronts]
