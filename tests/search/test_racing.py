@@ -20,6 +20,7 @@ from hwloop.spec.plan import Plan, make_plan
 from .toys import OBJECTIVES, ToyHardware, ToyScorer, make_study, paper_space, workload
 
 IMAGES = 40
+UNGUIDED = {"seeds": 0.0, "proposals": 0.0, "drawn": 1}
 
 
 class Racer(ToyScorer):
@@ -49,7 +50,7 @@ class Racer(ToyScorer):
 def searched(race: bool, seed: int, method: str = "nsga2") -> tuple[Study, Racer]:
     scorer = Racer()
     study = Study(scorer, ToyHardware(most=0.8), ToyHardware().cost(scorer.complete(Plan())), OBJECTIVES, seed=seed, race=race)
-    run_method(find_method(method, {"population": 12, "generations": 10}), study, paper_space())
+    run_method(find_method(method, {"population": 12, "generations": 10, **UNGUIDED}), study, paper_space())
     return study, scorer
 
 
