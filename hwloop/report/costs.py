@@ -31,7 +31,8 @@ def level_text(cost: LayerCost, arch: Architecture) -> str:
             counts[1] = str(row.instances)
         if row.capacity is not None:
             room[row.level] = count_text(row.capacity)
-        rows.append(
+        level, shares = component_text(row.level.removeprefix("wires ")), percent(row.share, 1)
+        rows.append((level, row.data_space, *counts, energy_text(row.energy_pj), shares))
             (
                 component_text(row.level.removeprefix("wires ")),
                 row.data_space,
