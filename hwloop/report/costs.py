@@ -31,16 +31,8 @@ def level_text(cost: LayerCost, arch: Architecture) -> str:
             counts[1] = str(row.instances)
         if row.capacity is not None:
             room[row.level] = count_text(row.capacity)
-        level, shares = component_text(row.level.removeprefix("wires ")), percent(row.share, 1)
-        rows.append((level, row.data_space, *counts, energy_text(row.energy_pj), shares))
-            (
-                component_text(row.level.removeprefix("wires ")),
-                row.data_space,
-                *counts,
-                energy_text(row.energy_pj),
-                percent(row.share, 1),
-            )
-        )
+        level, share = component_text(row.level.removeprefix("wires ")), percent(row.share, 1)
+        rows.append((level, row.data_space, *counts, energy_text(row.energy_pj), share))
     for name, component in cost.components.items():
         if component.leakage_pj:
             leaked = (energy_text(component.leakage_pj), percent(component.leakage_pj / cost.energy_pj, 1))
