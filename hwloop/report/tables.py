@@ -53,6 +53,12 @@ def metric_text(metric: str, value: float) -> str:
     return count_text(value) + {"cycles": " cycles", "edp": " pJ cycles"}.get(metric, "")
 
 
+def component_text(name: str) -> str:
+    """A component's name as tables have it: `wires PE_column` of the network between two levels."""
+    outer, between, _ = name.partition(" <==> ")
+    return f"wires {outer.removeprefix('inter_').removesuffix('_spatial')}" if between else name
+
+
 def bits_text(bits: Mapping[str, int]) -> str:
     """`5 4 4 3 6`; `4` alone where all are the same."""
     values = list(bits.values())
