@@ -94,6 +94,10 @@ COMMANDS = {
     "library": Command(
         (*COMPRESS, "--library", "{}/shared", "--library-mode", "gradual"), (*LOGS, "shared/**/*.pt"), _stage_one("shared"),
         ("--resume",)),
+    "layerwise": Command(
+        (*COMPRESS, "--space", "layerwise", "--method-option", "images=20"), (*LOGS, "run/method-*/divergences.jsonl"),
+        (*_stage_one("run/library")[:4], ("measuring", "run/method-*/divergences.jsonl"), *_stage_one("run/library")[4:]),
+        ("--resume",)),
     "demo": Command(("demo", "--out", "{}/demo"), ("demo/run-1/evaluations-*.jsonl", "demo/run-1/front.csv"),
                     (("library", "demo/library-0/trained-*.json"), ("search", "demo/run-1/evaluations-*.jsonl"))),
 }  # fmt: skip
