@@ -51,8 +51,15 @@ _HOME = {
     "trace": "hwloop.network.tracing.trace",
     "compress": "hwloop.run",
     "Settings": "hwloop.run",
+    "export_member": "hwloop.run",
+    "load_export": "hwloop.network.export.files",
     "map_network": "hwloop.run",
-    "compare_dataflows": "hwloop.run",
+    "compare": "hwloop.run",
+    "Comparison": "hwloop.run",
+    "explain": "hwloop.run",
+    "explain_mapping": "hwloop.run",
+    "simulate_layer": "hwloop.run",
+    "check_specs": "hwloop.run",
 }
 
 __all__ = ["__version__", *_HOME]

@@ -51,11 +51,31 @@ HOMES = {
     "networkx": {"network", "spec"},
     "pymoo": {"search/pymoo_adapter"},
     "matplotlib": {"report"},
+    "pandas": {"report"},
     "sqlite3": {"memo"},
     "subprocess": {"programs"},
+    "plotly": {"report/html"},
+    "onnx": {"network/export"},
+    "onnxscript": {"network/export"},
+    "onnxruntime": {"network/export"},
+    "safetensors": {"network/export"},
 }
-OPTIONAL = {"hwcomponents", "hwcomponents_cacti", "hwcomponents_library", "pytimeloop", "timeloopfe"}
-HEAVY = {"torch", "torchvision", "matplotlib", "pymoo", "sklearn", "scipy", "networkx", "rich"}
+OPTIONAL = {"argcomplete", "hwcomponents", "hwcomponents_cacti", "hwcomponents_library", "pytimeloop", "timeloopfe"}
+EXPORT = {"onnx", "onnxscript", "onnxruntime", "safetensors"}
+HEAVY = {
+    "torch",
+    "torchvision",
+    "matplotlib",
+    "pymoo",
+    "sklearn",
+    "scipy",
+    "networkx",
+    "rich",
+    "pandas",
+    "pyarrow",
+    "plotly",
+    *EXPORT,
+}
 
 
 # Calls that import what a variable names. Tables of names are read as imports; only these files take a name from elsewhere: a

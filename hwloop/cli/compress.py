@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hwloop.cli.common import (
+    DEFAULT_ARCH,
     Subparsers,
     add_activations,
     add_command,
@@ -142,6 +143,16 @@ def add_parser(commands: Subparsers) -> None:
         metavar="N",
         help="epochs of training, without --weights (default: %(default)s)",
     )
+    tuned = parser.add_argument_group("fine-tuning after the search")
+    tuned.add_argument(
+        "--finetune", type=int, metavar="EPOCHS",
+        help="train members of the front further, their weights on their levels; reported apart, the front stays as it is",
+    )  # fmt: skip
+    tuned.add_argument(
+        "--finetune-members", default="knee", metavar="WHICH",
+        help="knee, best (least energy within 0.3 points), all, or a number of them (default: %(default)s)",
+    )  # fmt: skip
+    tuned.add_argument("--finetune-rate", type=float, default=0.005, metavar="RATE", help="learning rate (default: %(default)s)")
     parser.add_argument("--out", required=True, metavar="DIR", help="folder of the run")
     parser.add_argument(
         "--resume", action="store_true", help="continue the run in OUT; its result is that of a run that was never stopped"
@@ -188,18 +199,21 @@ def _add_layers(group: Any, default: settings.Settings) -> None:
 def run(args: argparse.Namespace) -> int:
     """Runs the search and prints the fronts."""
     from hwloop.run.compression import compress  # loads torch, which help does not need
+    from hwloop.run.finetuning import Finetuning
     from hwloop.run.outputs import document, result_text
 
+    finetune = None if args.finetune is None else Finetuning(args.finetune, args.finetune_members, args.finetune_rate)
     result = compress(
         args.model,
         args.data,
-        args.arch or ["eyeriss_168"],
+        args.arch or [DEFAULT_ARCH],
         args.dataflow,
         _settings(args),
         library_dir=args.library,
         bank_dir=args.bank,
         bank_bytes=None if args.bank_limit is None else _read_gib(args.bank_limit),
         fill=args.fill_bank,
+        finetune=finetune,
         data_root=args.data_root,
         weights=args.weights,
         normalisation=args.normalisation,

@@ -15,21 +15,20 @@ from hwloop.backend.find import find_backend
 from hwloop.backend.target import ArchitectureLike, DataflowLike, make_targets
 from hwloop.errors import SpecError
 from hwloop.memo import Memo
-from hwloop.network.accuracy.candidates import CompressedNetwork
-from hwloop.network.data.load import as_splits
 from hwloop.network.data.splits import DataSplits
 from hwloop.network.identity import model_identity, software_identity
 from hwloop.network.library.library import versions as torch_versions
 from hwloop.report.progress import Progress, Silent
 from hwloop.report.result import Front, Member
+from hwloop.run.finetuning import Finetuning, finetune_front
 from hwloop.run.identity import target_identity
-from hwloop.run.layer_bank import bank_use, fill_bank, open_bank
+from hwloop.run.layer_bank import bank_use, fill_bank
 from hwloop.run.notes import run_notes
-from hwloop.run.outputs import CompressResult, write_outputs
+from hwloop.run.opened import PLACES
+from hwloop.run.outputs import CompressResult, Finetuned, write_outputs
+from hwloop.run.scored_network import NetworkSource, places_of, scored_network
 from hwloop.run.settings import Settings
-from hwloop.run.stage_one import pruned_library, trained_network
 from hwloop.run.tuning import Searched, search_target
-from hwloop.run.validation import validation_splits
 from hwloop.search.log import EvaluationLog
 from hwloop.search.method import find_method
 from hwloop.search.run_folder import RunFolder
@@ -65,6 +64,7 @@ def compress(
     bank_dir: str | Path | None = None,
     bank_bytes: int | None = None,
     fill: bool = False,
+    finetune: Finetuning | None = None,
     evaluate: Callable[[Any], float] | Sequence[Callable[[Any], float]] | None = None,
     data_root: str | Path | None = None,
     weights: str | Path | None = None,
@@ -92,6 +92,7 @@ def compress(
         bank_dir: folder of the bank of compressed layers; any number of runs can share it. `bank` in the library's when None.
         bank_bytes: what the bank may take on disk, 4 GiB when None; those layers go first that were used longest ago.
         fill: make all layers that candidates can ask for before the search, not one by one when they are asked for.
+        finetune: train members of each front further after the search; the front stays as it is.
         evaluate: `function(model) -> score`, best from 0 to 1, in place of accuracy on labels; or a pair of them, of which the
             second is asked once, for the report.
         data_root: folder of the data, by name.
@@ -132,29 +133,17 @@ def compress(
         "settings": asked,
     }  # fmt: skip
     versions = {"hwloop": hwloop.__version__, "backend": backend.identity, "machine": platform.platform(), **torch_versions()}
+    bank_folder = Path(bank_dir) if bank_dir is not None else library_folder / "bank"
+    source = NetworkSource(
+        model, name, data, library_folder, bank_folder, evaluate, data_root, weights, normalisation, image_size, bank_bytes
+    )  # fmt: skip
     timings = Timings()
     folder = None if run_dir is None else RunFolder(run_dir, config, versions, resume)
     table = None if memo is None else Memo(memo)
     try:
-        with timings.of("data and training"):
-            splits = as_splits(
-                data, evaluate=evaluate, root=data_root, seed=settings.seed, image_size=image_size, normalisation=normalisation,
-                limit=settings.train_images,
-            )  # fmt: skip
-            trained, registry = trained_network(model, name, splits, library_folder, settings, weights, progress)
-            workload = registry.workload
-            given = weights is not None or not isinstance(model, str)
-            splits, seen = validation_splits(splits, trained, given, settings, progress)
-        with timings.of("library"):
-            library = pruned_library(name, trained, registry, splits, library_folder, settings, progress)
-        bank = open_bank(bank_dir or library_folder / "bank", splits, settings, bank_bytes)
-        scorer = CompressedNetwork(
-            trained.model, library, splits, registry,
-            reference_bits=settings.reference_bits, coding=settings.coding, images=settings.validation_images,
-            granularity=settings.granularity, seed=settings.seed, bank=bank, bias_correction=settings.bias_correction,
-            batchnorm_images=0 if settings.batchnorm == "base" else settings.batchnorm_images,
-            batchnorm_augmented=settings.batchnorm == "augmented",
-        )  # fmt: skip
+        opened = scored_network(source, settings, progress, timings.of)
+        scorer, splits, library, bank = opened.scorer, opened.splits, opened.library, opened.bank
+        trained, registry, workload = opened.trained, opened.registry, opened.registry.workload
         choices = Choices(
             workload, scorer.layers, library.fractions, settings.weight_bits, settings.activation_bits, settings.amounts
         )
@@ -163,6 +152,7 @@ def compress(
             with timings.of("bank"):
                 fill_bank(bank, trained.model, registry, library, space, progress)
         if folder is not None:
+            folder.write_json(PLACES, places_of(source, folder.path))
             plans = [scorer.complete(plan) for plan in (Plan(), *space.corners())]
             folder.pin(
                 {
@@ -174,7 +164,8 @@ def compress(
                     "software": software_identity(trained.model),
                 }
             )  # fmt: skip
-        fronts = []
+        fronts: list[Front] = []
+        finetuned: list[Finetuned] = []
         for target in targets:
             log = EvaluationLog() if folder is None else folder.log(target.file_name, splits.evaluate is None)
             kept = None if folder is None else folder.method_folder(target.file_name)
@@ -184,11 +175,16 @@ def compress(
                 log.close()
             with timings.of("test set"):
                 fronts.append(_with_test_accuracy(searched, scorer, splits, progress))
+        if finetune is not None:
+            place = None if folder is None else folder.path
+            with timings.of("fine-tuning"):
+                for front in fronts:
+                    finetuned += finetune_front(front, scorer, trained.model, splits, settings, finetune, place, progress)
         seconds = {stage: round(value, 3) for stage, value in timings.seconds.items()}
-        notes = run_notes(settings, splits, registry, library, bank, space.name, method.name, targets, seen)
+        notes = run_notes(settings, splits, registry, library, bank, space.name, method.name, targets, opened.seen)
         result = CompressResult(
             tuple(fronts), workload, trained.how, library, method.name, space.name, None if folder is None else folder.path, {},
-            None if table is None else table.statistics, seconds, notes, bank_use(bank),
+            None if table is None else table.statistics, seconds, notes, bank_use(bank), tuple(finetuned),
         )  # fmt: skip
         title = f"{name} on {splits.name}, {', '.join(dict.fromkeys(target.arch.name for target in targets))}"
         return result if folder is None else replace(result, files=write_outputs(folder, result, title))

@@ -6,7 +6,9 @@ from math import inf, isfinite
 from pathlib import Path
 from typing import Any
 
+from hwloop.errors import DataError
 from hwloop.search.json_lines import JsonLines
+from hwloop.search.objectives import AT_MOST, BOUNDED
 from hwloop.search.records import LayerRecord, Record
 from hwloop.spec.plan import load_plan
 
@@ -57,6 +59,19 @@ class EvaluationLog:
             self._lines.close()
 
 
+def read_records(path: Path, fractions: bool = True) -> list[Record]:
+    """The records of a log, which stays as it is: another process may be writing it.
+
+    Raises:
+        DataError: it is damaged or cannot be read.
+    """
+    try:
+        records, _, _ = JsonLines(path).look(lambda entry: _from_dict(entry, fractions))
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({error.strerror or error})") from error
+    return list({record.key: record for record in records}.values())
+
+
 def _to_dict(record: Record) -> dict[str, Any]:
     out: dict[str, Any] = {"plan": record.plan.to_dict()}
     if record.how:
@@ -76,7 +91,7 @@ def _from_dict(entry: Any, fractions: bool) -> Record:
 
 def _number(value: Any, name: str, fractions: bool = True) -> float:
     number = float(value)
-    least, most = (0.0, 1.0) if name == "accuracy" and fractions else (0.0 if name in COUNTED else -inf, inf)
+    least, most = (0.0, 1.0) if name in (BOUNDED, AT_MOST) and fractions else (0.0 if name in COUNTED else -inf, inf)
     if isinstance(value, (bool, str)) or not isfinite(number) or not least <= number <= most:
         raise ValueError(f"{name} is {value!r}")
     return number

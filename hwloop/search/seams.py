@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,8 +61,8 @@ class Scorer(Protocol):
         """On the test set; for the report only."""
         ...
 
-    def size_bits(self, plan: Plan) -> float:
-        """Of the stored network [bits]."""
+    def size_bits(self, plan: Plan, coding: str | None = None) -> float:
+        """Of the stored network under a coding, its own when None [bits]."""
         ...
 
     def macs(self, plan: Plan) -> float:
@@ -71,6 +71,26 @@ class Scorer(Protocol):
 
     def materialise(self, plan: Plan, training: Any = None) -> Any:
         """The network of a plan, trained further when `training` (a dataclass with `epochs`) is given."""
+        ...
+
+
+@runtime_checkable
+class ManyScorer(Protocol):
+    """What a scorer may have besides: answers about many plans at once, for which it takes less time than one by one."""
+
+    def prepare(self, plans: Sequence[Plan]) -> None:
+        """Called before `complete` is asked of each."""
+        ...
+
+    def accuracies(
+        self, plans: Sequence[Plan], hopeless: Callable[[Floats, Floats], NDArray[np.bool_]] | None = None
+    ) -> list[tuple[float, bool]]:
+        """By plan its accuracy and True. Or what it is at most and False, where `hopeless` said that this is enough.
+
+        Args:
+            plans: different from each other.
+            hopeless: given what each accuracy is at least and at most by now.
+        """
         ...
 
 

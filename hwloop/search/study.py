@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -17,9 +17,10 @@ from hwloop.errors import DataError, HwloopError
 from hwloop.files import write_file
 from hwloop.search.json_lines import KEPT, JsonLines
 from hwloop.search.log import EvaluationLog
-from hwloop.search.objectives import Budget, Objective, to_f, to_g
-from hwloop.search.records import LayerRecord, Record
-from hwloop.search.seams import BudgetSpent, Floats, Hardware, LayerFeatures, Scorer, SearchBudget, Step
+from hwloop.search.objectives import AT_MOST, BOUNDED, Budget, Objective, to_f, to_g
+from hwloop.search.racing import Hopeless, may_race
+from hwloop.search.records import LayerRecord, Record, is_exact
+from hwloop.search.seams import BudgetSpent, Floats, Hardware, LayerFeatures, ManyScorer, Scorer, SearchBudget, Step
 from hwloop.spec.plan import Plan
 
 DIVERGENCES = "divergences.jsonl"
@@ -42,6 +43,7 @@ class Study:
         seed: of everything that the method draws.
         log: every evaluation, kept as it happens; what it has is answered from it.
         folder: where a method may keep files of its own (`keep` is the usual way); None keeps nothing.
+        race: whether methods may ask for candidates that are dominated to be left at a bound, see `evaluate`.
     """
 
     def __init__(
@@ -55,12 +57,14 @@ class Study:
         seed: int = 0,
         log: EvaluationLog | None = None,
         folder: Path | None = None,
+        race: bool = True,
     ) -> None:
         self.workload, self.reference, self.seed, self.folder = scorer.workload, reference, seed, folder
         self.objectives, self.budgets, self.limit = tuple(objectives), tuple(budgets), limit or SearchBudget()
         self.images_used = 0
         self.steps: list[Step] = []
         self._scorer, self._hardware = scorer, hardware
+        self._race = race and may_race(self.objectives, self.budgets)
         self._log = EvaluationLog() if log is None else log
         self._asked: dict[tuple[str, str], Record] = {}
         self._makers: dict[tuple[str, str], Callable[[], Any]] = {}
@@ -111,12 +115,14 @@ class Study:
         """How many images networks may still be run on; None without a bound."""
         return None if self.limit.images is None else max(self.limit.images - self.images_used, 0)
 
-    def evaluate(self, plans: Sequence[Plan], training: Any = None) -> list[Record]:
+    def evaluate(self, plans: Sequence[Plan], training: Any = None, race: bool = False) -> list[Record]:
         """Accuracy, size and cost of each plan; nothing is evaluated twice.
 
         Args:
             plans: candidates; the more at once, the quicker their costs.
             training: train each network further before its accuracy is taken: a dataclass with `epochs`.
+            race: plans that are dominated by others that were asked for, whatever their accuracy is, may be left at a bound of
+                it (`accuracy_at_most`). Asked for again without `race` they are known exactly, which counts as nothing new.
 
         Raises:
             BudgetSpent: after those that the budget allowed.
@@ -129,11 +135,14 @@ class Study:
         def network(plan: Plan) -> Any:
             return None if training is None else self._scorer.materialise(plan, training)
 
-        costs = self._costs([plan for plan in allowed if (plan.key, how) not in self._log])
-        for plan in allowed:
+        again = {plan.key: plan for plan in plans if (plan.key, how) in self._asked and not self._answered(plan, how, race)}
+        unknown = [plan for plan in (*allowed, *again.values()) if not self._answered(plan, how, race)]
+        costs = self._costs(unknown)
+        scores = self._scores(unknown, costs, race) if training is None else {}
+        for plan in (*again.values(), *allowed):
             if training is not None:
                 self._makers[plan.key, how] = partial(network, plan)
-            self._ask(plan, how, price, costs, network)
+            self._ask(plan, how, price, costs, network, race, scores)
         if len(allowed) < len(fresh):
             raise BudgetSpent(self._spent_text())
         return [self._asked[plan.key, how] for plan in plans]
@@ -314,24 +323,57 @@ class Study:
 
     def _costs(self, plans: Sequence[Plan]) -> dict[str, NetworkCost | None]:
         """By plan, all at once."""
-        found = self._hardware.costs([self._scorer.complete(plan) for plan in plans]) if plans else []
+        if not plans:
+            return {}
+        if isinstance(self._scorer, ManyScorer):
+            self._scorer.prepare(plans)
+        found = self._hardware.costs([self._scorer.complete(plan) for plan in plans])
         return {plan.key: cost for plan, cost in zip(plans, found, strict=True)}
 
     def _ask(
-        self, plan: Plan, how: str, price: int, costs: dict[str, NetworkCost | None], network: Callable[[Plan], Any]
+        self,
+        plan: Plan,
+        how: str,
+        price: int,
+        costs: dict[str, NetworkCost | None],
+        network: Callable[[Plan], Any],
+        race: bool = False,
+        scores: Mapping[str, tuple[float, bool]] | None = None,
     ) -> None:
         key = (plan.key, how)
-        known = key in self._log
+        known, before = self._answered(plan, how, race), key in self._asked
         if not known:
-            self._log.append(self._record(plan, how, costs[plan.key], network(plan)))
+            score = (scores or {}).get(plan.key)
+            self._log.append(self._record(plan, how, costs[plan.key], network(plan), score))
         self._asked[key] = self._log[key]
-        self.images_used += price
-        if self._on_record is not None:
-            self._on_record(self._log[key], known)
+        if not before:
+            self.images_used += price
+            if self._on_record is not None:
+                self._on_record(self._log[key], known)
 
-    def _record(self, plan: Plan, how: str, cost: NetworkCost | None, network: Any) -> Record:
+    def _answered(self, plan: Plan, how: str, race: bool) -> bool:
+        """Whether the log knows a plan as well as it is asked for."""
+        key = (plan.key, how)
+        return key in self._log and (race or is_exact(self._log[key].metrics))
+
+    def _scores(self, plans: Sequence[Plan], costs: dict[str, NetworkCost | None], race: bool) -> dict[str, tuple[float, bool]]:
+        """By plan its accuracy and whether it is exact, where many can be asked for at once."""
+        if not plans or not isinstance(self._scorer, ManyScorer):
+            return {}
+        hopeless = None
+        if race and self._race:
+            candidates = [self._cost_record(plan, costs[plan.key]).metrics for plan in plans]
+            known = [record.metrics for record in self._asked.values()]
+            hopeless = Hopeless(candidates, known, self.objectives, self.budgets)
+        found = self._scorer.accuracies(plans, hopeless)
+        return {plan.key: score for plan, score in zip(plans, found, strict=True)}
+
+    def _record(
+        self, plan: Plan, how: str, cost: NetworkCost | None, network: Any, score: tuple[float, bool] | None = None
+    ) -> Record:
         """Every number a candidate has."""
-        accuracy = {"accuracy": float(self._scorer.accuracy(plan, network))}
+        value, exact = (self._scorer.accuracy(plan, network), True) if score is None else score
+        accuracy = {BOUNDED if exact else AT_MOST: float(value)}
         costs = self._cost_record(plan, cost)
         return Record(plan, accuracy | dict(costs.metrics), costs.layers, how)
 
