@@ -53,6 +53,7 @@ _HOME = {
     "Settings": "hwloop.run",
     "map_network": "hwloop.run",
     "compare_dataflows": "hwloop.run",
+    "sweep": "hwloop.run",
 }
 
 __all__ = ["__version__", *_HOME]

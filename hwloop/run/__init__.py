@@ -16,6 +16,7 @@ _HOME = {
     "compare_dataflows": "hwloop.run.networks",
     "NetworkCost": "hwloop.backend.network_cost",
     "open_backend": "hwloop.run.networks",
+    "sweep": "hwloop.run.sweeps.sweep",
 }
 __all__ = [*_HOME]
 
