@@ -12,6 +12,7 @@ from typing import Any
 
 import hwloop
 from hwloop.backend.find import find_backend
+from hwloop.backend.pool import Workers
 from hwloop.backend.target import ArchitectureLike, DataflowLike, Target, make_targets
 from hwloop.errors import SpecError
 from hwloop.memo import Memo
@@ -69,7 +70,7 @@ def compress(
     run_dir: str | Path | None = None,
     memo: str | Path | None = None,
     resume: bool = False,
-    workers: int | None = None,
+    workers: Workers = None,
     progress: Progress | None = None,
 ) -> CompressResult:
     """Compresses a network for accelerators: prune and quantise, layer by layer, with the accelerator in the loop.
@@ -94,7 +95,7 @@ def compress(
         run_dir: folder of this run: config, versions, every evaluation, the fronts, the plot; nothing is written when None.
         memo: the memo table's file; no table when None.
         resume: continue the run in `run_dir`.
-        workers: processes of the mapper, one a core when None.
+        workers: processes of the mapper, one a core when None; or the address of a Dask scheduler.
         progress: where to show how far it is; nowhere when None.
 
     Raises:

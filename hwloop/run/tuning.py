@@ -13,6 +13,7 @@ import numpy as np
 
 from hwloop.backend.candidates import CandidateCosts
 from hwloop.backend.network_cost import NetworkCost
+from hwloop.backend.pool import Workers
 from hwloop.backend.request import MapperSettings, OnOutcome
 from hwloop.backend.target import Target
 from hwloop.errors import InfeasibleMappingError
@@ -59,7 +60,7 @@ def search_target(
     log: EvaluationLog,
     folder: Path | None,
     memo: Memo | None,
-    workers: int | None,
+    workers: Workers,
     progress: Progress,
     timer: Timer,
 ) -> Searched:

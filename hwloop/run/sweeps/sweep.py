@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import hwloop
 from hwloop.backend.embedded import EMBEDDED
 from hwloop.backend.find import find_backend
+from hwloop.backend.pool import Workers
 from hwloop.backend.request import MapperSettings
 from hwloop.backend.target import ACTIVATIONS, ArchitectureLike, DataflowLike
 from hwloop.energy import follows_sizes
@@ -53,7 +54,7 @@ def sweep(
     seed: int = 0,
     simulator: str = EMBEDDED,
     memo: Memo | None = None,
-    workers: int | None = None,
+    workers: Workers = None,
     out: str | Path | None = None,
     variables: Mapping[str, Any] | None = None,
     include: Iterable[str | Path] = (),
