@@ -54,7 +54,7 @@ HOMES = {
     "sqlite3": {"memo"},
     "subprocess": {"programs"},
 }
-OPTIONAL = {"hwcomponents", "hwcomponents_cacti", "hwcomponents_library", "pytimeloop", "timeloopfe"}
+OPTIONAL = {"distributed", "pandas", "hwcomponents", "hwcomponents_cacti", "hwcomponents_library", "pytimeloop", "timeloopfe"}
 HEAVY = {"torch", "torchvision", "matplotlib", "pymoo", "sklearn", "scipy", "networkx", "rich"}
 
 

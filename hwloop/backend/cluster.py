@@ -1,7 +1,7 @@
 """Work over a Dask cluster: one request a task, each answer handed on as it comes, so that one process writes the memo table.
 
 As many tasks are out as the workers have threads, never more: Dask blames a worker's death on all that waited for it. A task that
-three workers died at (on a cluster that was there before: as many as its scheduler's `allowed-failures` says, and one) is given up,
+three workers died at (on a cluster that was there before: one more than its scheduler's `allowed-failures`) is given up,
 and the rest goes on. `distributed` is loaded when a cluster is first asked for.
 """
 

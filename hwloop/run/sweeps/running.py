@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
+from hwloop.backend.cluster import LostTasks
 from hwloop.backend.distinct import Distinct
 from hwloop.backend.protocol import Backend
 from hwloop.backend.request import MapperSettings, MapRequest, request_for
@@ -236,9 +237,17 @@ def _run_batch(cases: Sequence[Case], rows: KeptRows, backend: Backend, grid: Gr
         if not left[id(owner[at])] and not owner[at].target.resident:  # else the backend is asked more, which is busy now
             finish(owner[at])
 
-    once.map([request for case in cases for request in case.requests], tell)
+    gone: set[Any] = set()
+    try:
+        once.map([request for case in cases for request in case.requests], tell)
+    except LostTasks as lost:
+        gone = {request.question for request in lost.requests}
+        why = lost.message
     for case in cases:
-        if case.target.resident:
+        if gone and any(request.question in gone for request in case.requests):
+            rows.add(replace(case.row, problem=why, failed=True))
+            clock.task.advance()
+        elif case.target.resident:
             finish(case)
 
 
