@@ -143,17 +143,17 @@ def test_a_scheduler_that_is_not_there_is_said_quickly(monkeypatch, capsys) -> N
         connect("nowhere.json")
 
 
-@pytest.mark.parametrize(
-    "address", ["", "local:", "local:0", "local:5000", "localhost", "http://a:1", "host:port", "tcp://", "a b:1"]
-)
+NONE = ["", "local:", "local:0", "local:5000", "localhost", "http://a:1", "host:port", "tcp://", "a b:1"]
+SOME = ["10.0.0.1:8786", "tcp://host:8786", "tls://a.b-c.d:1", "local:4", "/x/scheduler.json", "[::1]:8786"]
+
+
+@pytest.mark.parametrize("address", NONE)
 def test_addresses_that_are_none(address: str) -> None:
     with pytest.raises(SpecError, match="--scheduler: expected"):
         check_address(address)
 
 
-@pytest.mark.parametrize(
-    "address", ["10.0.0.1:8786", "tcp://host:8786", "tls://a.b-c.d:1", "local:4", "/x/scheduler.json", "[::1]:8786"]
-)
+@pytest.mark.parametrize("address", SOME)
 def test_addresses(address: str) -> None:
     assert check_address(address) == address
 
@@ -173,22 +173,24 @@ def test_a_scheduler_that_goes_away_is_said(tmp_path: Path) -> None:
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([HERE, os.environ.get("PYTHONPATH", "")])}
     worker = [sys.executable, "-m", "distributed.cli.dask_worker", "--nthreads", "1", "--no-dashboard", "--death-timeout", "20"]
     hidden = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "env": environment}
-    with subprocess.Popen([*command, "--scheduler-file", str(file)], **hidden) as scheduler:  # type: ignore[call-overload]
-        with subprocess.Popen([*worker, "--scheduler-file", str(file)], **hidden) as working:  # type: ignore[call-overload]
-            try:
-                deadline = time.monotonic() + 60
-                while not file.exists() and time.monotonic() < deadline:
+    with (
+        subprocess.Popen([*command, "--scheduler-file", str(file)], **hidden) as scheduler,  # type: ignore[call-overload]
+        subprocess.Popen([*worker, "--scheduler-file", str(file)], **hidden) as working,  # type: ignore[call-overload]
+    ):
+        try:
+            deadline = time.monotonic() + 60
+            while not file.exists() and time.monotonic() < deadline:
+                time.sleep(0.05)
+            told = tmp_path / "begun"
+
+            def kill() -> None:
+                while not told.exists():
                     time.sleep(0.05)
-                told = tmp_path / "begun"
-
-                def kill() -> None:
-                    while not told.exists():
-                        time.sleep(0.05)
-                    scheduler.kill()
-
-                threading.Thread(target=kill, daemon=True).start()
-                with pytest.raises(SimulatorError, match="the Dask scheduler at .* is gone"):
-                    answer_on_cluster(answer_or_die, requests_for(["slow"], told), str(file))
-            finally:
                 scheduler.kill()
-                working.kill()
+
+            threading.Thread(target=kill, daemon=True).start()
+            with pytest.raises(SimulatorError, match=r"the Dask scheduler at .* is gone"):
+                answer_on_cluster(answer_or_die, requests_for(["slow"], told), str(file))
+        finally:
+            scheduler.kill()
+            working.kill()

@@ -110,13 +110,9 @@ def test_networks_bits_and_densities_are_swept_too() -> None:
 
 
 def test_what_fits_no_mapping_is_a_row_with_the_reason() -> None:
-    found = small_sweep(
-        fields={
-            "psum_spad.attributes.depth": [1, 24],
-            "weights_spad.attributes.depth": [1, 224],
-            "ifmap_spad.attributes.depth": [1, 12],
-        }
-    )
+    wide = hwloop.load_constraints([{"target": "psum_spad", "type": "temporal", "factors": ["M=8"]}])
+    keeps = hwloop.load_constraints([{"target": "psum_spad", "type": "dataspace", "keep": ["Outputs"]}])
+    found = small_sweep(fields={"psum_spad.attributes.depth": [4, 24]}, dataflows=wide.merged_with(keeps))
     unfit = [row for row in found.rows if row.energy_pj is None]
     assert unfit
     assert len(unfit) < len(found.rows)
