@@ -13,7 +13,7 @@ import hwloop
 from hwloop.network.code import code_of
 from hwloop.network.layers import device_of
 from hwloop.network.library.library import versions
-from hwloop.network.library.weights_file import weights_digest
+from hwloop.network.weights_file import weights_digest
 from hwloop.spec.workload import Workload
 
 _LIBRARIES = ("torch", "torchvision")

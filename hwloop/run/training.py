@@ -11,7 +11,6 @@ from hwloop.errors import DataError
 from hwloop.network.data.load import load_data
 from hwloop.network.identity import model_identity
 from hwloop.network.layers import device_of
-from hwloop.network.library.weights_file import write_state
 from hwloop.network.scoring import accuracy
 from hwloop.network.training.checkpoint import Checkpoint, read_checkpoint
 from hwloop.network.training.devices import find_device, precision_of
@@ -19,6 +18,7 @@ from hwloop.network.training.images import smaller_sizes
 from hwloop.network.training.prepare import seeded_model, use_threads, workload_of
 from hwloop.network.training.settings import TrainConfig
 from hwloop.network.training.trainer import EpochEvent, StepEvent, train
+from hwloop.network.weights_file import write_state
 from hwloop.network.zoo.models import load_weights
 from hwloop.report.progress import Progress, Silent, time_text
 

@@ -288,7 +288,7 @@ def checkpoint_case(rng: Random) -> str:
     """A damaged checkpoint is loaded into a network."""
     import torch
 
-    from hwloop.network.library.weights_file import read_weights
+    from hwloop.network.weights_file import read_weights
     from hwloop.network.zoo.models import load_weights
 
     torch.set_num_threads(1)

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from hwloop.network.bank import columns, factor, hessian, layer, rows
+from hwloop.network.bank.factor import Factored
 from hwloop.network.bank.hessian import Seen, in_passes, see_inputs
 from hwloop.network.bank.layer import Compressed, Settings, compress_layer
 from hwloop.network.bank.repair import ShiftPlace, shift_places
@@ -32,7 +33,7 @@ from hwloop.spec.bits import MAX_QUANTISED, MIN_QUANTISED, check_bits
 from hwloop.spec.pruning import BlockPattern, check_density
 
 IMAGES = 512  # calibration examples that are enough for the layers of small networks
-SEEN_BYTES = 2**30
+SEEN_BYTES = FACTORED_BYTES = 2**30
 _CODE: tuple[ModuleType, ...] = (columns, factor, hessian, layer, rows, prune, quantize)
 Sparsity = float | BlockPattern
 
@@ -57,9 +58,9 @@ class EntryEvent:
 class Bank:
     """Compressed layers of any number of base networks, in one folder.
 
-    It takes 1 GiB for Hessians (of several bases, while they fit) and, while one layer is worked on, the more of 64 MiB and a few
-    times the layer's own Hessian in float64; on disk `disk_bytes`. Not for use by several threads at once; any number of
-    processes may share the folder.
+    It takes 1 GiB for Hessians (of several bases, while they fit), 1 GiB for their factors, or three times the layer's own in
+    float64 where that is more, and as much again while the layer is worked on; on disk `disk_bytes`. Not for use by several
+    threads at once; any number of processes may share the folder.
 
     Args:
         folder: of the entries.
@@ -69,6 +70,7 @@ class Bank:
 
     Attributes:
         seen: Hessians and means in memory, by what they depend on; banks of other settings may be given the same.
+        factored: damped Hessians and their factors, by base and layer.
     """
 
     def __init__(
@@ -77,6 +79,7 @@ class Bank:
         self.calibration, self.settings = calibration, settings or Settings()
         self.store = Store(folder, disk_bytes)
         self.seen: ByteCache[tuple[str, int], Mapping[str, Seen]] = ByteCache(SEEN_BYTES, _bytes)
+        self.factored: ByteCache[tuple[str, str], Factored] = ByteCache(FACTORED_BYTES, lambda factored: factored.most_bytes)
 
     @cached_property
     def identity(self) -> str:
@@ -140,8 +143,11 @@ class Base:
 
         def make() -> Compressed:
             seen = self._seen(entry)
-            made = compress_layer(weight, None if seen is None else seen.hessian, sparsity, bits, self._bank.settings)
-            return made if seen is None else made.with_shift(weight, seen.mean)
+            settings = self._bank.settings
+            if seen is None:
+                return compress_layer(weight, None, sparsity, bits, settings)
+            factored = self._bank.factored.get((self.key, entry.name), lambda: Factored(seen.hessian, settings.damping))
+            return compress_layer(weight, factored, sparsity, bits, settings).with_shift(weight, seen.mean)
 
         about = {"layer": entry.name, "network": self._registry.workload.name, "base": self.key, "removed": what, "bits": bits}
         return self._bank.store.get(key, make, about)

@@ -12,10 +12,9 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from hwloop.network.bank.factor import inverse_factor, reorder_columns, reorder_hessian, restore_columns
+from hwloop.network.bank.factor import Factored, reorder_columns, restore_columns
 
 BLOCK = 128  # columns that are updated one by one before the rest follows in one product
-ORDERS = ("activations", "given")
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,24 +39,24 @@ Choose = Callable[[Tensor, int], Tensor]  # (saliencies of a block of columns, t
 
 
 def round_columns(
-    weight: Tensor, hessian: Tensor, grid: Grid | None, kept: Tensor | None = None, order: str = "activations"
-) -> Tensor:
-    """Weights on the grid, `(G, m, K)`.
+    weight: Tensor, hessian: Factored, grid: Grid | None, kept: Tensor | None = None, order: str = "activations"
+) -> tuple[Tensor, Tensor]:
+    """Weights on the grid, `(G, m, K)`, and the error of each row's outputs under the damped Hessian, `(G, m)`.
 
     Args:
         weight: `(G, m, K)`.
-        hessian: damped, `(G, K, K)`.
+        hessian: of the inputs.
         grid: the levels; None rounds nothing and only makes up for what is not kept.
         kept: `(G, m, K)` bool: which weights stay; the others become zero. All when None.
-        order: `activations`: the columns with the largest inputs first; `given`: as they stand.
+        order: see `Factored.ordered`.
     """
-    at = column_order(hessian, order)
+    at, factor = hessian.ordered(order)
     ordered = None if kept is None else reorder_columns(kept, at)
-    factor = inverse_factor(reorder_hessian(hessian, at))
-    return restore_columns(_sweep(reorder_columns(weight, at), factor, grid, ordered, None)[0], at)
+    rounded, _, error = _sweep(reorder_columns(weight, at), factor, grid, ordered, None)
+    return restore_columns(rounded, at), error
 
 
-def prune_columns(weight: Tensor, hessian: Tensor, remove: int, kept: Tensor) -> Tensor:
+def prune_columns(weight: Tensor, hessian: Factored, remove: int, kept: Tensor) -> Tensor:
     """Which weights stay, `(G, m, K)` bool, when exactly `remove` of them go; those not `kept` now are gone already and count.
 
     The choice is made a block of columns at a time, over all rows, by saliency `w^2 / [H^-1]_jj` as it stands by then; each block
@@ -75,17 +74,17 @@ def prune_columns(weight: Tensor, hessian: Tensor, remove: int, kept: Tensor) ->
         stay.view(-1)[gone] = False
         return stay
 
-    return _sweep(weight, inverse_factor(hessian), None, kept, choose)[1]
+    return _sweep(weight, hessian.ordered("given")[1], None, kept, choose)[1]
 
 
-def prune_blocks(weight: Tensor, hessian: Tensor, keep: int, block: int, channels: int, kept: Tensor) -> Tensor:
+def prune_blocks(weight: Tensor, hessian: Factored, keep: int, block: int, channels: int, kept: Tensor) -> Tensor:
     """Which weights stay, `(G, m, K)` bool, in N:M pruning.
 
     Of every `block` consecutive columns out of `channels`, `keep` stay; otherwise as `prune_columns`.
 
     Args:
         weight: columns ordered by filter position first, input channel second, so that blocks are consecutive.
-        hessian: damped, in the same order.
+        hessian: of the inputs, in the same order.
         keep: weights that stay in a block.
         block: columns in a block; the last of each `channels` may be shorter.
         channels: input channels at one filter position.
@@ -99,15 +98,7 @@ def prune_blocks(weight: Tensor, hessian: Tensor, keep: int, block: int, channel
 
     columns = weight.shape[-1]
     starts = [at + first for at in range(0, columns, channels) for first in range(0, channels, block)]
-    return _sweep(weight, inverse_factor(hessian), None, kept, choose, [*starts, columns])[1]
-
-
-def column_order(hessian: Tensor, order: str) -> Tensor:
-    """`(G, K)`: which column comes when."""
-    diagonal = hessian.diagonal(dim1=-2, dim2=-1)
-    if order == "activations":
-        return diagonal.argsort(dim=-1, descending=True, stable=True)
-    return torch.arange(diagonal.shape[-1], device=hessian.device).expand_as(diagonal)
+    return _sweep(weight, hessian.ordered("given")[1], None, kept, choose, [*starts, columns])[1]
 
 
 def _sweep(
@@ -117,10 +108,16 @@ def _sweep(
     kept: Tensor | None,
     choose: Choose | None,
     starts: list[int] | None = None,
-) -> tuple[Tensor, Tensor]:
-    """One pass over the columns: each is rounded or set to zero, and what that changes is made up for behind it."""
+) -> tuple[Tensor, Tensor, Tensor]:
+    """One pass over the columns: each is rounded or set to zero, and what that changes is made up for behind it.
+
+    Returns:
+        The weights `(G, m, K)`; which of them stay; and the error of each row's outputs `(G, m)`: the change of a row is `-e U`,
+        with U the factor and e the scaled errors of its columns, so that `change H change^T / 2` is `e e^T / 2`.
+    """
     left, columns = weight.clone(), weight.shape[-1]
     stay = torch.ones_like(weight, dtype=torch.bool) if kept is None else kept.clone()
+    error = weight.new_zeros(weight.shape[:-1])
     edges = starts or [*range(0, columns, BLOCK), columns]
     for first, last in pairwise(edges):
         part = left[..., first:last]
@@ -137,4 +134,5 @@ def _sweep(
             part[..., i:] -= errors[..., i, None] * corner[:, None, i, i:]
             part[..., i] = new
         left[..., last:] -= errors @ factor[:, first:last, last:]
-    return left, stay
+        error += errors.square().sum(dim=-1) / 2
+    return left, stay, error

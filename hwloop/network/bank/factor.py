@@ -14,7 +14,55 @@ from torch import Tensor
 from hwloop.errors import DataError
 
 DAMPING = 0.01  # of the mean of the diagonal, as in GPTQ and SparseGPT
+ORDERS = ("activations", "given")
 _TRIES = 6
+
+
+class Factored:
+    """A layer's damped Hessian, and the factor of its inverse in each order of the columns, made when it is first asked for.
+
+    Args:
+        hessian: `(G, K, K)`, of any floating point type.
+        damping: see `damped`.
+
+    Attributes:
+        damped: `(G, K, K)` float64.
+    """
+
+    def __init__(self, hessian: Tensor, damping: float = 0.0) -> None:
+        self._seen = hessian
+        self.damped = damped(hessian.double(), damping) if damping else hessian.double()
+        self._factors: dict[str, tuple[Tensor, Tensor]] = {}
+
+    @property
+    def exact(self) -> Tensor:
+        """`(G, K, K)` float64, not damped."""
+        return self._seen.double()
+
+    @property
+    def most_bytes(self) -> int:
+        """What it takes in memory once the factors of both orders are there, the Hessian that it was made of aside."""
+        return (1 + len(ORDERS)) * self.damped.nbytes
+
+    def ordered(self, order: str) -> tuple[Tensor, Tensor]:
+        """The columns in an order, `(G, K)`, and the factor of the inverse in it, see `inverse_factor`.
+
+        Args:
+            order: `activations`: the columns with the largest inputs first; `given`: as they stand.
+        """
+        if order not in self._factors:
+            at = column_order(self.damped, order)
+            matrix = self.damped if order == "given" else reorder_hessian(self.damped, at)
+            self._factors[order] = at, inverse_factor(matrix)
+        return self._factors[order]
+
+
+def column_order(hessian: Tensor, order: str) -> Tensor:
+    """`(G, K)`: which column comes when."""
+    diagonal = hessian.diagonal(dim1=-2, dim2=-1)
+    if order == "activations":
+        return diagonal.argsort(dim=-1, descending=True, stable=True)
+    return torch.arange(diagonal.shape[-1], device=hessian.device).expand_as(diagonal)
 
 
 def damped(hessian: Tensor, damping: float = DAMPING) -> Tensor:

@@ -9,8 +9,16 @@ import torch
 from torch import Tensor
 
 from hwloop.errors import SpecError
-from hwloop.network.bank.columns import ORDERS, Grid, prune_blocks, prune_columns, round_columns
-from hwloop.network.bank.factor import DAMPING, damped, output_error, reorder_columns, reorder_hessian, restore_columns
+from hwloop.network.bank.columns import Grid, prune_blocks, prune_columns, round_columns
+from hwloop.network.bank.factor import (
+    DAMPING,
+    ORDERS,
+    Factored,
+    output_error,
+    reorder_columns,
+    reorder_hessian,
+    restore_columns,
+)
 from hwloop.network.bank.rows import prune_row_blocks, prune_rows, refit, round_rows, supports
 from hwloop.network.transforms.prune import magnitude_mask
 from hwloop.network.transforms.quantize import weight_step
@@ -94,7 +102,7 @@ class Compressed:
 
 def compress_layer(
     weight: Tensor,
-    hessian: Tensor | None,
+    hessian: Tensor | Factored | None,
     sparsity: float | BlockPattern = 1.0,
     bits: int = 0,
     settings: Settings | None = None,
@@ -105,8 +113,8 @@ def compress_layer(
 
     Args:
         weight: `(M, C / groups, kH, kW)` float32.
-        hessian: `(G, K, K)` of its inputs, see `hessian.Seen`; None where it would be too large: then by magnitude, to the
-            nearest level.
+        hessian: `(G, K, K)` of its inputs, see `hessian.Seen`; or what was factored for another entry of the layer, with the
+            damping of the settings; None where it would be too large: then by magnitude, to the nearest level.
         sparsity: fraction of the weights that stay, or N:M pattern; 1.0 prunes nothing.
         bits: 2 to 23; 0 rounds nothing.
         settings: `Settings()` when None.
@@ -122,7 +130,7 @@ def compress_layer(
     plain_levels = plain if plain_step is None else _levels(plain, plain_step, bits)
     if hessian is None:
         return Compressed(plain_levels, plain_step, "plain", float("nan"), float("nan"))
-    task = _Task(weight, hessian, settings)
+    task = _Task(weight, hessian if isinstance(hessian, Factored) else Factored(hessian, settings.damping), settings)
     plain_error = task.error(plain_levels if plain_step is None else plain_levels * plain_step)
     if settings.method == "plain":
         return Compressed(plain_levels, plain_step, "plain", plain_error, plain_error)
@@ -138,8 +146,8 @@ def compress_layer(
     if bits:
         step = weight_step(new, bits, settings.granularity, settings.clipping)
         steps = torch.stack([(step * scale).flatten().expand(len(weight)) for scale in settings.scales])
-        tried = task.rounded(fitted, kept, steps.double(), 2 ** (bits - 1) - 1, method)
-        best = task.best(tried)
+        tried, errors = task.rounded(fitted, kept, steps.double(), 2 ** (bits - 1) - 1, method)
+        best = task.best(errors)
         every = torch.arange(len(weight), device=weight.device)
         step = steps[best, every][: step.numel()].view(step.shape)
         new = (task.back(tried.flatten(1, 2)[best, every]) / step.double()).round().float()
@@ -157,11 +165,10 @@ def _levels(weight: Tensor, step: Tensor, bits: int) -> Tensor:
 class _Task:
     """A layer's weights by group, and its damped Hessian."""
 
-    def __init__(self, weight: Tensor, hessian: Tensor, settings: Settings) -> None:
-        self.shape, self.settings = weight.shape, settings
-        self.groups, self.columns = len(hessian), prod(weight.shape[1:])
-        self.exact = hessian.double()
-        self.hessian = damped(self.exact, settings.damping)
+    def __init__(self, weight: Tensor, factored: Factored, settings: Settings) -> None:
+        self.shape, self.settings, self.factored = weight.shape, settings, factored
+        self.hessian, self.exact = factored.damped, factored.exact
+        self.groups, self.columns = len(self.hessian), prod(weight.shape[1:])
         self.start = self.split(weight)
         self.work = weight.shape[0] * self.columns**3
 
@@ -188,7 +195,7 @@ class _Task:
         if method == "rows":
             weight, hessian = self.by_row()
             return prune_rows(weight, hessian, remove).view_as(kept) & kept
-        return prune_columns(self.start, self.hessian, remove, kept)
+        return prune_columns(self.start, self.factored, remove, kept)
 
     def _choose_blocks(self, kept: Tensor, method: str, pattern: BlockPattern) -> Tensor:
         channels, pixels = self.shape[1], self.shape[2] * self.shape[3]
@@ -200,18 +207,18 @@ class _Task:
             return prune_row_blocks(weight, hessian, blocks, pattern.keep).view_as(kept) & kept
         at = (pixel * channels + channel).argsort().expand(self.groups, -1)
         weight, there = reorder_columns(self.start, at), reorder_columns(kept, at)
-        stay = prune_blocks(weight, reorder_hessian(self.hessian, at), pattern.keep, pattern.block, channels, there)
+        stay = prune_blocks(weight, Factored(reorder_hessian(self.hessian, at)), pattern.keep, pattern.block, channels, there)
         return restore_columns(stay, at)
 
     def fitted(self, kept: Tensor) -> Tensor:
         """The weights that stay, adjusted for those that went."""
         if self.work > WORK_BY_ROW:
-            return round_columns(self.start, self.hessian, None, kept, self.settings.order)
+            return round_columns(self.start, self.factored, None, kept, self.settings.order)[0]
         weight, hessian = self.by_row()
         return refit(weight, hessian, kept.reshape(weight.shape)).view_as(kept)
 
-    def rounded(self, fitted: Tensor, kept: Tensor, steps: Tensor, levels: int, method: str) -> Tensor:
-        """The weights on several grids, `(T, G, m, K)`, those not kept zero.
+    def rounded(self, fitted: Tensor, kept: Tensor, steps: Tensor, levels: int, method: str) -> tuple[Tensor, Tensor]:
+        """The weights on several grids, `(T, G, m, K)`, those not kept zero, and the errors of their outputs, `(T, M)`.
 
         Args:
             fitted: the weights that stay, see `fitted`.
@@ -228,23 +235,27 @@ class _Task:
             for part in supports(self.hessian, kept.reshape(weight.shape)):
                 own = Grid(steps[:, part.rows].T, levels)
                 taken = part.take(weight)[:, None].expand(-1, tries, -1)
-                rounded = round_columns(taken, part.hessian, own, None, self.settings.order)
+                rounded, _ = round_columns(taken, Factored(part.hessian), own, None, self.settings.order)
                 for at in range(tries):
                     part.put_(out[at], rounded[:, at])
-            return out.view(tries, groups, rows, columns)
+            return self._with_errors(out.view(tries, groups, rows, columns))
         start = (self.start if shared else fitted).repeat(1, tries, 1)
         stay, step = kept.repeat(1, tries, 1), steps.view(tries, groups, rows).transpose(0, 1).reshape(groups, -1)
         if shared:
-            rounded = round_columns(start, self.hessian, Grid(step, levels), stay, self.settings.order)
-        else:
-            flat = Grid(step.reshape(-1, 1), levels)
-            rounded = round_rows(start.view(-1, columns), self.hessian, flat, stay.view(-1, columns)).view_as(start)
-        return rounded.view(groups, tries, rows, columns).transpose(0, 1)
+            rounded, errors = round_columns(start, self.factored, Grid(step, levels), stay, self.settings.order)
+            return rounded.view(groups, tries, rows, columns).transpose(0, 1), errors.view(groups, tries, rows).transpose(
+                0, 1
+            ).flatten(1)
+        flat = Grid(step.reshape(-1, 1), levels)
+        rounded = round_rows(start.view(-1, columns), self.hessian, flat, stay.view(-1, columns)).view_as(start)
+        return self._with_errors(rounded.view(groups, tries, rows, columns).transpose(0, 1))
 
-    def best(self, tried: Tensor) -> Tensor:
-        """Which of `(T, G, m, K)` weights changes the outputs least, `(M,)`: row by row, or the same for all with one step."""
+    def _with_errors(self, tried: Tensor) -> tuple[Tensor, Tensor]:
         change = tried - self.start
-        errors = ((change @ self.exact) * change).sum(dim=-1).flatten(1)
+        return tried, ((change @ self.exact) * change).sum(dim=-1).flatten(1)
+
+    def best(self, errors: Tensor) -> Tensor:
+        """Which of several weights changes the outputs least, `(T, M)` to `(M,)`: row by row, or for all rows with one step."""
         if self.settings.granularity == "tensor":
             return errors.sum(dim=1).argmin().expand(errors.shape[1])
         return errors.argmin(dim=0)

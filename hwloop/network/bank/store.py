@@ -21,8 +21,8 @@ from hwloop.errors import DataError
 from hwloop.files import write_file
 from hwloop.network.bank.layer import Compressed
 from hwloop.network.identity import digest_of
-from hwloop.network.library.locks import locked
-from hwloop.network.library.weights_file import ADVICE, read_state, write_state
+from hwloop.network.locks import locked
+from hwloop.network.weights_file import ADVICE, read_state, write_state
 
 DISK_BYTES = 4 * 2**30
 _LOCKS = 1  # first characters of a key that choose its lock file: 16 of them

@@ -13,11 +13,12 @@ from pathlib import Path
 from torch import nn
 
 from hwloop.errors import DataError, SpecError
+from hwloop.network.bank.network import CODE, prune_network_
+from hwloop.network.code import code_of
 from hwloop.network.data.splits import DataSplits
 from hwloop.network.identity import code_digest, digest_of, workload_digest
 from hwloop.network.library.library import DIGITS, Library, Member, MemberInfo, add_member, read_index, versions
-from hwloop.network.library.locks import locked
-from hwloop.network.library.weights_file import check_finite, read_state, weights_digest, write_state
+from hwloop.network.locks import locked
 from hwloop.network.scoring import validation_score
 from hwloop.network.tracing.entries import Registry
 from hwloop.network.tracing.registry import register
@@ -25,9 +26,12 @@ from hwloop.network.training.devices import resolved
 from hwloop.network.training.settings import TrainConfig
 from hwloop.network.training.trainer import EpochEvent, check_trainable, train
 from hwloop.network.transforms.prune import Masks, densities, magnitude_masks, schedule
+from hwloop.network.weights_file import check_finite, read_state, weights_digest, write_state
 from hwloop.spec.pruning import BlockPattern, check_pruning
 
 MODES = ("gradual", "trajectory")
+PRUNERS = ("magnitude", "second-order")
+CALIBRATION_IMAGES = 512
 # fine-tuning: the weights are good already, so nothing that helps a training from nothing
 RETRAINING = TrainConfig(epochs=1, learning_rate=0.02, warmup=0.0, label_smoothing=0.0, averaging=0.0)
 
@@ -47,8 +51,10 @@ class LibraryConfig:
         steps: for `gradual`: a member at p is pruned in `ceil(steps * p)` steps; 34 makes the paper's 32 or 33 to 95%.
         schedule: for `gradual`: `cubic` or `linear`, see `prune.schedule`.
         exclude: layers (names or patterns such as `features.*`) never pruned; the paper prunes all.
+        pruner: which weights go in a step: `magnitude`, as in the paper, the smallest; `second-order`: those that change the
+            layer's outputs least on training examples, the others adjusted (`hwloop.network.bank`).
         block: None for free choice, M for N:M structure, where only multiples of 1/M can be fractions.
-        training: the retraining after each step; its seed is the library's.
+        training: the retraining after each step; its seed is the library's. The teacher of its distillation is the trained model.
     """
 
     fractions: tuple[float, ...] = fraction_steps()
@@ -56,12 +62,15 @@ class LibraryConfig:
     steps: int = 34
     schedule: str = "cubic"
     exclude: tuple[str, ...] = ()
+    pruner: str = "magnitude"
     block: int | None = None
     training: TrainConfig = RETRAINING
 
     def __post_init__(self) -> None:
         if self.mode not in MODES:
             raise SpecError("<arguments>", "library.mode", " or ".join(MODES), self.mode)
+        if self.pruner not in PRUNERS:
+            raise SpecError("<arguments>", "library.pruner", " or ".join(PRUNERS), self.pruner)
         for p in self.fractions:
             check_pruning(p, "library.fractions")
             if self.block is not None and abs(p * self.block - round(p * self.block)) > 1e-6:
@@ -150,7 +159,7 @@ def build_library(
                     previous = model
                 elif before is not None:
                     previous = _loaded(model, library.folder, before)
-                previous = _prune_and_retrain(previous, registry, p, splits, config, on_epoch)
+                previous = _prune_and_retrain(previous, model, registry, p, splits, config, on_epoch)
                 info = _save(library, previous, registry, p, recipe, config.training.seed, splits, began)
             before = info if reused else None
             if info not in library.infos:
@@ -174,6 +183,7 @@ def _there(
         "schedule": config.schedule if config.mode == "gradual" else None,
         "steps": config.steps if config.mode == "gradual" else None,
         "exclude": list(config.exclude),
+        "pruner": {"name": config.pruner, "code": [code_of(module) for module in CODE] if config.pruner != "magnitude" else []},
         "block": config.block,
         "training": asdict(config.training),
         "data": splits.name,
@@ -212,6 +222,7 @@ def _loaded(model: nn.Module, folder: Path, info: MemberInfo) -> nn.Module:
 
 def _prune_and_retrain(
     start: nn.Module,
+    teacher: nn.Module,
     registry: Registry,
     p: float,
     splits: DataSplits,
@@ -226,7 +237,8 @@ def _prune_and_retrain(
     amounts = sorted({_on_grid(amount, config.block) for amount in schedule(p, steps, config.schedule)})
     for step, amount in enumerate(amounts):
         training = replace(config.training, seed=_seed(config, p, step))
-        train(model, splits, training, _masks(model, registry, amount, config), on_epoch)
+        masks = _pruned_(model, registry, amount, splits, config)
+        train(model, splits, training, masks, on_epoch, teacher=teacher)
     return model
 
 
@@ -235,10 +247,13 @@ def _on_grid(amount: float, block: int | None) -> float:
     return amount if block is None else math.ceil(amount * block - 1e-6) / block
 
 
-def _masks(model: nn.Module, registry: Registry, amount: float, config: LibraryConfig) -> Masks:
-    if config.block is None:
-        return magnitude_masks(model, registry, amount, config.exclude)
-    return magnitude_masks(model, registry, 0.0, config.exclude, block_pattern(amount, config.block))
+def _pruned_(model: nn.Module, registry: Registry, amount: float, splits: DataSplits, config: LibraryConfig) -> Masks:
+    """Prunes `model` in place, or says what to prune; the weights that stay."""
+    pattern = None if config.block is None else block_pattern(amount, config.block)
+    if config.pruner == "magnitude":
+        return magnitude_masks(model, registry, 0.0 if pattern else amount, config.exclude, pattern)
+    calibration = splits.train.subset(CALIBRATION_IMAGES, config.training.seed)
+    return prune_network_(model, registry, calibration, pattern or 1 - amount, config.exclude)
 
 
 def block_pattern(amount: float, block: int) -> BlockPattern:

@@ -22,8 +22,8 @@ from torch import Tensor, nn
 from hwloop.errors import DataError
 from hwloop.files import write_file
 from hwloop.network.cache import ByteCache
-from hwloop.network.library.locks import locked
-from hwloop.network.library.weights_file import ADVICE, read_state
+from hwloop.network.locks import locked
+from hwloop.network.weights_file import ADVICE, read_state
 
 INDEX, INDEX_LOCK = "library.json", ".library.lock"
 FORMAT = 2

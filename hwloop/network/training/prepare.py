@@ -17,7 +17,6 @@ from hwloop.files import write_file
 from hwloop.network.data.splits import DataSplits
 from hwloop.network.identity import digest_of, model_identity
 from hwloop.network.library.library import versions
-from hwloop.network.library.weights_file import read_state, write_state
 from hwloop.network.scoring import validation_score
 from hwloop.network.tracing.entries import Registry
 from hwloop.network.tracing.registry import register
@@ -26,6 +25,7 @@ from hwloop.network.training.checkpoint import Checkpoint
 from hwloop.network.training.devices import resolved
 from hwloop.network.training.settings import TrainConfig
 from hwloop.network.training.trainer import EpochEvent, train
+from hwloop.network.weights_file import read_state, write_state
 from hwloop.network.zoo.models import load_weights, make_model
 from hwloop.spec.workload import Workload
 

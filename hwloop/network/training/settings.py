@@ -30,6 +30,8 @@ class TrainConfig:
         warmup: fraction of the training in which the learning rate rises linearly to its highest; a tenth suits deep networks
             with BatchNorm and high rates, while a LeNet-5 on the digits (170 steps in all) ends 0 to 11 points lower with it.
         label_smoothing: 0 for none (Szegedy et al., arXiv 1512.00567).
+        distillation: share of the loss that is the distance from a teacher's scores, 0 to 1; the rest is that of the labels.
+        temperature: that both scores are softened by before they are compared.
         averaging: the trained weights are the exponential moving average over about this many epochs, with BatchNorm's
             statistics measured for them; 0 for the weights of the last step.
         augment: whether the data set's augmentation is used.
@@ -54,6 +56,8 @@ class TrainConfig:
     schedule: str = "cosine"
     warmup: float = 0.0
     label_smoothing: float = 0.1
+    distillation: float = 0.0
+    temperature: float = 4.0
     averaging: float = 0.25
     augment: bool = True
     cutout: int = 0
@@ -73,6 +77,8 @@ class TrainConfig:
             ("schedule", self.schedule in SCHEDULES, " or ".join(SCHEDULES)),
             ("warmup", _finite(self.warmup) and 0 <= self.warmup < 1, "from 0 to below 1"),
             ("label_smoothing", _finite(self.label_smoothing) and 0 <= self.label_smoothing < 1, "from 0 to below 1"),
+            ("distillation", _finite(self.distillation) and 0 <= self.distillation <= 1, "from 0 to 1"),
+            ("temperature", _finite(self.temperature) and self.temperature > 0, "a number above 0"),
             ("averaging", _finite(self.averaging) and self.averaging >= 0, "epochs, 0 or more"),
             ("cutout", _whole(self.cutout, 0), "pixels, 0 or more"),
             ("sizes", all(_whole(size, 1) for size in self.sizes), "pixels, each 1 or more"),

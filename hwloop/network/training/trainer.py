@@ -16,7 +16,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from hwloop.errors import DataError
 from hwloop.network.data.batches import Batch, Inputs, class_scores, to_device
@@ -27,6 +26,8 @@ from hwloop.network.training.averaging import WeightAverage
 from hwloop.network.training.checkpoint import Checkpoint
 from hwloop.network.training.devices import precision_of
 from hwloop.network.training.images import check_images, cut_out, on_device, scaled
+from hwloop.network.training.loss import Loss
+from hwloop.network.training.optimizer import make_optimizer
 from hwloop.network.training.schedule import image_size, learning_rate, work
 from hwloop.network.training.settings import TrainConfig
 from hwloop.network.transforms.prune import Masks
@@ -90,6 +91,7 @@ def train(
     on_step: Callable[[StepEvent], None] | None = None,
     checkpoint: Checkpoint | None = None,
     clock: Callable[[], float] = time.monotonic,
+    teacher: nn.Module | None = None,
 ) -> tuple[EpochEvent, ...]:
     """Trains `model` in place on the device it is on, and leaves it in evaluation mode.
 
@@ -102,6 +104,7 @@ def train(
         on_step: called about once a second.
         checkpoint: written after each epoch; a training that it holds is gone on with.
         clock: seconds from any start.
+        teacher: whose scores are learned from where `config.distillation` is above 0.
 
     Returns:
         The events, those before a stop included.
@@ -109,7 +112,7 @@ def train(
     Raises:
         DataError: there are no labels, the loss is not finite, the model's scores do not fit the classes, or the checkpoint is
             damaged or of another training.
-        SpecError: sizes or cutout for examples that are no images.
+        SpecError: sizes or cutout for examples that are no images; distillation without a teacher, or one of other classes.
     """
     check_trainable(splits, config)
     check_images(splits, config)
@@ -120,7 +123,7 @@ def train(
         masks.apply_(model)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(config.seed)
-        run = _Run(model, splits, config, masks, device, clock)
+        run = _Run(model, splits, config, masks, device, clock, teacher)
         stored = checkpoint.load() if checkpoint is not None else None
         if stored is not None:
             run.restore(stored)
@@ -156,12 +159,14 @@ class _Run:
         masks: Masks | None,
         device: torch.device,
         clock: Callable[[], float],
+        teacher: nn.Module | None,
     ) -> None:
+        self.loss = Loss(config, teacher)
         self.model, self.splits, self.config, self.masks, self.device, self.clock = model, splits, config, masks, device, clock
         self.precision = precision_of(config, model)
         self.train = on_device(splits.train, device)
         self.augmentation = splits.augmentation if config.augment else None
-        self.optimizer = _optimizer(model, config) if config.trains else None
+        self.optimizer = make_optimizer(model, config) if config.trains else None
         self.scaler = torch.amp.GradScaler(device.type, enabled=self.precision == "float16")
         self.generator = torch.Generator().manual_seed(config.seed)
         steps = splits.train.steps(config.batch_size) if config.trains else 1
@@ -257,10 +262,11 @@ class _Run:
             group["lr"] = learning_rate(self.config, self.done)
         self.optimizer.zero_grad(set_to_none=True)
         with self._cast():
+            targets = self.loss.targets(inputs)
             scores = class_scores(self.model, inputs).float()
         if self.step == 0:
             _check_scores(tuple(scores.shape), len(labels), len(self.splits.classes))
-        loss = functional.cross_entropy(scores, labels, label_smoothing=self.config.label_smoothing)
+        loss = self.loss(scores, labels, targets)
         self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         if self.masks is not None:
             self.masks.mask_gradients_(self.model)
@@ -312,20 +318,6 @@ class _Run:
         assert self._start is not None
         (spent, behind), now = self._start, work(self.config, self.done)
         return (self.spent - spent) * (1 - now) / max(now - behind, 1e-9)
-
-
-def _optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
-    trained = [p for p in model.parameters() if p.requires_grad]
-    groups = [
-        {"params": [p for p in trained if p.dim() > 1], "weight_decay": config.weight_decay},
-        {"params": [p for p in trained if p.dim() <= 1], "weight_decay": 0.0},
-    ]
-    groups = [group for group in groups if group["params"]]
-    if not groups:
-        raise DataError("the model has no parameters to train")
-    if config.optimizer == "adam":
-        return torch.optim.AdamW(groups, lr=config.learning_rate)
-    return torch.optim.SGD(groups, lr=config.learning_rate, momentum=config.momentum, nesterov=config.momentum > 0)
 
 
 def _check_scores(shape: tuple[int, ...], batch: int, classes: int) -> None:

@@ -15,7 +15,7 @@ import torchvision
 from torch import Tensor, nn
 
 from hwloop.errors import DataError
-from hwloop.network.library.weights_file import read_weights
+from hwloop.network.weights_file import read_weights
 from hwloop.network.zoo.small_networks import LENET_MIN_PIXELS, VGG_MIN_PIXELS, CifarResNet, LeNet5, SmallMobileNet, SmallVGG16
 from hwloop.user_objects import import_object
 

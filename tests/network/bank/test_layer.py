@@ -12,7 +12,7 @@ from torch import Tensor
 
 from hwloop.errors import DataError, SpecError
 from hwloop.network.bank.columns import Grid, prune_columns, round_columns
-from hwloop.network.bank.factor import damped, inverse_factor, output_error
+from hwloop.network.bank.factor import Factored, damped, inverse_factor, output_error
 from hwloop.network.bank.layer import Compressed, Settings, compress_layer
 from hwloop.network.bank.rows import prune_rows, refit, removal_order, round_rows
 from hwloop.network.transforms.prune import magnitude_mask
@@ -81,14 +81,29 @@ def test_where_inputs_are_alike_and_do_not_go_together_the_smallest_weights_go(m
 
 
 def test_two_weights_in_closed_form():
-    hessian = torch.tensor([[[2.0, 1.0], [1.0, 4.0]]], dtype=torch.float64)
+    hessian = Factored(torch.tensor([[[2.0, 1.0], [1.0, 4.0]]]))
     grid = Grid(torch.tensor([[1.0]], dtype=torch.float64), 3)
-    first_up = round_columns(torch.tensor([[[0.6, 1.45]]], dtype=torch.float64), hessian, grid, None, "given")
-    assert first_up.flatten().tolist() == [1.0, 1.0]  # 1.45 + (0.6 - 1) * 1 / 4 = 1.35
-    first_down = round_columns(torch.tensor([[[0.4, 1.45]]], dtype=torch.float64), hessian, grid, None, "given")
-    assert first_down.flatten().tolist() == [0.0, 2.0]  # 1.45 + 0.4 * 1 / 4 = 1.55
-    largest_first = round_columns(torch.tensor([[[0.4, 1.45]]], dtype=torch.float64), hessian, grid, None, "activations")
-    assert largest_first.flatten().tolist() == [1.0, 1.0]  # 1.45 goes down, 0.4 + 0.45 * 1 / 2 = 0.625 up
+
+    def rounded(first: float, order: str) -> list[float]:
+        weight = torch.tensor([[[first, 1.45]]], dtype=torch.float64)
+        found, error = round_columns(weight, hessian, grid, None, order)
+        assert float(error) == pytest.approx(output_error(found - weight, hessian.damped))
+        return found.flatten().tolist()
+
+    assert rounded(0.6, "given") == [1.0, 1.0]  # 1.45 + (0.6 - 1) * 1 / 4 = 1.35
+    assert rounded(0.4, "given") == [0.0, 2.0]  # 1.45 + 0.4 * 1 / 4 = 1.55
+    assert rounded(0.4, "activations") == [1.0, 1.0]  # 1.45 goes down, 0.4 + 0.45 * 1 / 2 = 0.625 up
+
+
+def test_a_factored_hessian_serves_every_entry_of_its_layer():
+    shared = Factored(correlated(36), Settings().damping)
+    for sparsity, bits in ((0.4, 3), (1.0, 4), (0.2, 0), (BlockPattern(2, 4), 3)):
+        for method in ("columns", "rows"):
+            settings = Settings(method=method)
+            again = compress_layer(weights(), shared, sparsity, bits, settings)
+            alone = compress_layer(weights(), correlated(36), sparsity, bits, settings)
+            assert torch.equal(again.weight, alone.weight)
+            assert again.error == alone.error
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -115,7 +130,7 @@ def test_greedy_choices_lie_between_the_best_and_the_plain(seed: int):
     supports = [torch.tensor([[at not in gone for at in range(6)]]) for gone in combinations(range(6), 3)]
     best = min(error(weight, refit(weight, hessian, kept), hessian) for kept in supports)
     plain = error(weight, weight * magnitude_mask(weight, 0.5), hessian)
-    for kept in (prune_rows(weight, hessian, 3), prune_columns(weight[None], hessian, 3, weight[None] != 0)[0]):
+    for kept in (prune_rows(weight, hessian, 3), prune_columns(weight[None], Factored(hessian), 3, weight[None] != 0)[0]):
         assert int(kept.sum()) == 3
         assert best <= error(weight, refit(weight, hessian, kept), hessian) + 1e-12
         assert error(weight, refit(weight, hessian, kept), hessian) < plain

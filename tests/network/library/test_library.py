@@ -18,11 +18,12 @@ from hwloop.network.data.load import DataSplits, load_data
 from hwloop.network.data.own_data import make_splits
 from hwloop.network.library.build import LibraryConfig, MemberEvent, build_library, fraction_steps
 from hwloop.network.library.library import Library, open_library
-from hwloop.network.library.weights_file import weights_digest, write_state
 from hwloop.network.scoring import accuracy
 from hwloop.network.tracing.registry import register
 from hwloop.network.training.settings import TrainConfig
+from hwloop.network.training.trainer import train
 from hwloop.network.transforms.prune import densities
+from hwloop.network.weights_file import weights_digest, write_state
 
 QUICK = LibraryConfig(fractions=(0.5, 0.8, 0.9), training=TrainConfig(epochs=1, learning_rate=0.02, seed=4))
 
@@ -246,6 +247,7 @@ def test_fraction_steps_are_the_papers():
         ({"mode": "fast"}, "library.mode: expected gradual or trajectory"),
         ({"fractions": (0.3,), "block": 4}, r"multiples of 1/4 \(the block\), found 0.3"),
         ({"steps": 0}, "steps: expected a whole number"),
+        ({"pruner": "random"}, "library.pruner: expected magnitude or second-order, found 'random'"),
     ],
 )
 def test_settings_that_do_not_fit(options: dict, message: str):
@@ -280,10 +282,10 @@ from hwloop.network.training.trainer import train
 torch.set_num_threads(1)
 folder, marks, seed = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
 
-def trained(*arguments):
+def trained(*arguments, **more):
     with marks.open("a") as file:
         file.write("trained\\n")
-    return train(*arguments)
+    return train(*arguments, **more)
 
 build.train = trained
 config = build.replace(QUICK, training=build.replace(QUICK.training, seed=seed))
@@ -356,3 +358,29 @@ def test_without_labels_a_library_is_pruned_and_not_retrained(splits: DataSplits
     assert not list(tmp_path.iterdir())
     library = build_library(net(), own, tmp_path, replace(QUICK, training=TrainConfig(epochs=0)))
     assert [info.validation_accuracy for info in library.infos] == pytest.approx([1.0, 0.5, 0.2, 0.1])
+
+
+def test_a_step_may_prune_by_second_order(splits: DataSplits, tmp_path: Path):
+    trained = net()
+    train(trained, splits, TrainConfig(epochs=3, averaging=0.0))
+    unchanged = replace(QUICK, training=TrainConfig(epochs=0))
+    plain = build_library(trained, splits, tmp_path, unchanged)
+    better = build_library(trained, splits, tmp_path, replace(unchanged, pruner="second-order"))
+    assert better.key != plain.key
+    for info in better.infos:
+        assert info.densities == {"0": round(54 * (1 - info.p)) / 54, "4": round(2160 * (1 - info.p)) / 2160}
+    assert sum(info.validation_accuracy for info in better.infos) > sum(info.validation_accuracy for info in plain.infos)
+    patterned = build_library(
+        trained, splits, tmp_path, replace(unchanged, pruner="second-order", block=4, fractions=(0.5,), exclude=("0",))
+    )
+    assert patterned.infos[-1].densities == {"0": 1.0, "4": 0.5}
+
+
+def test_what_was_pruned_stays_pruned_while_it_learns_from_the_trained_network(splits: DataSplits, tmp_path: Path):
+    training = TrainConfig(epochs=1, learning_rate=0.01, averaging=0.0, distillation=0.9)
+    library = build_library(net(), splits, tmp_path, LibraryConfig((0.5, 0.75), pruner="second-order", training=training))
+    half, more = (library.member(p).state for p in (0.5, 0.75))
+    for name in ("0.weight", "4.weight"):
+        assert not bool((more[name] != 0)[half[name] == 0].any())
+        assert bool((more[name] != half[name])[more[name] != 0].any())
+    assert build_library(net(), splits, tmp_path, replace(QUICK, training=training)).key != library.key

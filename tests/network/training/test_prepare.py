@@ -8,10 +8,10 @@ from hwloop.errors import DataError
 from hwloop.network.code import code_of
 from hwloop.network.data.own_data import make_splits
 from hwloop.network.identity import model_identity
-from hwloop.network.library.weights_file import read_weights
 from hwloop.network.tracing.registry import register
 from hwloop.network.training.prepare import trained_model
 from hwloop.network.training.settings import TrainConfig
+from hwloop.network.weights_file import read_weights
 
 
 class Scaled(nn.Module):

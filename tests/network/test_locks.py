@@ -7,7 +7,7 @@ import pytest
 
 from hwloop.errors import DataError
 from hwloop.network.library import locks
-from hwloop.network.library.locks import locked
+from hwloop.network.locks import locked
 
 
 def test_the_second_waits_and_says_for_whom(tmp_path: Path):
