@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import hwloop
 from hwloop.report.progress import make_progress
 
-AXES = {
+AXES: dict[str, list[float]] = {
     "shared_glb.attributes.depth": [4096, 8192, 12288, 16384, 32768],
     "PE_column.spatial.meshX": [8, 12, 14, 16, 20],
     "PE.spatial.meshY": [8, 12, 16, 20],

@@ -32,13 +32,22 @@ _EXAMPLE = """hwloop compress --model lenet5 --data mnist --data-root data --arc
 
 def add_parser(commands: Subparsers) -> None:
     """Declares the arguments."""
+    add_arguments(
+        add_command(commands, "compress", "prune and quantise a network for an accelerator: the two-stage search", _EXAMPLE)
+    )
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Those of a search."""
     default = settings.Settings()
-    parser = add_command(commands, "compress", "prune and quantise a network for an accelerator: the two-stage search", _EXAMPLE)
     add_data(parser)
     parser.add_argument("--weights", metavar="FILE", help="checkpoint of the trained network; it is trained here when not given")
     target = parser.add_argument_group("accelerator")
     target.add_argument(
-        "--arch", action="append", metavar="NAME|FILE", help="accelerator; repeat to search on several (default: eyeriss_168)"
+        "--arch",
+        action="append",
+        metavar="NAME|FILE",
+        help="accelerator; repeat to search on several (default: eyeriss_168)",
     )
     target.add_argument("--dataflow", action="append", metavar="NAME|FILE", help="constraints on the mapping; repeat to compare")
     target.add_argument(
@@ -139,7 +148,7 @@ def run(args: argparse.Namespace) -> int:
         args.data,
         args.arch or ["eyeriss_168"],
         args.dataflow,
-        _settings(args),
+        settings_of(args),
         library_dir=args.library,
         data_root=args.data_root,
         weights=args.weights,
@@ -166,7 +175,8 @@ def interrupted(args: argparse.Namespace) -> str:
     )
 
 
-def _settings(args: argparse.Namespace) -> settings.Settings:
+def settings_of(args: argparse.Namespace) -> settings.Settings:
+    """What the arguments of a search say."""
     default = settings.Settings()
     text = args.activation_bits
     activations = None if text == "none" else read_range(text, "activation_bits")

@@ -9,6 +9,7 @@ from typing import Any
 from hwloop.errors import DataError
 from hwloop.report.result import Front
 from hwloop.report.tables import energy_text, percent, size_text
+from hwloop.units import UM2_PER_MM2
 
 # Okabe and Ito's colours, told apart by colour-blind readers; markers say the same once more.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -22,6 +23,7 @@ _AXES = {
     "edp": ("energy-delay product [uJ x thousand cycles]", 1e-9),
     "size_bits": ("model size [kB]", 1 / 8e3),
     "macs": ("effectual multiply-accumulates [million]", 1e-6),
+    "area_um2": ("area of the components [mm2]", 1 / UM2_PER_MM2),
 }
 
 

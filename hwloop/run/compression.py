@@ -25,6 +25,7 @@ from hwloop.network.library.library import versions as torch_versions
 from hwloop.network.tracing.registry import Registry
 from hwloop.report.progress import Progress, Silent
 from hwloop.report.result import Front, Member
+from hwloop.run.design_search import check_area
 from hwloop.run.identity import target_identity
 from hwloop.run.outputs import CompressResult, write_outputs
 from hwloop.run.settings import Settings
@@ -32,6 +33,7 @@ from hwloop.run.stage_one import pruned_library, trained_network
 from hwloop.run.tuning import Searched, search_target
 from hwloop.search.log import EvaluationLog
 from hwloop.search.method import Method, find_method
+from hwloop.search.objectives import find_objectives, read_budget
 from hwloop.search.run_folder import RunFolder
 from hwloop.search.seams import Scorer
 from hwloop.search.space import Choices, Space, find_space, space_identity
@@ -57,7 +59,7 @@ class Timings:
 def compress(
     model: Any = "lenet5",
     data: Any = "digits",
-    arch: ArchitectureLike | Sequence[ArchitectureLike] = "eyeriss_168",
+    arch: ArchitectureLike | Target | Sequence[ArchitectureLike | Target] = "eyeriss_168",
     dataflows: DataflowLike | Sequence[DataflowLike] = None,
     settings: Settings | None = None,
     *,
@@ -81,7 +83,7 @@ def compress(
         data: `digits`, `mnist`, `cifar10` or `imagefolder`; `(train, validation, test)` of torch Datasets, DataLoaders or
             `(inputs, labels)` tensors, of which the last two may be None; `DataSplits`; or a dict of the arguments of
             `hwloop.network.data.own_data.make_splits`.
-        arch: an accelerator, or several: a name, a file, an `Architecture`.
+        arch: an accelerator, or several: a name, a file, an `Architecture`, a whole `Target`.
         dataflows: constraints to compare on it: names, files, `Constraints`; None is what the accelerator itself allows.
         settings: everything else; `Settings()` when None.
         library_dir: folder of the trained and pruned models, made when missing; any number of runs can share it.
@@ -114,6 +116,7 @@ def compress(
     method = find_method(settings.method, settings.method_options)
     asked = settings.to_dict()
     targets = make_targets(arch, dataflows, settings.energy, settings.activations)
+    check_area(targets, find_objectives(settings.objectives), [read_budget(text) for text in settings.budgets])
     backend = find_backend(settings.simulator, workers)
     if library_dir is None and run_dir is None:
         raise SpecError("<arguments>", "library_dir", "a folder for the pruned models, where there is no run_dir", None)

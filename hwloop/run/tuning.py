@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from hwloop.backend.candidates import CandidateCosts
 from hwloop.backend.network_cost import NetworkCost
 from hwloop.backend.pool import Workers
 from hwloop.backend.request import MapperSettings, OnOutcome
@@ -22,6 +21,7 @@ from hwloop.pareto import hypervolume, non_dominated
 from hwloop.report.progress import Progress
 from hwloop.report.result import Front, Member
 from hwloop.report.tables import metric_text
+from hwloop.run.design_search import Costs, search_parts
 from hwloop.run.networks import open_backend
 from hwloop.run.settings import Settings
 from hwloop.search.log import EvaluationLog
@@ -85,7 +85,7 @@ def search_target(
     objectives = find_objectives(settings.objectives)
     budgets = [read_budget(text) for text in settings.budgets]
     mapper = MapperSettings(settings.mapping_objective, settings.mapper_effort, settings.seed)
-    hardware = CandidateCosts(scorer.workload, target, mapper, open_backend(settings.simulator, workers, memo))
+    scorer, space, hardware = search_parts(target, scorer, space, mapper, open_backend(settings.simulator, workers, memo))
     with timer("mapping"):
         corners = [scorer.complete(plan) for plan in space.corners()]
         reference = scorer.complete(Plan())
@@ -123,7 +123,7 @@ def search_target(
     return Searched(result, records, tuple(partial(study.network, record) for record in records))
 
 
-def _plain(hardware: CandidateCosts, reference: Plan) -> float | None:
+def _plain(hardware: Costs, reference: Plan) -> float | None:
     """Energy of the reference where no zero is used [pJ]; None where that says nothing more, or dense data does not fit."""
     try:
         cost = hardware.plain(reference)

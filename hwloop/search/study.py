@@ -296,8 +296,9 @@ class Study:
 
 
 def hardware_metrics(cost: NetworkCost) -> dict[str, float]:
-    """Energy, cycles and their product."""
-    return {"energy_pj": float(cost.energy_pj), "cycles": float(cost.cycles), "edp": float(cost.edp)}
+    """Energy, cycles and their product, and the area where the accelerator is searched, too."""
+    area = {} if cost.area_um2 is None else {"area_um2": float(cost.area_um2)}
+    return {"energy_pj": float(cost.energy_pj), "cycles": float(cost.cycles), "edp": float(cost.edp), **area}
 
 
 def training_name(training: Any) -> str:

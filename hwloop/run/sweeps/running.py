@@ -13,6 +13,7 @@ from functools import cached_property
 from typing import Any
 
 from hwloop.backend.cluster import LostTasks
+from hwloop.backend.designs import Base, Design, area_of, at_point, make_designs
 from hwloop.backend.distinct import Distinct
 from hwloop.backend.protocol import Backend
 from hwloop.backend.request import MapperSettings, MapRequest, request_for
@@ -22,7 +23,6 @@ from hwloop.errors import EnergyTableError, InfeasibleMappingError
 from hwloop.memo.key import digest, digest_of_energy_table, form_of
 from hwloop.report.progress import Progress, Task, time_text
 from hwloop.report.sweeps import SweepRow
-from hwloop.run.sweeps.designs import Base, Design, area_of, at_point, make_designs
 from hwloop.run.sweeps.kept import KeptRows
 from hwloop.spec.axes import Axis, count
 from hwloop.spec.constraints import Constraints

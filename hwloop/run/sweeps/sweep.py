@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import hwloop
+from hwloop.backend.designs import Base, check_axes_of
 from hwloop.backend.embedded import EMBEDDED
 from hwloop.backend.find import find_backend
 from hwloop.backend.pool import Workers
@@ -21,7 +22,6 @@ from hwloop.mapper.search import EFFORTS
 from hwloop.memo import Memo
 from hwloop.report.progress import Progress, Silent
 from hwloop.report.sweeps import SweepResult
-from hwloop.run.sweeps.designs import Base, check_axes_of
 from hwloop.run.sweeps.kept import ROWS, KeptRows
 from hwloop.run.sweeps.running import Grid, Treatment, check_designs, run_grid
 from hwloop.search.run_folder import RunFolder
@@ -98,7 +98,7 @@ def sweep(
     """
     progress = progress or Silent()
     _check_words(activations, objective, effort)
-    axes = check_axes([*read_axes(fields), *([read_points(points)] if points is not None else [])])
+    axes = axes_of(fields, points)
     bases = tuple(Base.open(each, energy, variables, include) for each in _several(arch))
     flows = tuple(each if isinstance(each, Constraints) or each is None else open_mapping(each) for each in _several(dataflows))
     backend = find_backend(simulator, workers)
@@ -124,6 +124,15 @@ def sweep(
             rows.close()
         if folder is not None:
             folder.close()
+
+
+def axes_of(fields: FieldsLike, points: Sequence[Mapping[str, Any]] | None = None) -> tuple[Axis, ...]:
+    """The axes of fields with their values, and of points written out.
+
+    Raises:
+        SpecError: no values, a form that is not known, a field on two axes.
+    """
+    return check_axes([*read_axes(fields), *([read_points(points)] if points is not None else [])])
 
 
 def _check_words(activations: str, objective: Objective, effort: str) -> None:

@@ -1,4 +1,4 @@
-"""The accelerators of a sweep: a spec with other values in some of its fields, all of them tried before anything is mapped."""
+"""Accelerators as variants of one: a spec with other values in some of its fields, tried before anything is mapped."""
 
 from __future__ import annotations
 

@@ -1,0 +1,133 @@
+"""What a search is made of where its accelerator is searched, too: the network scored without it, costs by accelerator."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, Protocol
+
+from hwloop.backend.candidates import CandidateCosts
+from hwloop.backend.codesign import DesignCosts, DesignTarget
+from hwloop.backend.network_cost import NetworkCost
+from hwloop.backend.protocol import Backend
+from hwloop.backend.request import MapperSettings, OnOutcome
+from hwloop.backend.target import Target
+from hwloop.errors import SpecError
+from hwloop.search.objectives import AREA, Budget, Objective
+from hwloop.search.seams import Scorer
+from hwloop.search.space import Space
+from hwloop.search.spaces.codesign import Codesign
+from hwloop.spec.plan import Plan
+from hwloop.spec.workload import Workload
+
+
+class Costs(Protocol):
+    """What `CandidateCosts` and `DesignCosts` have in common."""
+
+    def prepare(self, reference: Plan, corners: Sequence[Plan] = (), on_outcome: OnOutcome | None = None) -> NetworkCost:
+        """The cost of the reference."""
+        ...
+
+    def plain(self, plan: Plan) -> NetworkCost | None:
+        """Where no zero is used."""
+        ...
+
+    def costs(self, plans: Sequence[Plan], on_outcome: OnOutcome | None = None) -> list[NetworkCost | None]:
+        """Quickly."""
+        ...
+
+    def remap(self, plans: Sequence[Plan], on_outcome: OnOutcome | None = None) -> list[NetworkCost | None]:
+        """In full."""
+        ...
+
+
+class DesignScorer:
+    """A network, scored once for all accelerators that it runs on.
+
+    Args:
+        inner: scores plans of the network alone.
+    """
+
+    def __init__(self, inner: Scorer) -> None:
+        self._inner = inner
+        self._accuracy: dict[str, float] = {}
+
+    @property
+    def workload(self) -> Workload:
+        """The network as the accelerator sees it."""
+        return self._inner.workload
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Names of the layers that a plan may change."""
+        return self._inner.layers
+
+    @property
+    def images(self) -> int:
+        """Validation images that one accuracy looks at."""
+        return self._inner.images
+
+    @property
+    def train_images(self) -> int:
+        """Images of one epoch of training."""
+        return self._inner.train_images
+
+    @property
+    def has_test(self) -> bool:
+        """Whether there is a test set."""
+        return self._inner.has_test
+
+    def complete(self, plan: Plan) -> Plan:
+        """The plan with the densities that its weights and inputs really have, on its accelerator."""
+        return replace(self._inner.complete(_alone(plan)), accelerator=plan.accelerator)
+
+    def accuracy(self, plan: Plan, network: Any = None) -> float:
+        """On the validation images; networks that differ in their accelerator alone are run once."""
+        alone = _alone(plan)
+        if network is not None:
+            return self._inner.accuracy(alone, network)
+        if alone.key not in self._accuracy:
+            self._accuracy[alone.key] = self._inner.accuracy(alone)
+        return self._accuracy[alone.key]
+
+    def test_accuracy(self, plan: Plan, network: Any = None) -> float:
+        """On the test set."""
+        return self._inner.test_accuracy(_alone(plan), network)
+
+    def size_bits(self, plan: Plan) -> float:
+        """Of the stored network [bits]."""
+        return self._inner.size_bits(_alone(plan))
+
+    def macs(self, plan: Plan) -> float:
+        """Multiply-accumulates with a weight that is not zero."""
+        return self._inner.macs(_alone(plan))
+
+    def materialise(self, plan: Plan, training: Any = None) -> Any:
+        """The network of a plan."""
+        return self._inner.materialise(_alone(plan), training)
+
+
+def search_parts(
+    target: Target, scorer: Scorer, space: Space, settings: MapperSettings, backend: Backend
+) -> tuple[Scorer, Space, Costs]:
+    """Scorer, space and costs of a search on a target, whose accelerator is given or searched."""
+    if not isinstance(target, DesignTarget):
+        return scorer, space, CandidateCosts(scorer.workload, target, settings, backend)
+    return DesignScorer(scorer), Codesign(space, target.axes), DesignCosts(scorer.workload, target, settings, backend)
+
+
+def check_area(targets: Sequence[Target], objectives: Sequence[Objective], budgets: Sequence[Budget]) -> None:
+    """Refuses area as an objective or a budget where accelerators are given.
+
+    Raises:
+        SpecError: it is one.
+    """
+    asked = AREA in objectives or any(budget.objective == AREA for budget in budgets)
+    if asked and not all(isinstance(target, DesignTarget) for target in targets):
+        names = ", ".join(target.name for target in targets)
+        expected = "objectives that a plan of the network changes"
+        raise SpecError("<arguments>", "objectives", expected, "area", f"{names} is given: search it with hwloop codesign")
+
+
+def _alone(plan: Plan) -> Plan:
+    return replace(plan, accelerator=()) if plan.accelerator else plan
