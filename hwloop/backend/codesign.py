@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from hwloop.backend.candidates import CandidateCosts
-from hwloop.backend.designs import Base, Design, area_of, check_axes_of
+from hwloop.backend.designs import Base, Design, area_of, at_point, check_axes_of
 from hwloop.backend.network_cost import NetworkCost
 from hwloop.backend.protocol import Backend
 from hwloop.backend.request import MapperSettings, OnOutcome
@@ -76,7 +76,7 @@ def design_target(
         if number == _TRIED:
             break
         [one] = Design(0, base, fields).targets([dataflow], activations)
-        one.table()
+        at_point(base.name, fields, one.table)
         if one.arch.cycle_s != given.arch.cycle_s:
             raise SpecError("<arguments>", "fields", "accelerators of one clock, as latency is in cycles", dict(fields))
     return target

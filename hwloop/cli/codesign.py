@@ -15,8 +15,8 @@ _EXAMPLE = """hwloop codesign PE_column.spatial.meshX+PE.spatial.meshY=4..16:4 s
   hwloop codesign weights_spad.attributes.depth=32..256:*2 --model lenet5 --objectives accuracy,energy \\
       --budget 'area<=1.5mm2' --out runs/small"""
 _DESCRIPTION = """Searches fields of an accelerator's spec together with pruning and bits: every candidate is a network on an
-accelerator of its own, with energy and area estimated for it. Fields and values as in `hwloop sweep`; everything else as in `hwloop compress`.
-Area is an objective (the default: accuracy, energy, area) or a budget (area<=2mm2)."""
+accelerator of its own, with energy and area estimated for it. Fields and values are written as in `hwloop sweep`; everything else
+is as in `hwloop compress`. Area is an objective (the default: accuracy, energy, area) or a budget (area<=2mm2)."""
 
 
 def add_parser(commands: Subparsers) -> None:

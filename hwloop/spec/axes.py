@@ -6,6 +6,7 @@ Values are a list (`4096,8192`), a range (`8..32:8`, ends included; `8..32` in s
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -59,12 +60,13 @@ def make_axis(name: str, values: Sequence[Any]) -> Axis:
         raise SpecError("<arguments>", name, "each field once", paths)
     if not values:
         raise SpecError("<arguments>", name, f"at least one value, {FORMS}", list(values))
-    seen: list[Any] = []
+    seen: set[str] = set()
     for value in values:
-        if any(type(value) is type(other) and value == other for other in seen):
+        written = json.dumps(value, sort_keys=True, default=str)
+        if written in seen:
             raise SpecError("<arguments>", name, "each value once", value)
-        seen.append(value)
-    return Axis(tuple(tuple((path, value) for path in paths) for value in seen))
+        seen.add(written)
+    return Axis(tuple(tuple((path, value) for path in paths) for value in values))
 
 
 def read_axes(given: Mapping[str, Any] | Sequence[str | Axis] | None) -> tuple[Axis, ...]:
