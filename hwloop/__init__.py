@@ -54,7 +54,7 @@ _HOME = {
     "map_network": "hwloop.run",
     "compare_dataflows": "hwloop.run",
     "sweep": "hwloop.run",
-    "codesign": "hwloop.run",
+    "design_targets": "hwloop.run",
 }
 
 __all__ = ["__version__", *_HOME]

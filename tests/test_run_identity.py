@@ -34,6 +34,7 @@ SETTINGS = Settings(
     method_options={"population": 4, "generations": 1},
     weight_bits=(2, 8),
     pruning=(0.5,),
+    one_shot=(0.7,),
     library_epochs=1,
     mapper_effort="quick",
 )
@@ -41,7 +42,9 @@ OTHER: dict[str, Any] = {
     "objectives": ("accuracy", "size"), "budgets": ("energy<=1000uJ",), "method": "random", "method_options": {"population": 5},
     "space": "mine", "space_options": {"x": 1}, "evaluations": 9, "images": 10**6, "weight_bits": (2, 7),
     "activation_bits": 7, "reference_bits": 15, "coding": "csr", "pruning": (0.6,), "library_mode": "gradual",
-    "library_epochs": 2,
+    "library_epochs": 2, "distillation": 0.5, "compression": "magnitude", "one_shot": (0.6,),
+    "calibration_images": 30, "bias_correction": True,
+    "batchnorm": "plain", "batchnorm_images": 20, "validation": "test:10", "published_accuracy": 0.9,
     "library_learning_rate": 0.03, "epochs": 11, "batch_size": 63, "learning_rate": 0.06, "train_images": 50,
     "validation_images": 10, "granularity": "tensor", "mapper_objective": "cycles", "mapper_effort": "normal",
     "energy": "table", "activations": "resident", "simulator": "timeloop", "seed": 1,
@@ -205,7 +208,8 @@ def test_the_number_of_torchs_threads_is_part_of_it(place: Path, monkeypatch: py
 
 UNTOUCHED: dict[str, Callable[[Path], Any]] = {
     "workers": lambda place: 4, "memo": lambda place: place / "memo.sqlite", "progress": lambda place: Silent(),
-    "library_dir": lambda place: place / "another library",
+    "library_dir": lambda place: place / "another library", "bank_dir": lambda place: place / "another bank",
+    "bank_bytes": lambda place: 1, "fill": lambda place: True,
 }  # fmt: skip
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from hwloop.cli import compress
-from hwloop.cli.common import Subparsers, add_command, print_json, progress_of
+from hwloop.cli.common import Subparsers, add_command, print_json
 from hwloop.errors import SpecError
 from hwloop.report.designs import design_text
+from hwloop.run.design_search import OBJECTIVES, design_targets
 
 _EXAMPLE = """hwloop codesign PE_column.spatial.meshX+PE.spatial.meshY=4..16:4 shared_glb.attributes.depth=2048..16384:*2 \\
       --model lenet5 --data digits --dataflow row_stationary --pruning 0.3,0.6,0.9 --out runs/codesign
@@ -24,22 +24,17 @@ def add_parser(commands: Subparsers) -> None:
     parser = add_command(commands, "codesign", "search accelerator and network together", _EXAMPLE, _DESCRIPTION)
     parser.add_argument("fields", nargs="+", metavar="FIELD=VALUES", help="a field of the spec and what it may be")
     compress.add_arguments(parser)
-    parser.set_defaults(objectives="accuracy,energy,area", arch=["flexible"])
+    parser.set_defaults(objectives=",".join(OBJECTIVES), arch=["flexible"])
 
 
 def run(args: argparse.Namespace) -> int:
     """Runs the search and prints the fronts with their accelerators."""
-    from hwloop.run.codesign import codesign  # loads torch, which help does not need
     from hwloop.run.outputs import document, result_text
 
     if len(args.arch) > 2:  # the default comes first
         raise SpecError("<arguments>", "--arch", "one accelerator to vary", args.arch[1:])
-    result = codesign(
-        args.model, args.data, args.arch[-1], args.fields, args.dataflow, compress.settings_of(args), library_dir=args.library,
-        data_root=args.data_root, weights=args.weights, normalisation=args.normalisation, image_size=args.image_size,
-        run_dir=args.out, memo=args.memo or Path(args.out) / "memo.sqlite", resume=args.resume, workers=args.workers,
-        progress=progress_of(args),
-    )  # fmt: skip
+    targets = design_targets(args.arch[-1], args.fields, args.dataflow, energy=args.energy, activations=args.activations)
+    result = compress.search(args, targets, None)
     if args.json:
         print_json(document(result))
         return 0

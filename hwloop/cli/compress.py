@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
+from math import isfinite, nan
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hwloop.cli.common import (
     Subparsers,
@@ -19,11 +20,15 @@ from hwloop.cli.common import (
     read_fractions,
     read_range,
 )
+from hwloop.errors import SpecError
 from hwloop.run import settings
 from hwloop.search.method import METHODS, describe_method
 from hwloop.search.objectives import OBJECTIVES
 from hwloop.search.options import split_options
 from hwloop.search.space import SPACES
+
+if TYPE_CHECKING:
+    from hwloop.run.outputs import CompressResult
 
 _EXAMPLE = """hwloop compress --model lenet5 --data mnist --data-root data --arch eyeriss_168_gating --out runs/lenet5
   hwloop compress --model resnet20 --weights resnet20.th --normalisation imagenet --data cifar10 --data-root data \\
@@ -95,14 +100,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     search.add_argument(
         "--coding", default=default.coding, choices=settings.CODINGS, help="how the stored model is coded (default: %(default)s)"
     )
+    search.add_argument(
+        "--validation", default=default.validation, metavar="WHERE",
+        help="what the search scores on: held-out (training images), test:N (N test images; the report has the others), or auto: "
+        "held-out unless the weights given were trained on them (default: %(default)s)",
+    )  # fmt: skip
+    search.add_argument(
+        "--published-accuracy", metavar="PERCENT",
+        help="of the weights given, on the test set, e.g. 91.73%%: what auto holds them against, without a look at the test set",
+    )  # fmt: skip
     search.add_argument("--validation-images", type=int, metavar="N", help="score on this many validation images (default: all)")
     search.add_argument("--train-images", type=int, metavar="N", help="use this many training images, validation included")
     search.add_argument("--seed", type=int, default=0, metavar="N", help="of everything that is drawn (default: %(default)s)")
+    _add_layers(parser.add_argument_group("layers"), default)
     library = parser.add_argument_group("library of pruned models")
     library.add_argument(
         "--library", metavar="DIR", help="its folder, made when missing; runs can share one (default: OUT/library)"
     )
-    library.add_argument("--pruning", metavar="P,P,...", help="pruning amounts, e.g. 0.3,0.5,0.9 or 0.05:0.95:0.05")
+    library.add_argument(
+        "--pruning", metavar="P,P,...",
+        help="amounts that networks are pruned to by steps, with retraining, e.g. 0.3,0.5,0.9 or 0.05:0.95:0.05; 0 for the "
+        "trained network alone (default: 0 with second-order, the paper's with magnitude)",
+    )  # fmt: skip
     library.add_argument(
         "--library-mode",
         default=default.library_mode,
@@ -124,6 +143,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="learning rate of retraining (default: %(default)s)",
     )
     library.add_argument(
+        "--distillation", type=float, metavar="SHARE",
+        help="share of retraining's loss that is the distance from the trained network's scores (default: 0.9 with "
+        "second-order, 0 with magnitude)",
+    )  # fmt: skip
+    library.add_argument(
         "--epochs",
         type=int,
         default=default.epochs,
@@ -138,18 +162,67 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_output(parser)
 
 
+def _add_layers(group: Any, default: settings.Settings) -> None:
+    """How layers are compressed, and where they are kept."""
+    group.add_argument(
+        "--compression", default=default.compression, choices=settings.COMPRESSIONS,
+        help="second-order: each layer is pruned and rounded so that its outputs change least, and kept in a bank; magnitude: "
+        "the smallest weights go, the rest to the nearest levels, as in the paper (default: %(default)s)",
+    )  # fmt: skip
+    group.add_argument(
+        "--one-shot", metavar="P,P,...",
+        help="pruning amounts reached without retraining, from the library's network that is pruned next less; none for none "
+        "(default: 0.05:0.95:0.05 with second-order, none with magnitude)",
+    )  # fmt: skip
+    group.add_argument("--bank", metavar="DIR", help="folder of the bank, made when missing; runs can share one "
+                       "(default: bank in the library's folder)")  # fmt: skip
+    group.add_argument("--bank-limit", type=float, metavar="GIB", help="what the bank may take on disk (default: 4)")
+    group.add_argument(
+        "--fill-bank",
+        action="store_true",
+        help="make all layers that the search can ask for ahead of it; stopped, it goes on where it was",
+    )
+    group.add_argument(
+        "--calibration-images", type=int, default=default.calibration_images, metavar="N",
+        help="training images that layers are seen on (default: %(default)s)",
+    )  # fmt: skip
+    group.add_argument("--bias-correction", action="store_true", help="shift the mean outputs of the bank's layers back")
+    group.add_argument(
+        "--batchnorm", default=default.batchnorm, choices=settings.BATCHNORMS,
+        help="its statistics: those of the base, or measured anew for each candidate on plain or augmented training images "
+        "(default: %(default)s)",
+    )  # fmt: skip
+    group.add_argument(
+        "--batchnorm-images", type=int, default=default.batchnorm_images, metavar="N", help="how many (default: %(default)s)"
+    )
+
+
 def run(args: argparse.Namespace) -> int:
     """Runs the search and prints the fronts."""
-    from hwloop.run.compression import compress  # loads torch, which help does not need
     from hwloop.run.outputs import document, result_text
 
-    result = compress(
+    result = search(args, args.arch or ["eyeriss_168"], args.dataflow)
+    if args.json:
+        print_json(document(result))
+    else:
+        print(result_text(result))
+    return 0
+
+
+def search(args: argparse.Namespace, targets: Any, dataflows: Any) -> CompressResult:
+    """Does what the arguments say, on these accelerators under these dataflows."""
+    from hwloop.run.compression import compress  # loads torch, which help does not need
+
+    return compress(
         args.model,
         args.data,
-        args.arch or ["eyeriss_168"],
-        args.dataflow,
+        targets,
+        dataflows,
         settings_of(args),
         library_dir=args.library,
+        bank_dir=args.bank,
+        bank_bytes=None if args.bank_limit is None else _read_gib(args.bank_limit),
+        fill=args.fill_bank,
         data_root=args.data_root,
         weights=args.weights,
         normalisation=args.normalisation,
@@ -160,11 +233,6 @@ def run(args: argparse.Namespace) -> int:
         workers=args.workers,
         progress=progress_of(args),
     )
-    if args.json:
-        print_json(document(result))
-    else:
-        print(result_text(result))
-    return 0
 
 
 def interrupted(args: argparse.Namespace) -> str:
@@ -177,7 +245,6 @@ def interrupted(args: argparse.Namespace) -> str:
 
 def settings_of(args: argparse.Namespace) -> settings.Settings:
     """What the arguments of a search say."""
-    default = settings.Settings()
     text = args.activation_bits
     activations = None if text == "none" else read_range(text, "activation_bits")
     if activations is not None and activations[0] == activations[1]:
@@ -194,12 +261,21 @@ def settings_of(args: argparse.Namespace) -> settings.Settings:
         weight_bits=read_range(args.weight_bits, "weight_bits"),
         activation_bits=activations,
         coding=args.coding,
-        pruning=read_fractions(args.pruning, "pruning") if args.pruning else default.pruning,
+        compression=args.compression,
+        pruning=read_fractions(args.pruning, "pruning") if args.pruning else None,
+        one_shot=() if args.one_shot == "none" else read_fractions(args.one_shot, "one_shot") if args.one_shot else None,
+        calibration_images=args.calibration_images,
+        bias_correction=args.bias_correction,
+        batchnorm=args.batchnorm,
+        batchnorm_images=args.batchnorm_images,
         library_mode=args.library_mode,
         library_epochs=args.library_epochs,
         library_learning_rate=args.library_rate,
+        distillation=args.distillation,
         epochs=args.epochs,
         train_images=args.train_images,
+        validation=args.validation,
+        published_accuracy=None if args.published_accuracy is None else _read_percent(args.published_accuracy),
         validation_images=args.validation_images,
         mapper_effort=args.effort,
         energy=args.energy,
@@ -207,6 +283,33 @@ def settings_of(args: argparse.Namespace) -> settings.Settings:
         simulator=args.simulator,
         seed=args.seed,
     )
+
+
+def _read_gib(value: float) -> int:
+    """GiB as bytes.
+
+    Raises:
+        SpecError: not a number above 0.
+    """
+    if not (isfinite(value) and value > 0):
+        raise SpecError("<arguments>", "--bank-limit", "GiB, a number above 0", value)
+    return round(value * 2**30)
+
+
+def _read_percent(text: str) -> float:
+    """`91.73%`, `91.73` or `0.9173` as a fraction.
+
+    Raises:
+        SpecError: anything else.
+    """
+    try:
+        value = float(text.strip().removesuffix("%"))
+    except ValueError:
+        value = nan
+    fraction = value / 100 if text.strip().endswith("%") or value > 1 else value
+    if not 0 <= fraction <= 1:
+        raise SpecError("<arguments>", "--published-accuracy", "a percentage such as 91.73%", text)
+    return fraction
 
 
 def _method_options(args: argparse.Namespace) -> dict[str, Any]:

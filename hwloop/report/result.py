@@ -68,6 +68,8 @@ class Front:
         hypervolumes: after each step of the method, as a part of the box that all steps span.
         images: images that networks were run on, in evaluation and in training.
         plain_energy_pj: of the reference where no zero is used and no feature map stays on chip; None where that is the same.
+        scored_on: what `accuracy` is measured on, in words.
+        reported_on: what `test_accuracy` is measured on, in words; empty without a test set.
     """
 
     target: str
@@ -79,6 +81,8 @@ class Front:
     hypervolumes: tuple[float, ...] = ()
     images: int = 0
     plain_energy_pj: float | None = None
+    scored_on: str = ""
+    reported_on: str = ""
 
     def knee(self) -> Member | None:
         """The member where giving up a little of one objective no longer buys much of another; None without members."""
@@ -153,6 +157,8 @@ def front_document(front: Front) -> dict[str, Any]:
         "plain_reference_energy_pj": front.plain_energy_pj,
         "evaluated": len(front.cloud),
         "images": front.images,
+        "scored_on": front.scored_on,
+        "reported_on": front.reported_on,
         "hypervolumes": list(front.hypervolumes),
     }
 
@@ -173,6 +179,8 @@ def read_front(document: Mapping[str, Any]) -> Front:
             hypervolumes=tuple(document["hypervolumes"]),
             images=int(document["images"]),
             plain_energy_pj=document.get("plain_reference_energy_pj"),
+            scored_on=str(document.get("scored_on", "")),
+            reported_on=str(document.get("reported_on", "")),
         )
     except (KeyError, TypeError, SpecError) as error:
         raise DataError(f"not an entry of a front.json: {error}") from error

@@ -90,7 +90,13 @@ def front_table(front: Front, most: int | None = None) -> str:
     rows = [_row(front, front.reference, "dense")]
     rows += [_row(front, member, ("*" if member is bend else "") + ("+" if member is best else "")) for member in chosen]
     header = ("", "accuracy", "test", "energy", "factor", "cycles", "size", "factor", "pruned", "bits per weight")
-    return table(rows, header, left=(0, 9))
+    return table(rows, header, left=(0, 9)) + accuracy_text(front)
+
+
+def accuracy_text(front: Front) -> str:
+    """A line that says which images the two accuracies of a front are of; nothing where it is not known."""
+    parts = [f"{what}: {where}" for what, where in (("accuracy", front.scored_on), ("test", front.reported_on)) if where]
+    return "\n" + "; ".join(parts) if parts else ""
 
 
 def _row(front: Front, member: Member, mark: str) -> tuple[str, ...]:

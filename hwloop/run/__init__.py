@@ -17,7 +17,7 @@ _HOME = {
     "NetworkCost": "hwloop.backend.network_cost",
     "open_backend": "hwloop.run.networks",
     "sweep": "hwloop.run.sweeps.sweep",
-    "codesign": "hwloop.run.codesign",
+    "design_targets": "hwloop.run.design_search",
 }
 __all__ = [*_HOME]
 

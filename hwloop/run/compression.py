@@ -20,23 +20,24 @@ from hwloop.network.accuracy.candidates import CompressedNetwork
 from hwloop.network.data.load import as_splits
 from hwloop.network.data.splits import DataSplits
 from hwloop.network.identity import model_identity, software_identity
-from hwloop.network.library.library import Library
 from hwloop.network.library.library import versions as torch_versions
-from hwloop.network.tracing.registry import Registry
 from hwloop.report.progress import Progress, Silent
 from hwloop.report.result import Front, Member
 from hwloop.run.design_search import check_area
 from hwloop.run.identity import target_identity
+from hwloop.run.layer_bank import bank_use, fill_bank, open_bank
+from hwloop.run.notes import run_notes
 from hwloop.run.outputs import CompressResult, write_outputs
 from hwloop.run.settings import Settings
 from hwloop.run.stage_one import pruned_library, trained_network
 from hwloop.run.tuning import Searched, search_target
+from hwloop.run.validation import validation_splits
 from hwloop.search.log import EvaluationLog
-from hwloop.search.method import Method, find_method
+from hwloop.search.method import find_method
 from hwloop.search.objectives import find_objectives, read_budget
 from hwloop.search.run_folder import RunFolder
 from hwloop.search.seams import Scorer
-from hwloop.search.space import Choices, Space, find_space, space_identity
+from hwloop.search.space import Choices, find_space, space_identity
 from hwloop.spec.plan import Plan
 
 
@@ -64,6 +65,9 @@ def compress(
     settings: Settings | None = None,
     *,
     library_dir: str | Path | None = None,
+    bank_dir: str | Path | None = None,
+    bank_bytes: int | None = None,
+    fill: bool = False,
     evaluate: Callable[[Any], float] | Sequence[Callable[[Any], float]] | None = None,
     data_root: str | Path | None = None,
     weights: str | Path | None = None,
@@ -88,6 +92,9 @@ def compress(
         settings: everything else; `Settings()` when None.
         library_dir: folder of the trained and pruned models, made when missing; any number of runs can share it.
             `library` in `run_dir` when None.
+        bank_dir: folder of the bank of compressed layers; any number of runs can share it. `bank` in the library's when None.
+        bank_bytes: what the bank may take on disk, 4 GiB when None; those layers go first that were used longest ago.
+        fill: make all layers that candidates can ask for before the search, not one by one when they are asked for.
         evaluate: `function(model) -> score`, best from 0 to 1, in place of accuracy on labels; or a pair of them, of which the
             second is asked once, for the report.
         data_root: folder of the data, by name.
@@ -140,21 +147,32 @@ def compress(
             )  # fmt: skip
             trained, registry = trained_network(model, name, splits, library_folder, settings, weights, progress)
             workload = registry.workload
+            given = weights is not None or not isinstance(model, str)
+            splits, seen = validation_splits(splits, trained, given, settings, progress)
         with timings.of("library"):
             library = pruned_library(name, trained, registry, splits, library_folder, settings, progress)
+        bank = open_bank(bank_dir or library_folder / "bank", splits, settings, bank_bytes)
         scorer = CompressedNetwork(
             trained.model, library, splits, registry,
             reference_bits=settings.reference_bits, coding=settings.coding, images=settings.validation_images,
-            granularity=settings.granularity, seed=settings.seed,
+            granularity=settings.granularity, seed=settings.seed, bank=bank, bias_correction=settings.bias_correction,
+            batchnorm_images=0 if settings.batchnorm == "base" else settings.batchnorm_images,
+            batchnorm_augmented=settings.batchnorm == "augmented",
         )  # fmt: skip
-        choices = Choices(workload, scorer.layers, library.fractions, settings.weight_bits, settings.activation_bits)
+        choices = Choices(
+            workload, scorer.layers, library.fractions, settings.weight_bits, settings.activation_bits, settings.amounts
+        )
         space = find_space(settings.space, choices, settings.space_options)
+        if fill and bank is not None:
+            with timings.of("bank"):
+                fill_bank(bank, trained.model, registry, library, space, progress)
         if folder is not None:
             plans = [scorer.complete(plan) for plan in (Plan(), *space.corners())]
             folder.pin(
                 {
                     "data": splits.fingerprint, "trained": library.start_sha256,
                     "library": {str(info.p): info.sha256 for info in library.infos},
+                    "bank": None if bank is None else bank.identity,
                     "model": model_identity(trained.model, workload), "space": space_identity(space), "backend": backend.identity,
                     "targets": {target.name: target_identity(target, workload, plans) for target in targets},
                     "software": software_identity(trained.model),
@@ -169,12 +187,12 @@ def compress(
             finally:
                 log.close()
             with timings.of("test set"):
-                fronts.append(_with_test_accuracy(searched, scorer, progress))
+                fronts.append(_with_test_accuracy(searched, scorer, splits, progress))
         seconds = {stage: round(value, 3) for stage, value in timings.seconds.items()}
-        notes = _notes(settings, splits, registry, library, space, method, targets)
+        notes = run_notes(settings, splits, registry, library, bank, space.name, method.name, targets, seen)
         result = CompressResult(
             tuple(fronts), workload, trained.how, library, method.name, space.name, None if folder is None else folder.path, {},
-            None if table is None else table.statistics, seconds, notes,
+            None if table is None else table.statistics, seconds, notes, bank_use(bank),
         )  # fmt: skip
         title = f"{name} on {splits.name}, {', '.join(dict.fromkeys(target.arch.name for target in targets))}"
         return result if folder is None else replace(result, files=write_outputs(folder, result, title))
@@ -185,8 +203,8 @@ def compress(
             folder.close()
 
 
-def _with_test_accuracy(searched: Searched, scorer: Scorer, progress: Progress) -> Front:
-    front = searched.front
+def _with_test_accuracy(searched: Searched, scorer: Scorer, splits: DataSplits, progress: Progress) -> Front:
+    front = replace(searched.front, scored_on=splits.scored_on)
     if not scorer.has_test:
         return front
     members: list[Member] = []
@@ -196,35 +214,4 @@ def _with_test_accuracy(searched: Searched, scorer: Scorer, progress: Progress) 
         for member, record, network in zip(front.members, searched.records, searched.networks, strict=True):
             members.append(replace(member, test_accuracy=scorer.test_accuracy(record.plan, network())))
             task.advance()
-    return replace(front, reference=reference, members=tuple(members))
-
-
-def _notes(
-    settings: Settings,
-    splits: DataSplits,
-    registry: Registry,
-    library: Library,
-    space: Space,
-    method: Method,
-    targets: Sequence[Target],
-) -> tuple[str, ...]:
-    fixed = settings.activation_bits
-    activations = (
-        f"activations at {settings.reference_bits} bits" if fixed is None
-        else f"activations at {fixed} bits" if isinstance(fixed, int) else "activation bits searched"
-    )  # fmt: skip
-    score = "accuracy" if splits.evaluate is None else "the score (your function's, shown as accuracy)"
-    test = "the test set was read once, for the front" if splits.has_test else "there is no test set to check it on"
-    return (
-        f"reference: nothing pruned, {settings.reference_bits}-bit weights and activations, on the same accelerator under the "
-        "same dataflow; its size is that of 32-bit floats",
-        f"candidates: {space.name} on a {library.mode} library of {len(library.infos)} models, {settings.weight_bits[0]} to "
-        f"{settings.weight_bits[1]} bits per weight, {activations}, {settings.coding} coding, searched by {method.name}",
-        f"{score} is on the validation split, which the search saw; {test}",
-        *(f"{parameter} is not compressed: {reason}" for parameter, reason in registry.left_out),
-        *(
-            f"{name} has no sparse optimisations, so pruning saves it neither energy nor cycles; there are "
-            "accelerators with gating, skipping or compressed formats"
-            for name in dict.fromkeys(target.arch.name for target in targets if not target.sees_zeros)
-        ),
-    )
+    return replace(front, reference=reference, members=tuple(members), reported_on=splits.reported_on)

@@ -2,23 +2,62 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
 from hwloop.backend.candidates import CandidateCosts
-from hwloop.backend.codesign import DesignCosts, DesignTarget
+from hwloop.backend.codesign import DesignCosts, DesignTarget, design_target
 from hwloop.backend.network_cost import NetworkCost
 from hwloop.backend.protocol import Backend
 from hwloop.backend.request import MapperSettings, OnOutcome
-from hwloop.backend.target import Target
+from hwloop.backend.target import ArchitectureLike, DataflowLike, Target
 from hwloop.errors import SpecError
+from hwloop.run.sweeps.sweep import FieldsLike, axes_of
 from hwloop.search.objectives import AREA, Budget, Objective
 from hwloop.search.seams import Scorer
 from hwloop.search.space import Space
 from hwloop.search.spaces.codesign import Codesign
 from hwloop.spec.plan import Plan
 from hwloop.spec.workload import Workload
+
+OBJECTIVES = ("accuracy", "energy", "area")  # of a co-design, where nothing else is said
+
+
+def design_targets(
+    arch: ArchitectureLike = "flexible",
+    fields: FieldsLike = None,
+    dataflows: DataflowLike | Sequence[DataflowLike] = None,
+    *,
+    points: Sequence[Mapping[str, Any]] | None = None,
+    energy: Any = "shipped",
+    activations: str = "streamed",
+) -> tuple[DesignTarget, ...]:
+    """Targets whose accelerator is searched together with the network, for `hwloop.compress`.
+
+    A candidate is then a plan with the fields of its accelerator (`plan.accelerator`); energy and area are estimated for each
+    accelerator, once, and area may be an objective or a budget (`area<=2mm2`). The reference is the network that is not
+    compressed on the accelerator as given.
+
+    Args:
+        arch: the accelerator to vary.
+        fields, points: what is searched of it, as in `hwloop.sweep`.
+        dataflows: constraints, each a target of its own.
+        energy, activations: as in `make_targets`.
+
+    Raises:
+        SpecError: fields that the accelerator does not have, values that do not load, clocks that differ.
+        EnergyTableError: energies that cannot be estimated, or would not follow a field.
+
+    Example:
+        >>> targets = hwloop.design_targets("flexible", {"PE.spatial.meshY": [4, 8, 16]}, "row_stationary")
+        >>> settings = hwloop.Settings(objectives=("accuracy", "energy", "area"))
+        >>> found = hwloop.compress("lenet5", "digits", targets, settings=settings, library_dir="library")
+        >>> [(member.plan.accelerator, member.metrics) for member in found.fronts[0].members]
+    """
+    flows: list[Any] = list(dataflows) if isinstance(dataflows, (list, tuple)) else [dataflows]
+    axes = axes_of(fields, points)
+    return tuple(design_target(arch, axes, flow, energy, activations) for flow in flows)
 
 
 class Costs(Protocol):
@@ -89,6 +128,10 @@ class DesignScorer:
         if alone.key not in self._accuracy:
             self._accuracy[alone.key] = self._inner.accuracy(alone)
         return self._accuracy[alone.key]
+
+    def divergence(self, plan: Plan, images: int) -> float:
+        """How far the outputs are from its base's."""
+        return self._inner.divergence(_alone(plan), images)
 
     def test_accuracy(self, plan: Plan, network: Any = None) -> float:
         """On the test set."""

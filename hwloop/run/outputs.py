@@ -18,6 +18,23 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class BankUse:
+    """What a run had from its bank.
+
+    Attributes:
+        folder: where it lies.
+        made: entries that this run made.
+        found: entries that were there.
+        identity: of how entries are made, see `Bank.identity`.
+    """
+
+    folder: str
+    made: int
+    found: int
+    identity: str
+
+
+@dataclass(frozen=True)
 class CompressResult:
     """What `compress` returns.
 
@@ -33,6 +50,7 @@ class CompressResult:
         memo: what the memo table did; None without one.
         seconds: wall clock by stage.
         notes: what a reader of the numbers must know.
+        bank: what the bank of layers did; None where layers are compressed by magnitude.
     """
 
     fronts: tuple[Front, ...]
@@ -46,6 +64,7 @@ class CompressResult:
     memo: MemoStatistics | None
     seconds: dict[str, float]
     notes: tuple[str, ...]
+    bank: BankUse | None = None
 
 
 def document(result: CompressResult) -> dict[str, Any]:
@@ -57,6 +76,7 @@ def document(result: CompressResult) -> dict[str, Any]:
         "method": result.method,
         "space": result.space,
         "library": {"mode": result.library.mode, "fractions": list(result.library.fractions)},
+        "bank": None if result.bank is None else asdict(result.bank),
         "notes": list(result.notes),
         "fronts": [front_document(front) for front in result.fronts],
         "memo": None if result.memo is None else asdict(result.memo),
@@ -94,6 +114,8 @@ def result_text(result: CompressResult, most: int | None = 14) -> str:
     lines += [verdict(front) for front in result.fronts] + [gap_text(front) for front in result.fronts]
     lines += ["", *(f"- {note}" for note in result.notes)]
     lines += ["", "time: " + ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in result.seconds.items())]
+    if result.bank is not None:
+        lines.append(f"bank of layers: {result.bank.found} read from it, {result.bank.made} made: {result.bank.folder}")
     if result.memo is not None:
         memo = result.memo
         lines.append(

@@ -70,7 +70,7 @@ def trained_network(
 def pruned_library(
     name: str, trained: Trained, registry: Registry, splits: DataSplits, folder: Path, settings: Settings, progress: Progress
 ) -> Library:
-    """The library of pruned models, built or finished in `folder`, with the pruning amounts of `settings` and 0 alone.
+    """The library of pruned models, built or finished in `folder`, with the pruning amounts of `settings` alone.
 
     Raises:
         DataError: the folder cannot be used, or the network cannot be retrained on the data.
@@ -80,11 +80,11 @@ def pruned_library(
         epochs=settings.library_epochs,
         batch_size=settings.batch_size,
         learning_rate=settings.library_learning_rate,
+        distillation=settings.distilled,
         seed=settings.seed,
     )
-    config = LibraryConfig(fractions=settings.pruning, mode=settings.library_mode, training=training)
-    wanted = len({0.0, *settings.pruning})
-    with progress.task("library of pruned models", wanted) as task:
+    config = LibraryConfig(fractions=settings.members, mode=settings.library_mode, pruner=settings.compression, training=training)
+    with progress.task("library of pruned models", len(settings.members)) as task:
 
         def on_member(event: MemberEvent) -> None:
             there = ", was there" if event.reused else ""
@@ -96,5 +96,4 @@ def pruned_library(
         library = build_library(
             trained.model, splits, folder, config, name=name, registry=registry, on_member=on_member, on_wait=on_wait
         )
-    asked = {0.0, *(round(p, 4) for p in settings.pruning)}
-    return replace(library, infos=tuple(info for info in library.infos if info.p in asked))
+    return replace(library, infos=tuple(info for info in library.infos if info.p in settings.members))

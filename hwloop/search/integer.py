@@ -19,12 +19,14 @@ class IntegerProblem:
         anchors: `(k, n_var)` starting points.
         n_obj: objectives, all minimised.
         n_constr: constraints, feasible where `G <= 0`.
+        evaluated: rows that were asked for, as tuples.
     """
 
     def __init__(self, study: Study, space: Space) -> None:
         self.study, self.space = study, space
         self.lower, self.upper, self.groups = space.lower, space.upper, space.groups
         self.anchors = np.asarray(space.anchors(), np.int64).reshape(-1, len(space.lower))
+        self.evaluated: set[tuple[int, ...]] = set()
         self.n_obj, self.n_constr = len(study.objectives), 1 + len(study.budgets)
 
     def evaluate(self, X: Genes) -> tuple[Floats, Floats]:
@@ -42,4 +44,5 @@ class IntegerProblem:
         Raises:
             BudgetSpent: the study's budget is used up.
         """
+        self.evaluated.update(tuple(row) for row in X.tolist())
         return self.study.evaluate([self.space.plan(row) for row in X])

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import json
-import os
 from math import inf, isfinite
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
-from hwloop.errors import DataError, SpecError
+from hwloop.search.json_lines import JsonLines
 from hwloop.search.records import LayerRecord, Record
 from hwloop.spec.plan import load_plan
 
 Key = tuple[str, str]
 COUNTED = ("energy_pj", "cycles", "edp", "size_bits", "macs", "area_um2")  # metrics that are never below 0
-KEPT = "every evaluation so far is kept; fix this, then run again with --resume"
 
 
 class EvaluationLog:
@@ -30,11 +27,9 @@ class EvaluationLog:
 
     def __init__(self, path: Path | None = None, fractions: bool = True) -> None:
         self.path = path
-        self._fractions = fractions
-        self._records: dict[Key, Record] = {}
-        self._file: IO[str] | None = None
-        if path is not None and path.is_file():
-            self._read(path)
+        self._lines = None if path is None else JsonLines(path)
+        read = [] if self._lines is None else self._lines.read(lambda entry: _from_dict(entry, fractions))
+        self._records: dict[Key, Record] = {record.key: record for record in read}
         self.resumed = len(self._records)
 
     def __len__(self) -> int:
@@ -53,47 +48,13 @@ class EvaluationLog:
     def append(self, record: Record) -> None:
         """Adds one; it is on disk when this returns."""
         self._records[record.key] = record
-        if self.path is None:
-            return
-        try:
-            if self._file is None:
-                self.path.parent.mkdir(parents=True, exist_ok=True)
-                self._file = self.path.open("a", encoding="utf-8")
-            self._file.write(json.dumps(_to_dict(record), separators=(",", ":")) + "\n")
-            self._file.flush()
-        except OSError as error:
-            raise _refused(self.path, error) from error
+        if self._lines is not None:
+            self._lines.append(_to_dict(record))
 
     def close(self) -> None:
         """Writes everything through to the disk and closes the file."""
-        if self._file is not None:
-            try:
-                self._file.flush()
-                os.fsync(self._file.fileno())
-                self._file.close()
-            except OSError as error:
-                assert self.path is not None
-                raise _refused(self.path, error) from error
-            finally:
-                self._file = None
-
-    def _read(self, path: Path) -> None:
-        whole = 0
-        content = path.read_bytes()
-        for number, line in enumerate(content.splitlines(keepends=True), 1):
-            if not line.endswith(b"\n"):
-                break  # cut short by a kill: that candidate is evaluated again
-            try:
-                record = _from_dict(json.loads(line), self._fractions)
-            except (ValueError, KeyError, TypeError, AttributeError, SpecError) as error:
-                raise DataError(f"{path}: line {number} is damaged ({error}); delete it and what follows, then resume") from error
-            self._records[record.key] = record
-            whole += len(line)
-        if whole < len(content):
-            try:
-                os.truncate(path, whole)
-            except OSError as error:
-                raise _refused(path, error) from error
+        if self._lines is not None:
+            self._lines.close()
 
 
 def _to_dict(record: Record) -> dict[str, Any]:
@@ -119,7 +80,3 @@ def _number(value: Any, name: str, fractions: bool = True) -> float:
     if isinstance(value, (bool, str)) or not isfinite(number) or not least <= number <= most:
         raise ValueError(f"{name} is {value!r}")
     return number
-
-
-def _refused(path: Path, error: OSError) -> DataError:
-    return DataError(f"cannot write {path} ({error.strerror or error}); {KEPT}")

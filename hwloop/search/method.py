@@ -15,7 +15,12 @@ from hwloop.search.seams import BudgetSpent
 from hwloop.search.space import Space
 from hwloop.search.study import Study
 
-METHODS = {"nsga2": "hwloop.search.methods.nsga2:Nsga2", "random": "hwloop.search.methods.random:Random"}
+METHODS = {
+    "nsga2": "hwloop.search.methods.nsga2:Nsga2",
+    "nsga3": "hwloop.search.methods.nsga3:Nsga3",
+    "knapsack": "hwloop.search.methods.knapsack:Knapsack",
+    "random": "hwloop.search.methods.random:Random",
+}
 
 
 class Method(Protocol):

@@ -18,7 +18,8 @@ from typing import Any
 from hwloop.errors import DataError
 from hwloop.files import write_file
 from hwloop.reading import own_file, read_text
-from hwloop.search.log import KEPT, EvaluationLog
+from hwloop.search.json_lines import KEPT
+from hwloop.search.log import EvaluationLog
 
 try:
     import fcntl

@@ -53,6 +53,10 @@ class Scorer(Protocol):
         """On the validation images, 0 to 1, of `network`, or of what the plan alone makes when None."""
         ...
 
+    def divergence(self, plan: Plan, images: int) -> float:
+        """How far the outputs of a plan's network are from its base's, on `images` training images; 0 or more, minimised."""
+        ...
+
     def test_accuracy(self, plan: Plan, network: Any = None) -> float:
         """On the test set; for the report only."""
         ...

@@ -22,7 +22,10 @@ from hwloop.spec.pruning import check_pruning
 from hwloop.spec.workload import Workload
 
 Genes = NDArray[np.int64]
-SPACES = {"global-pruning": "hwloop.search.spaces.global_pruning:GlobalPruning"}
+SPACES = {
+    "global-pruning": "hwloop.search.spaces.global_pruning:GlobalPruning",
+    "layerwise": "hwloop.search.spaces.layerwise:Layerwise",
+}
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,8 @@ class Choices:
         weight_bits: (least, most) bits per weight.
         activation_bits: (least, most) bits per activation when they are searched too, one number when they are fixed, None when
             activations are not quantised.
+        one_shot: further pruning amounts, rising, that layers are brought to at once from a network of the library: a density in
+            the plan.
 
     Raises:
         SpecError: no pruning amounts, no layers, or values out of range.
@@ -46,11 +51,15 @@ class Choices:
     pruning: tuple[float, ...]
     weight_bits: tuple[int, int] = (2, 16)
     activation_bits: tuple[int, int] | int | None = None
+    one_shot: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.pruning or list(self.pruning) != sorted(set(self.pruning)):
             raise SpecError("<arguments>", "pruning", "pruning amounts, rising and distinct", self.pruning)
-        for amount in self.pruning:
+        if list(self.one_shot) != sorted({*self.one_shot} - {*self.pruning}):
+            expected = "pruning amounts besides those of the library, rising and distinct"
+            raise SpecError("<arguments>", "one_shot", expected, self.one_shot)
+        for amount in (*self.pruning, *self.one_shot):
             check_pruning(amount, "pruning")
         if not self.layers or any(layer not in self.workload.by_name for layer in self.layers):
             raise SpecError("<arguments>", "layers", "layers of the workload, at least one", self.layers)

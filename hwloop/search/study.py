@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -15,12 +15,14 @@ import numpy as np
 from hwloop.backend.network_cost import NetworkCost
 from hwloop.errors import DataError, HwloopError
 from hwloop.files import write_file
-from hwloop.search.log import KEPT, EvaluationLog
+from hwloop.search.json_lines import KEPT, JsonLines
+from hwloop.search.log import EvaluationLog
 from hwloop.search.objectives import Budget, Objective, to_f, to_g
 from hwloop.search.records import LayerRecord, Record
 from hwloop.search.seams import BudgetSpent, Floats, Hardware, LayerFeatures, Scorer, SearchBudget, Step
 from hwloop.spec.plan import Plan
 
+DIVERGENCES = "divergences.jsonl"
 OnRecord = Callable[[Record, bool], None]
 OnStep = Callable[[Step], None]
 
@@ -60,6 +62,9 @@ class Study:
         self._log = EvaluationLog() if log is None else log
         self._asked: dict[tuple[str, str], Record] = {}
         self._makers: dict[tuple[str, str], Callable[[], Any]] = {}
+        self._lines = None if folder is None else JsonLines(folder / DIVERGENCES)
+        self._diverged: dict[tuple[str, int], float] = {}
+        self._counted: set[tuple[str, int]] = set()  # divergences whose images count already
         self._on_record: OnRecord | None = None
         self._on_step: OnStep | None = None
 
@@ -126,6 +131,48 @@ class Study:
         """
         found = self._costs(plans)
         return [self._cost_record(plan, found[plan.key]) for plan in plans]
+
+    def layer_costs(self, plans: Sequence[Plan], inputs: Plan) -> list[Record]:
+        """What plans cost on the target, for tables of costs per layer and choice; no image is looked at, no weights are made.
+
+        Args:
+            plans: candidates.
+            inputs: densities of activations, and whatever a plan does not say of weights and bits, are those of this plan.
+        """
+        known = self._scorer.complete(inputs)
+        costs = self._hardware.costs([_over(plan, known) for plan in plans])
+        return [
+            Record(plan, {}) if cost is None else Record(plan, hardware_metrics(cost), _layer_records(cost))
+            for plan, cost in zip(plans, costs, strict=True)
+        ]
+
+    def sizes(self, plan: Plan) -> dict[str, float]:
+        """`size_bits` and `macs` of a plan."""
+        return {"size_bits": float(self._scorer.size_bits(plan)), "macs": float(self._scorer.macs(plan))}
+
+    def divergences(self, plans: Sequence[Plan], images: int) -> list[float]:
+        """How far each plan's outputs are from its base's, on `images` training images; kept in the method's folder.
+
+        The images count, of each plan once.
+
+        Raises:
+            BudgetSpent: they would go beyond the budget; nothing is counted.
+            DataError: the file is damaged, or the disk refuses.
+        """
+        if self._lines is not None and not self._diverged:
+            entries = self._lines.read(lambda entry: ((str(entry[0]), int(entry[1])), float(entry[2])))
+            self._diverged = dict(entries)
+        asked = {(plan.key, images): plan for plan in plans}
+        self.spend(images * len(asked.keys() - self._counted))
+        self._counted |= asked.keys()
+        for key, plan in asked.items():
+            if key not in self._diverged:
+                self._diverged[key] = self._scorer.divergence(plan, images)
+                if self._lines is not None:
+                    self._lines.append([*key, self._diverged[key]])
+        if self._lines is not None:
+            self._lines.close()
+        return [self._diverged[plan.key, images] for plan in plans]
 
     def score(self, plan: Plan, make: Callable[[], Any], how: str) -> Record:
         """Accuracy and cost of a network that the method made itself for `plan` (trained by it, distilled, ...).
@@ -211,7 +258,9 @@ class Study:
         if self.folder is None:
             return
         steps = [[s.steps, s.F.tolist(), s.G.tolist()] for s in self.steps]
-        header = {"asked": [list(key) for key in self._asked], "images_used": self.images_used, "steps": steps}
+        asked = [list(key) for key in self._asked]
+        counted = sorted(list(key) for key in self._counted)
+        header = {"asked": asked, "diverged": counted, "images_used": self.images_used, "steps": steps}
         write_file(self.folder / "state", json.dumps(header).encode() + b"\n" + state, KEPT)
 
     def kept(self) -> bytes | None:
@@ -228,6 +277,7 @@ class Study:
             header = json.loads(head)
             asked = [self._log[key, how] for key, how in header["asked"]]
             self.images_used = int(header["images_used"])
+            self._counted = {(str(key), int(images)) for key, images in header["diverged"]}
             self.steps = [
                 Step(
                     i,
@@ -272,11 +322,8 @@ class Study:
 
     def _cost_record(self, plan: Plan, cost: NetworkCost | None) -> Record:
         """Every number but accuracy; without those of the hardware where no mapping fits."""
-        metrics = {"size_bits": float(self._scorer.size_bits(plan)), "macs": float(self._scorer.macs(plan))}
-        if cost is None:
-            return Record(plan, metrics)
-        layers = tuple(LayerRecord(share.name, float(share.energy_pj), int(share.cycles)) for share in cost.layers)
-        return Record(plan, metrics | hardware_metrics(cost), layers)
+        metrics = self.sizes(plan)
+        return Record(plan, metrics) if cost is None else Record(plan, metrics | hardware_metrics(cost), _layer_records(cost))
 
     def _training_images(self, training: Any) -> int:
         return 0 if training is None else int(training.epochs) * self._scorer.train_images
@@ -293,6 +340,27 @@ class Study:
         bounds = [f"{self.limit.evaluations} evaluations"] if self.limit.evaluations is not None else []
         bounds += [f"{self.limit.images} images"] if self.limit.images is not None else []
         return f"the search's budget of {' and '.join(bounds)} is used up"
+
+
+def _layer_records(cost: NetworkCost) -> tuple[LayerRecord, ...]:
+    return tuple(LayerRecord(share.name, float(share.energy_pj), int(share.cycles)) for share in cost.layers)
+
+
+def _over(plan: Plan, known: Plan) -> Plan:
+    """What `plan` says, on top of `known`."""
+    layers = []
+    for name, below in known.layers:
+        share = plan.of(name)
+        if not share.removed:
+            share = replace(
+                share,
+                weight_density=below.weight_density if share.weight_density == 1.0 else share.weight_density,
+                input_density=below.input_density,
+                weight_bits=below.weight_bits if share.weight_bits is None else share.weight_bits,
+                activation_bits=below.activation_bits if share.activation_bits is None else share.activation_bits,
+            )
+        layers.append((name, share))
+    return Plan(tuple(layers), plan.base, plan.accelerator)
 
 
 def hardware_metrics(cost: NetworkCost) -> dict[str, float]:

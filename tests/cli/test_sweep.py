@@ -79,8 +79,8 @@ def test_many_fields_stand_under_the_table(network: Path, capsys) -> None:
 
 def test_files_and_a_second_run_from_the_folder(network: Path, tmp_path: Path, capsys) -> None:
     out = tmp_path / "sweep"
-    argv = sweep(network, f"{DEPTH}=2048,16384", "--out", str(out), "--csv", str(tmp_path / "rows.csv"), "--dataflow", "row_stationary",
-                 "--plot", str(tmp_path / "rows.svg"), "--memo", str(tmp_path / "memo.sqlite"))  # fmt: skip
+    argv = sweep(network, f"{DEPTH}=2048,16384", "--out", str(out), "--csv", str(tmp_path / "rows.csv"), "--dataflow",
+                 "row_stationary", "--plot", str(tmp_path / "rows.svg"), "--memo", str(tmp_path / "memo.sqlite"))  # fmt: skip
     assert main(argv) == 0
     first = capsys.readouterr().out
     assert {"sweep.csv", "sweep.json", "sweep.png"} <= {path.name for path in out.iterdir()}
@@ -95,7 +95,8 @@ def test_a_file_says_what_a_line_cannot_hold(network: Path, tmp_path: Path, caps
     file.write_text(
         "sweep:\n  networks: [{workload: network.yaml}]\n  archs: flexible\n  dataflows: [row_stationary]\n  effort: quick\n"
         f"  fields: {{{DEPTH}: [2048, 16384]}}\n"
-        "  points:\n  - {PE.spatial.meshY: 4, PE_column.spatial.meshX: 16}\n  - {PE.spatial.meshY: 16, PE_column.spatial.meshX: 4}\n"
+        "  points:\n  - {PE.spatial.meshY: 4, PE_column.spatial.meshX: 16}\n"
+        "  - {PE.spatial.meshY: 16, PE_column.spatial.meshX: 4}\n"
     )
     assert main(["sweep", "--file", str(file), "--workers", "1", "--quiet", "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)["rows"]
@@ -156,7 +157,8 @@ def test_a_network_must_be_given_and_a_scheduler_excludes_workers(network: Path,
 
 
 def test_codesign_shows_the_accelerators_of_its_front_and_goes_on(tmp_path: Path, capsys) -> None:
-    argv = ["codesign", "PE_column.spatial.meshX+PE.spatial.meshY=4,16", f"{DEPTH}=2048,16384", "--model", "lenet5", "--data", "digits",
+    argv = ["codesign", "PE_column.spatial.meshX+PE.spatial.meshY=4,16", f"{DEPTH}=2048,16384", "--model", "lenet5",
+            "--data", "digits",
             "--dataflow", "row_stationary", "--pruning", "0.5", "--epochs", "1", "--population", "8", "--generations", "2",
             "--effort", "quick", "--workers", "1", "--validation-images", "60", "--train-images", "400", "--quiet",
             "--out", str(tmp_path / "run")]  # fmt: skip

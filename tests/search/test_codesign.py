@@ -139,6 +139,9 @@ class Counting:
         self.asked.append(plan.key)
         return 0.5
 
+    def divergence(self, plan: Plan, images: int) -> float:
+        return 0.0
+
     def size_bits(self, plan: Plan) -> float:
         return 8.0 * len(plan.layers)
 

@@ -136,6 +136,6 @@ def test_choices_that_make_no_sense_are_refused(change: dict[str, Any], message:
 
 def test_an_unknown_space_is_named() -> None:
     with pytest.raises(
-        SpecError, match="space: expected one of global-pruning, found 'global-prunin'; did you mean 'global-pruning'"
+        SpecError, match="space: expected one of global-pruning, layerwise, found 'global-prunin'; did you mean 'global-pruning'"
     ):
         check_space("global-prunin")

@@ -15,7 +15,7 @@ from hwloop.search.spaces.global_pruning import GlobalPruning
 from hwloop.search.study import Study
 from hwloop.spec.plan import Plan, make_plan
 from hwloop.spec.problem import conv2d_shape, make_problem
-from hwloop.spec.pruning import base_pruning
+from hwloop.spec.pruning import BlockPattern, base_pruning
 from hwloop.spec.workload import Layer, Workload
 
 NEED = {"a": 6, "b": 4, "c": 3}  # bits below which a layer loses accuracy
@@ -44,10 +44,12 @@ class ToyScorer:
 
     def __init__(self, stop_after: int | None = None) -> None:
         self.asked: list[Plan] = []
+        self.seen: list[tuple[str, int]] = []
         self.stop_after = stop_after
 
     def complete(self, plan: Plan) -> Plan:
-        density = 1 - base_pruning(plan.base)
+        base = 1 - base_pruning(plan.base)
+        density = {name: min(base, _kept(plan.of(name).weight_density)) for name in self.workload.by_name}
         bits = {name: plan.of(name).weight_bits or 16 for name in self.workload.by_name}
         return make_plan(self.workload, density, weight_bits=bits, base=plan.base)
 
@@ -55,9 +57,20 @@ class ToyScorer:
         if self.stop_after is not None and len(self.asked) >= self.stop_after:
             raise KeyboardInterrupt
         self.asked.append(plan)
+        return 1 - (1 - self._accuracy(plan)) / (1 if network is None else 2)
+
+    def _accuracy(self, plan: Plan) -> float:
         loss = max(base_pruning(plan.base) - 0.6, 0)
         loss += 0.05 * sum(max(need - (plan.of(name).weight_bits or 16), 0) for name, need in NEED.items())
-        return 1 - loss / (1 if network is None else 2)
+        loss += sum(max(0.4 - _kept(plan.of(name).weight_density), 0) for name in NEED)
+        return max(1 - loss, 0.0)
+
+    def divergence(self, plan: Plan, images: int) -> float:
+        """What it takes off the accuracy of the base, and a little for each bit."""
+        base = 1 - max(base_pruning(plan.base) - 0.6, 0)
+        bits = [plan.of(name).weight_bits or 16 for name in "abc"]
+        self.seen.append((plan.key, images))
+        return base - self._accuracy(plan) + sum(0.001 * 2.0**-b for b in bits)
 
     def test_accuracy(self, plan: Plan, network: Any = None) -> float:
         return self.accuracy(plan, network) - 0.01
@@ -70,6 +83,10 @@ class ToyScorer:
 
     def materialise(self, plan: Plan, training: Any = None) -> Any:
         return ("network", plan.key, training)
+
+
+def _kept(density: Any) -> float:
+    return density.keep / density.block if isinstance(density, BlockPattern) else float(density)
 
 
 class ToyHardware:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import lru_cache
 from math import prod
+from typing import TypeVar
 
 from torch import Tensor, nn
 
 from hwloop.errors import DataError
 from hwloop.network.accuracy.coding import FLOAT_BITS, ModelCount, WeightCount, model_size
 from hwloop.network.accuracy.completion import completed, weight_densities
+from hwloop.network.accuracy.sensitivity import Divergence
 from hwloop.network.accuracy.treatment import Sparsity, Treatment, origin, treatment_of
 from hwloop.network.accuracy.variant import DENSITY_DIGITS, Variant, WeightCache
 from hwloop.network.bank.bank import Bank
@@ -40,6 +42,7 @@ CALIBRATION_CACHE_BYTES = 2**28
 SHAPED_CACHE_BYTES = 2**30
 WEIGHT_CACHE_BYTES = 2**30
 _KEPT_ANSWERS, _KEPT_TREATMENTS = 2**16, 2**10
+T = TypeVar("T")
 
 
 class CompressedNetwork:
@@ -126,6 +129,9 @@ class CompressedNetwork:
             change = splits.augmentation if batchnorm_augmented else None
             self._batchnorm = HeldBatches(augmented(splits.train, change, batchnorm_images, seed), batch_size, device)
         self._calibration_split = splits.train.subset(CALIBRATION_IMAGES, seed)
+        self._divergence = lru_cache(4)(
+            lambda count: Divergence(HeldBatches(splits.train.subset(count, seed), batch_size, device))
+        )
         self.images, self.train_images, self.has_test = len(validation), len(splits.train), splits.has_test
         self._shaped: ByteCache[tuple[str, str], Variant] = ByteCache(SHAPED_CACHE_BYTES, lambda variant: variant.size_bytes)
         self._calibrations: ByteCache[object, Calibration] = ByteCache(CALIBRATION_CACHE_BYTES, _calibration_bytes)
@@ -161,6 +167,25 @@ class CompressedNetwork:
             DataError: the library lacks the base, its file is damaged or does not fit.
         """
         return self._answer(plan, network, False)
+
+    def divergence(self, plan: Plan, images: int) -> float:
+        """How far the outputs of a plan's network are from those of its base, uncompressed, on training examples.
+
+        Args:
+            plan: the candidate.
+            images: how many examples, drawn by class.
+
+        Returns:
+            Mean Kullback-Leibler divergence of the class probabilities [nats], 0 or more, minimised; see
+            `sensitivity.Divergence`.
+
+        Raises:
+            SpecError, DataError: as `accuracy`.
+        """
+        treatment, base = self._treatment(plan), self._treatment(Plan(base=plan.base))
+        divergence = self._divergence(images)
+        expected = divergence.base(base.key, lambda outputs: self._run(base, outputs))
+        return self._run(treatment, lambda model: divergence.of(model, expected))
 
     def test_accuracy(self, plan: Plan, network: nn.Module | None = None) -> float:
         """The same on the test set, or by the caller's function for it. For the report only.
@@ -246,18 +271,22 @@ class CompressedNetwork:
         return value
 
     def _evaluate(self, treatment: Treatment, test: bool) -> float:
+        value = self._run(treatment, lambda model: self._score(model, test))
+        self.evaluated += 1
+        return value
+
+    def _run(self, treatment: Treatment, use: Callable[[nn.Module], T]) -> T:
+        """What `use` makes of the network of a treatment."""
         variant = self._variant(treatment)
         calibration = self._calibrated(variant, treatment) if treatment.quantises_activations else None
         try:
             with variant.lent(treatment, calibration) as model:
                 if self._batchnorm is not None:
                     recalibrate_batchnorm_(model, self._batchnorm)
-                value = self._score(model, test)
+                return use(model)
         finally:
             if self._batchnorm is not None:
                 variant.restore()
-        self.evaluated += 1
-        return value
 
     def _score(self, model: nn.Module, test: bool) -> float:
         function = self._splits.evaluate_test if test else self._splits.evaluate

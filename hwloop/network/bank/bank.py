@@ -47,12 +47,14 @@ class EntryEvent:
         total: entries there will be.
         layer: name of the weight tensor.
         entry: its new weights.
+        made: whether it was made now.
     """
 
     done: int
     total: int
     layer: str
     entry: Compressed
+    made: bool
 
 
 class Bank:
@@ -131,6 +133,12 @@ class Base:
             SpecError: no such layer, or a value out of range.
             DataError: the folder cannot be written to, or inputs of the layer that are not finite numbers.
         """
+        found = self._ask(name, sparsity, bits, True)
+        assert found is not None
+        return found
+
+    def _ask(self, name: str, sparsity: Sparsity, bits: int, wait: bool) -> Compressed | None:
+        """As `entry`; None where another process is making it and `wait` is off."""
         entry = self._registry.entry(name)
         if not isinstance(sparsity, BlockPattern):
             check_density(sparsity, "sparsity")
@@ -150,7 +158,7 @@ class Base:
             return compress_layer(weight, factored, sparsity, bits, settings).with_shift(weight, seen.mean)
 
         about = {"layer": entry.name, "network": self._registry.workload.name, "base": self.key, "removed": what, "bits": bits}
-        return self._bank.store.get(key, make, about)
+        return self._bank.store.ask(key, make, about, wait)
 
     def weight(self, entry: WeightEntry, sparsity: Sparsity = 1.0, bits: int = 0) -> Tensor:
         """The weights of an entry, `(M, C / groups, kH, kW)`, on the CPU; see `entry`."""
@@ -170,30 +178,30 @@ class Base:
     def _places(self) -> Mapping[str, ShiftPlace]:
         return shift_places(self._model, self._registry)
 
-    def fill(
-        self,
-        sparsities: Iterable[Sparsity],
-        bits: Iterable[int],
-        on_entry: Callable[[EntryEvent], None] | None = None,
-    ) -> None:
-        """Makes the entries of all layers at all of these amounts and bits that are not there yet.
+    def fill(self, wanted: Iterable[tuple[str, Sparsity, int]], on_entry: Callable[[EntryEvent], None] | None = None) -> None:
+        """Makes the entries (layer, sparsity, bits, see `entry`) that are not there yet.
 
-        It can be stopped at any moment, or killed; what is there by then is found the next time.
+        It can be stopped at any moment, or killed; what is there by then is found the next time. Those that another process is
+        making are left for the end.
 
         Raises:
             SpecError, DataError: as `entry`.
         """
-        wanted = [(s, b) for s in sparsities for b in bits if s != 1.0 or b]
-        # layers outside, so that Hessians are collected once a pass
-        entries = [*(entry for part in self._passes for entry in part)]
-        entries += [entry for entry in self._registry.entries if entry.name not in self._pass_of]
-        total, done = len(wanted) * len(entries), 0
-        for entry in entries:
-            for sparsity, number in wanted:
-                made = self.entry(entry.name, sparsity, number)
+        # pass by pass, so that Hessians are collected once
+        left = sorted(wanted, key=lambda each: self._pass_of.get(self._registry.entry(each[0]).name, len(self._passes)))
+        total, done = len(left), 0
+        for wait in (False, True):
+            others = []
+            for name, sparsity, number in left:
+                before = self._bank.store.made
+                made = self._ask(name, sparsity, number, wait)
+                if made is None:
+                    others.append((name, sparsity, number))
+                    continue
                 done += 1
                 if on_entry is not None:
-                    on_entry(EntryEvent(done, total, entry.name, made))
+                    on_entry(EntryEvent(done, total, name, made, self._bank.store.made > before))
+            left = others
 
     def _seen(self, entry: WeightEntry) -> Seen | None:
         """What a layer multiplies; None where its Hessian would take too much."""

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils._python_dispatch import _disable_current_modes
 
 from hwloop.errors import DataError
 from hwloop.network.data.batches import run_model, to_device
@@ -93,6 +94,10 @@ def see_inputs(
         return values.transpose(0, 1) if entry.groups > 1 and values.dim() == 3 else values
 
     def see(layer: str, operand: str, values: Tensor) -> None:
+        with _disable_current_modes():  # what is multiplied here is no operation of the network, which are counted
+            add(layer, values)
+
+    def add(layer: str, values: Tensor) -> None:
         entry = wanted[layer]
         for columns in _columns(_rows_last(values.detach().float(), layer, entry), entry, recorded.windows.get(layer)):
             product = columns @ columns.mT

@@ -48,19 +48,33 @@ class Store:
         self._since = limit_bytes  # bytes written since the last look: look at the first chance
 
     def get(self, key: str, make: Callable[[], Compressed], about: Mapping[str, Any] | None = None) -> Compressed:
-        """The entry of `key`, made now when it is not there or damaged.
+        """The entry of `key`, made now when it is not there or damaged; another process that makes it now is waited for.
+
+        Args and errors as in `ask`.
+        """
+        found = self.ask(key, make, about, True)
+        assert found is not None
+        return found
+
+    def ask(
+        self, key: str, make: Callable[[], Compressed], about: Mapping[str, Any] | None = None, wait: bool = False
+    ) -> Compressed | None:
+        """The entry of `key`, made now when it is not there or damaged; None where another process is making it or its like.
 
         Args:
             key: hexadecimal digest of all that the entry depends on.
             make: makes it.
             about: plain data, written beside it for people.
+            wait: wait for another process in place of giving None.
 
         Raises:
             DataError: the folder cannot be written to.
         """
         found = self.read(key)
         if found is None:
-            with locked(self.folder / f".lock-{key[:_LOCKS]}"):
+            with locked(self.folder / f".lock-{key[:_LOCKS]}", wait=wait) as held:
+                if not held:
+                    return None
                 found = self.read(key, quiet=True)  # the one before may have made it meanwhile
                 if found is None:
                     self.made += 1

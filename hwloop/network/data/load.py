@@ -97,6 +97,8 @@ def load_data(
         augmentation=Augmentation(pad=round(_SHIFT[name] * whole.images.shape[2]), flip=name in _FLIPPED),
         how=f"{len(held)} of the {len(whole)} training images held out for validation, by class; the test set is its own",
         seed=seed,
+        held_out=True,
+        scored_on=f"{len(held)} held-out training images",
         load_test=lambda: split(_read(name, folder, False, image_size)),
     )
 

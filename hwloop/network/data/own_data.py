@@ -92,6 +92,8 @@ def make_splits(
         validation=held,
         how=how,
         seed=seed,
+        held_out=validation is None and score is None,
+        scored_on=f"{len(held)} validation examples" if score is None else "your function",
         load_test=None if test is None else load_test,
         evaluate=score,
         evaluate_test=score_test,

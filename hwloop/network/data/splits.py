@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from torch import Tensor, nn
@@ -32,6 +32,9 @@ class DataSplits:
         augmentation: what training does to images; None leaves them as they are.
         evaluate: scores a network in place of its accuracy on `validation`: a number, the higher the better.
         evaluate_test: the same in place of its accuracy on `test`.
+        held_out: whether `validation` is a part of the training set, which weights that were trained elsewhere may have seen.
+        scored_on: what `validation` is, for tables.
+        reported_on: what `test` is, for tables.
     """
 
     name: str
@@ -44,6 +47,9 @@ class DataSplits:
     augmentation: Augmentation | None = None
     evaluate: Score | None = None
     evaluate_test: Score | None = None
+    held_out: bool = False
+    scored_on: str = "validation images"
+    reported_on: str = "the test set"
 
     @cached_property
     def test(self) -> Split:
@@ -55,6 +61,25 @@ class DataSplits:
         if self.load_test is None:
             raise DataError(f"{self.name}: no test set was given")
         return self.load_test()
+
+    def test_halved(self, count: int) -> DataSplits:
+        """The same with `count` test examples, by class, for validation, and the rest of them as the test set.
+
+        Args:
+            count: from 1 to one less than there are.
+
+        Raises:
+            DataError: there is no test set, it has fewer examples, or it cannot be divided.
+        """
+        whole = self.test
+        if not 0 < count < len(whole):
+            raise DataError(f"{self.name}: {count} of {len(whole)} test examples leave none on one side; give a number between")
+        held, rest = whole.divide(count, self.seed)
+        scored, reported = f"{count} of the {len(whole)} test images, by class", f"the other {len(rest)} test images"
+        return replace(
+            self, validation=held, how=f"validated on {scored}; the test set is {reported}", load_test=lambda: rest,
+            held_out=False, scored_on=scored, reported_on=reported,
+        )  # fmt: skip
 
     @property
     def has_test(self) -> bool:

@@ -53,20 +53,16 @@ def read_sweep_file(path: str | Path) -> SweepFile:
     inner = top.sub("sweep") if "sweep" in top else top
     assert inner is not None
     here = Path(path).parent
-    found: dict[str, Any] = {}
-    if "fields" in inner:
-        found["fields"] = inner.take("fields", dict)
-    if "points" in inner:
-        found["points"] = inner.items_of("points", required=True)
-    for key in ("archs", "dataflows"):
-        found[key] = tuple(_place(here, each) for each in _words(inner, key))
-    found |= _networks(inner, here)
+    found: dict[str, Any] = {
+        "fields": inner.take("fields", dict, {}),
+        "points": inner.items_of("points") or None,
+        **{key: tuple(_place(here, each) for each in _words(inner, key)) for key in ("archs", "dataflows")},
+        **_networks(inner, here),
+    }
     for key in ("weight_bits", "activation_bits", "density", "input_density"):
-        if key in inner:
-            found[key] = inner.raw(key)
+        found[key] = inner.raw(key, getattr(SweepFile, key))
     for key, kind in (("energy", str), ("objective", str), ("effort", str), ("seed", int)):
-        if key in inner:
-            found[key] = inner.take(key, kind)
+        found[key] = inner.take(key, kind, getattr(SweepFile, key))
     inner.finish()
     return SweepFile(**found)
 
@@ -86,9 +82,9 @@ def _networks(inner: Fields, here: Path) -> dict[str, Any]:
 
 
 def _words(inner: Fields, name: str) -> list[str]:
-    if name not in inner:
-        return []
     given = inner.raw(name)
+    if given is None:
+        return []
     words = [given] if isinstance(given, str) else given
     if not isinstance(words, list) or not words or not all(isinstance(word, str) for word in words):
         raise SpecError(inner.source, inner.where(name), "a name, or a list of names and files", given)

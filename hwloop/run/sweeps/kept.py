@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import json
-import os
 from dataclasses import asdict, fields
 from math import isfinite
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
-from hwloop.errors import DataError
-from hwloop.reading import read_bytes
 from hwloop.report.sweeps import SweepRow
+from hwloop.search.json_lines import JsonLines
 
 ROWS = "evaluations-rows.jsonl"  # a run folder is taken up again where there are evaluations
-_BYTES = 4_000_000_000
 _COUNTED = ("area_um2", "energy_pj", "cycles", "latency_s", "utilization")
 _NAMES = {field.name for field in fields(SweepRow)} - {"failed"}
-_KEPT = "every row so far is kept; fix this, then run the same command again"
 
 
 class KeptRows:
@@ -31,12 +26,8 @@ class KeptRows:
     """
 
     def __init__(self, path: Path | None = None) -> None:
-        self.path = path
-        self._rows: dict[tuple[Any, ...], SweepRow] = {}
-        self._file: IO[str] | None = None
-        if path is not None and path.exists():
-            self._read(path)
-        self.resumed = len(self._rows)
+        self._lines = None if path is None else JsonLines(path)
+        self._rows = {row.place: row for row in (self._lines.read(_row) if self._lines is not None else ())}
 
     def __contains__(self, place: tuple[Any, ...]) -> bool:
         return place in self._rows
@@ -47,50 +38,15 @@ class KeptRows:
     def add(self, row: SweepRow) -> None:
         """Adds one; it is handed to the system when this returns. One that failed is not written, and so is asked again."""
         self._rows[row.place] = row
-        if self.path is None or row.failed:
-            return
-        entry = asdict(row)
-        del entry["failed"]
-        try:
-            if self._file is None:
-                self._file = self.path.open("a", encoding="utf-8")
-            self._file.write(json.dumps(entry, separators=(",", ":")) + "\n")
-            self._file.flush()
-        except OSError as error:
-            raise _refused(self.path, error) from error
+        if self._lines is not None and not row.failed:
+            entry = asdict(row)
+            del entry["failed"]
+            self._lines.append(entry)
 
     def close(self) -> None:
         """Writes everything through to the disk and closes the file."""
-        if self._file is not None:
-            try:
-                self._file.flush()
-                os.fsync(self._file.fileno())
-                self._file.close()
-            except OSError as error:
-                assert self.path is not None
-                raise _refused(self.path, error) from error
-            finally:
-                self._file = None
-
-    def _read(self, path: Path) -> None:
-        whole = 0
-        content = read_bytes(path, _BYTES)
-        for number, line in enumerate(content.splitlines(keepends=True), 1):
-            if not line.endswith(b"\n"):
-                break  # cut short by a kill: that row is asked again
-            try:
-                row = _row(json.loads(line))
-            except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-                raise DataError(
-                    f"{path}: line {number} is damaged ({error}); delete that line, and the sweep asks for it again"
-                ) from error
-            self._rows[row.place] = row
-            whole += len(line)
-        if whole < len(content):
-            try:
-                os.truncate(path, whole)
-            except OSError as error:
-                raise _refused(path, error) from error
+        if self._lines is not None:
+            self._lines.close()
 
 
 def _row(entry: Any) -> SweepRow:
@@ -111,7 +67,3 @@ def _row(entry: Any) -> SweepRow:
 def _check(value: Any, name: str, empty: bool) -> None:
     if not empty and (isinstance(value, bool) or not isinstance(value, (int, float)) or not isfinite(value) or value < 0):
         raise ValueError(f"{name} is {value!r}")
-
-
-def _refused(path: Path, error: OSError) -> DataError:
-    return DataError(f"cannot write {path} ({error.strerror or error}); {_KEPT}")

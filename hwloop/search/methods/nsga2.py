@@ -8,7 +8,9 @@ from typing import ClassVar
 import numpy as np
 
 from hwloop.errors import SpecError
+from hwloop.search.guide import make_guide
 from hwloop.search.integer import IntegerProblem
+from hwloop.search.seams import Floats
 from hwloop.search.space import Space
 from hwloop.search.study import Study
 
@@ -17,6 +19,9 @@ from hwloop.search.study import Study
 class Nsga2:
     """Non-dominated sorting with crowding; integer SBX, group mutation, anchored sampling; no candidate twice.
 
+    Where the space says which variables belong to a layer (`units`), damages and costs of single layers can help: the first
+    candidates come from the knapsack over them, children are moved along them, and those that they expect little of are dropped.
+
     Attributes:
         population: candidates held at a time.
         generations: how often the population is renewed, the first included.
@@ -24,6 +29,11 @@ class Nsga2:
         exchange: share of the variables that a crossover mixes.
         rate: variables of each group that a mutation steps, on average.
         shift: probability that a mutation moves a whole group by one.
+        seeds: share of the first population that comes from the knapsack.
+        proposals: share of the children that are crossed layer by layer, and share that the tables move.
+        drawn: children drawn for each one that is evaluated.
+        images: training images for each damage; less where the budget's images would not last.
+        bases: base networks that are measured, spread over the library.
     """
 
     name: ClassVar[str] = "nsga2"
@@ -33,6 +43,11 @@ class Nsga2:
     exchange: float = 0.5
     rate: float = 1.0
     shift: float = 0.15
+    seeds: float = 0.5
+    proposals: float = 0.5
+    drawn: int = 4
+    images: int = 128
+    bases: int = 3
 
     def __post_init__(self) -> None:
         checks = (
@@ -42,6 +57,11 @@ class Nsga2:
             ("exchange", 0 <= self.exchange <= 1, "from 0 to 1", self.exchange),
             ("rate", self.rate >= 0, "0 or more", self.rate),
             ("shift", 0 <= self.shift <= 1, "from 0 to 1", self.shift),
+            ("seeds", 0 <= self.seeds <= 1, "from 0 to 1", self.seeds),
+            ("proposals", 0 <= self.proposals <= 1, "from 0 to 1", self.proposals),
+            ("drawn", self.drawn >= 1, "1 or more", self.drawn),
+            ("images", self.images >= 1, "1 or more", self.images),
+            ("bases", self.bases >= 1, "1 or more", self.bases),
         )
         for name, good, expected, found in checks:
             if not good:
@@ -53,13 +73,17 @@ class Nsga2:
 
     def run(self, study: Study, space: Space) -> None:
         """Evaluates `population * generations` candidates (fewer when the space or the budget runs out)."""
-        from hwloop.search.pymoo_adapter import make_nsga2  # loads pymoo, which the settings alone do not need
+        from hwloop.search.pymoo_adapter import make_algorithm  # loads pymoo, which the settings alone do not need
 
+        guided = self.seeds or self.proposals or self.drawn > 1
+        guide = make_guide(study, space, round(self.seeds * self.population), self.bases, self.images) if guided else None
         problem = IntegerProblem(study, space)
-        algorithm = make_nsga2(
-            problem, study.seed, self.population, self.generations, self.eta, self.exchange, self.rate, self.shift
-        )
+        algorithm = make_algorithm(problem, self, guide, self._directions(problem))
         while algorithm.has_next():
             algorithm.next()
             if algorithm.pop is not None:
                 study.step(problem.records(np.asarray(algorithm.pop.get("X"), np.int64)), self.generations)
+
+    def _directions(self, problem: IntegerProblem) -> Floats | None:
+        """Reference directions of NSGA-III; None for NSGA-II."""
+        return None

@@ -30,7 +30,8 @@ from hwloop.spec.plan import make_plan
 from hwloop.spec.pruning import BlockPattern
 
 SPARSITIES, BITS = (1.0, 0.5, BlockPattern(2, 4)), (0, 3)
-ENTRIES = 2 * (len(SPARSITIES) * len(BITS) - 1)
+WANTED = [(n, s, b) for n in ("0", "4") for s in SPARSITIES for b in BITS if s != 1.0 or b]
+ENTRIES = len(WANTED)
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +50,7 @@ def opened(folder: Path, splits: DataSplits, seed: int = 0, settings: Settings |
 
 
 def weights(base: Base) -> dict[tuple[str, str, int], Compressed]:
-    return {(n, str(s), b): base.entry(n, s, b) for n in ("0", "4") for s in SPARSITIES for b in BITS if s != 1.0 or b}
+    return {(n, str(s), b): base.entry(n, s, b) for n, s, b in WANTED}
 
 
 def assert_same(one: dict[tuple[str, str, int], Compressed], other: dict[tuple[str, str, int], Compressed]) -> None:
@@ -68,7 +69,7 @@ def files(folder: Path) -> dict[str, bytes]:
 def test_what_is_made_once_is_looked_up_from_then_on(splits: DataSplits, tmp_path: Path):
     first, base = opened(tmp_path, splits)
     events: list[EntryEvent] = []
-    base.fill(SPARSITIES, BITS, events.append)
+    base.fill(WANTED, events.append)
     assert [event.done for event in events] == list(range(1, ENTRIES + 1))
     assert {event.total for event in events} == {ENTRIES}
     made = weights(base)
@@ -168,7 +169,7 @@ sys.path.insert(0, {here!r})
 from pathlib import Path
 from test_bank import *
 splits = load_data("digits", image_size=8, limit=300)
-opened(Path(sys.argv[1]), splits)[1].fill(SPARSITIES, BITS, lambda event: print(event.done, flush=True))
+opened(Path(sys.argv[1]), splits)[1].fill(WANTED, lambda event: print(event.done, flush=True))
 """
 
 
@@ -179,7 +180,7 @@ def filling(folder: Path) -> subprocess.Popen[str]:
 
 def test_killed_while_it_fills_it_goes_on_to_the_same_entries(splits: DataSplits, tmp_path: Path):
     whole = tmp_path / "whole"
-    opened(whole, splits)[1].fill(SPARSITIES, BITS)
+    opened(whole, splits)[1].fill(WANTED)
     killed = tmp_path / "killed"
     process = filling(killed)
     assert process.stdout is not None
@@ -190,7 +191,7 @@ def test_killed_while_it_fills_it_goes_on_to_the_same_entries(splits: DataSplits
     bank, base = opened(killed, splits)
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # half an entry is none, not a damaged one
-        base.fill(SPARSITIES, BITS)
+        base.fill(WANTED)
     assert 0 < bank.store.made < ENTRIES
     assert files(killed) == files(whole)
 
@@ -202,7 +203,7 @@ def test_several_processes_fill_one_folder(splits: DataSplits, tmp_path: Path):
         process.communicate(timeout=max(1.0, deadline - time.monotonic()))
         assert process.returncode == 0
     bank, base = opened(tmp_path, splits)
-    base.fill(SPARSITIES, BITS)
+    base.fill(WANTED)
     assert (bank.store.made, bank.store.found) == (0, ENTRIES)
 
 

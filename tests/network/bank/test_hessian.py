@@ -144,3 +144,26 @@ def test_hessians_are_collected_in_passes_that_fit():
     assert [hessian_bytes(entry) for entry in entries] == [256, 64, 1024, 64]
     passes = [[entry.name for entry in part] for part in in_passes(entries, 320)]
     assert passes == [["0", "1"], ["3"]]  # the third alone would be too large
+
+
+class Mixed(nn.Module):
+    """Layers in modules, and weights that a function reads between them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.kernel, self.last = nn.Linear(6, 5), nn.Parameter(torch.randn(4, 5)), nn.Linear(4, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(F.linear(self.first(x), self.kernel))
+
+
+def test_what_is_computed_on_the_way_is_no_operation_of_the_network() -> None:
+    torch.manual_seed(0)
+    model, rows = Mixed().eval(), drawn(*ROWS)
+    registry = register(model, rows[:1])
+    split = TensorSplit(rows, None)
+    together = see_inputs(model, registry, split, registry.entries)
+    assert set(together) == {entry.name for entry in registry.entries}
+    for entry in registry.entries:
+        alone = see_inputs(model, registry, split, [entry])[entry.name]
+        assert torch.equal(together[entry.name].hessian, alone.hessian)
