@@ -182,7 +182,7 @@ def test_a_sweep_that_is_killed_goes_on_with_the_same_numbers(tmp_path: Path) ->
     network.write_text(small_network().to_yaml())
     fields = "{'shared_glb.attributes.depth': '1024..65536:*2', 'PE.spatial.meshY': [4, 8, 16]}"
     code = (
-        "import sys, hwloop; from hwloop.run.sweeps import running; running._BATCH = 3\n"
+        "import sys, hwloop; from hwloop.run.sweeps import running; running._LEAST = running._OF_A_WORKER = 3\n"
         f"found = hwloop.sweep({str(network)!r}, 'flexible', {fields}, 'row_stationary', effort='quick', workers=1,"
         " out=sys.argv[1])\n"
         "print([row.energy_pj for row in found.rows], found.known)"

@@ -15,6 +15,7 @@ from typing import Any
 from hwloop.backend.cluster import LostTasks
 from hwloop.backend.designs import Base, Design, area_of, at_point, make_designs
 from hwloop.backend.distinct import Distinct
+from hwloop.backend.pool import Workers, worker_count
 from hwloop.backend.protocol import Backend
 from hwloop.backend.request import MapperSettings, MapRequest, request_for
 from hwloop.backend.target import Target
@@ -29,7 +30,9 @@ from hwloop.spec.constraints import Constraints
 from hwloop.spec.plan import Plan, PlannedLayer, make_plan
 from hwloop.spec.workload import Workload
 
-_BATCH = 500  # layers that the backend gets together: some seconds of work
+# Layers that the backend gets together, by worker and at least: some seconds of work, which is what a kill costs without a memo
+# table. How many workers a cluster has changes, so it gets many.
+_OF_A_WORKER, _LEAST, _OF_A_CLUSTER = 60, 120, 2000
 
 
 @dataclass(frozen=True, eq=False)
@@ -182,7 +185,12 @@ def check_designs(grid: Grid, rows: KeptRows, progress: Progress) -> int:
     return layers
 
 
-def run_grid(grid: Grid, rows: KeptRows, backend: Backend, layers: int, progress: Progress) -> None:
+def batch_size(workers: Workers) -> int:
+    """Layers that the backend gets together."""
+    return _OF_A_CLUSTER if isinstance(workers, str) else max(_OF_A_WORKER * worker_count(workers), _LEAST)
+
+
+def run_grid(grid: Grid, rows: KeptRows, backend: Backend, layers: int, together: int, progress: Progress) -> None:
     """Fills in what is missing.
 
     Args:
@@ -190,6 +198,7 @@ def run_grid(grid: Grid, rows: KeptRows, backend: Backend, layers: int, progress
         rows: what is known; each new row is added as soon as it is there.
         backend: who answers.
         layers: how many there are to map.
+        together: how many of them the backend gets together; see `batch_size`.
         progress: where to show how far it is, with the time left.
 
     Raises:
@@ -201,7 +210,7 @@ def run_grid(grid: Grid, rows: KeptRows, backend: Backend, layers: int, progress
         batch: list[Case] = []
         for design in grid.designs:
             batch += grid.cases(design, rows)
-            if sum(len(case.requests) for case in batch) >= _BATCH:
+            if sum(len(case.requests) for case in batch) >= together:
                 _run_batch(batch, rows, backend, grid, clock)
                 batch = []
         _run_batch(batch, rows, backend, grid, clock)

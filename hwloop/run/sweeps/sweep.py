@@ -23,7 +23,7 @@ from hwloop.memo import Memo
 from hwloop.report.progress import Progress, Silent
 from hwloop.report.sweeps import SweepResult
 from hwloop.run.sweeps.kept import ROWS, KeptRows
-from hwloop.run.sweeps.running import Grid, Treatment, check_designs, run_grid
+from hwloop.run.sweeps.running import Grid, Treatment, batch_size, check_designs, run_grid
 from hwloop.search.run_folder import RunFolder
 from hwloop.spec.axes import Axis, check_axes, read_axes, read_points
 from hwloop.spec.bits import MAX_BITS, MIN_BITS, check_bits
@@ -116,7 +116,8 @@ def sweep(
         if known:
             progress.say(f"{known} of {grid.row_count} rows are taken from {folder.path if folder else 'memory'}")
         if layers:
-            run_grid(grid, rows, backend if memo is None else memo.remember(backend), layers, progress)
+            asked = backend if memo is None else memo.remember(backend)
+            run_grid(grid, rows, asked, layers, batch_size(workers), progress)
         found = tuple(rows[row.place] for design in grid.designs for row, _, _ in grid.rows_of(design))
         return SweepResult(found, _notes(grid), tuple(path for axis in axes for path in axis.paths), known=known)
     finally:
