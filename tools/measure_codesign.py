@@ -61,7 +61,8 @@ def main() -> None:
             "lenet5", "digits", target, None, settings(args, objectives), library_dir=folder / "library", run_dir=run,
             memo=folder / "memo.sqlite", resume=(run / "config.json").exists(), progress=make_progress(),
         )  # fmt: skip
-        return found.fronts[0]
+        front: Front = found.fronts[0]
+        return front
 
     [searched] = hwloop.design_targets("flexible", FIELDS, FLOW)
     together = search("together", searched, ("accuracy", "energy", "area"))
@@ -76,9 +77,8 @@ def main() -> None:
     low, high = every.min(axis=0), every.max(axis=0)
     scaled = {name: (front - low) / (high - low) for name, front in fronts.items()}
     print(design_text(together))
-    print(
-        f"\nvolume dominated (error x energy x area), of the box of all fronts; {args.population * args.generations} candidates each"
-    )
+    candidates = args.population * args.generations
+    print(f"\nvolume dominated (error x energy x area), of the box of all fronts; {candidates} candidates each")
     for name, front in scaled.items():
         print(f"  {name:28s} {hypervolume(front, np.full(3, 1.001)):.3f}  ({len(front)} members)")
     fixed = np.concatenate([front for name, front in scaled.items() if name != "co-design"])
