@@ -52,7 +52,12 @@ _HOME = {
     "compress": "hwloop.run",
     "Settings": "hwloop.run",
     "map_network": "hwloop.run",
-    "compare_dataflows": "hwloop.run",
+    "compare": "hwloop.run",
+    "Comparison": "hwloop.run",
+    "explain": "hwloop.run",
+    "explain_mapping": "hwloop.run",
+    "simulate_layer": "hwloop.run",
+    "check_specs": "hwloop.run",
     "sweep": "hwloop.run",
     "design_targets": "hwloop.run",
 }

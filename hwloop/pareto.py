@@ -1,4 +1,5 @@
-"""Pareto arithmetic on arrays: which points are not dominated, the volume they dominate, and the knee. All minimise."""
+"""Pareto arithmetic on arrays: which points are not dominated, the volume they dominate, the knee, and the point that suits given
+weights. All minimise."""
 
 from __future__ import annotations
 
@@ -75,6 +76,34 @@ def knee(points: ArrayLike) -> int:
     span = values.max(axis=0) - low
     scaled = (values - low) / np.where(span > 0, span, 1.0)
     return int(np.argmin(scaled.sum(axis=1)))
+
+
+def preferred(points: ArrayLike, weights: ArrayLike) -> int:
+    """The point that suits a user's weights best, by the augmented achievement function of Wierzbicki (1980).
+
+    Every objective is scaled to 0-1 over the front, and the point with the least of `max(w * value) + 0.001 * sum(w * value)` is
+    taken: the larger its weight, the nearer an objective comes to the best there is. Points anywhere on a front can be reached,
+    those in its dents, too, which no weighted sum reaches.
+
+    Args:
+        points: `(n, m)` float, a front, every column minimised.
+        weights: `(m,)` float, at least 0, one of them above.
+
+    Returns:
+        Its row; of equally good ones the first.
+
+    Raises:
+        ValueError: there are no points, or weights that do not fit.
+    """
+    values, w = _matrix(points), np.asarray(weights, dtype=np.float64)
+    if not len(values):
+        raise ValueError("no points, so none is preferred")
+    if w.shape != values.shape[1:] or not (w >= 0).all() or not w.sum() > 0:
+        raise ValueError(f"expected {values.shape[1]} weights of 0 or more, one of them above, found {w.tolist()}")
+    low = values.min(axis=0)
+    span = values.max(axis=0) - low
+    scaled = w * (values - low) / np.where(span > 0, span, 1.0)
+    return int(np.argmin(scaled.max(axis=1) + 0.001 * scaled.sum(axis=1)))
 
 
 def _matrix(points: ArrayLike) -> NDArray[np.float64]:

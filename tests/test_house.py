@@ -51,11 +51,20 @@ HOMES = {
     "networkx": {"network", "spec"},
     "pymoo": {"search/pymoo_adapter"},
     "matplotlib": {"report"},
+    "pandas": {"report"},
     "sqlite3": {"memo"},
     "subprocess": {"programs"},
 }
-OPTIONAL = {"distributed", "pandas", "hwcomponents", "hwcomponents_cacti", "hwcomponents_library", "pytimeloop", "timeloopfe"}
-HEAVY = {"torch", "torchvision", "matplotlib", "pymoo", "sklearn", "scipy", "networkx", "rich"}
+OPTIONAL = {
+    "argcomplete",
+    "distributed",
+    "hwcomponents",
+    "hwcomponents_cacti",
+    "hwcomponents_library",
+    "pytimeloop",
+    "timeloopfe",
+}
+HEAVY = {"torch", "torchvision", "matplotlib", "pymoo", "sklearn", "scipy", "networkx", "rich", "pandas", "pyarrow"}
 
 
 # Calls that import what a variable names. Tables of names are read as imports; only these files take a name from elsewhere: a

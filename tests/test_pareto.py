@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from hwloop.pareto import hypervolume, knee, non_dominated
+from hwloop.pareto import hypervolume, knee, non_dominated, preferred
 
 POINTS = st.integers(2, 4).flatmap(
     lambda m: arrays(np.int64, st.tuples(st.integers(1, 12), st.just(m)), elements=st.integers(0, 6))
@@ -59,3 +59,18 @@ def test_knee_is_farthest_below_the_line_between_the_extremes() -> None:
     assert knee([[3.0, 3.0]]) == 0
     with pytest.raises(ValueError, match="no points"):
         knee(np.zeros((0, 2)))
+
+
+def test_weights_prefer_the_point_that_is_near_the_best_where_they_are_large() -> None:
+    front = np.array([[0.0, 10.0], [4.0, 5.0], [6.0, 4.5], [10.0, 0.0]])  # the second and third lie above the line
+    assert preferred(front, (1, 1)) == 1
+    assert preferred(front * [1e6, 1e-3], (1, 1)) == 1, "whatever the units"
+    assert preferred(front, (100, 1)) == 0
+    assert preferred(front, (1, 100)) == 3
+    assert preferred(front, (1, 0)) == 0
+    assert preferred([[3.0, 3.0]], (1, 2)) == 0
+    for weights in ((1, 2, 3), (-1, 2), (0, 0)):
+        with pytest.raises(ValueError, match="expected 2 weights of 0 or more, one of them above"):
+            preferred(front, weights)
+    with pytest.raises(ValueError, match="no points"):
+        preferred(np.zeros((0, 2)), (1, 1))

@@ -17,7 +17,7 @@ from hwloop.errors import DataError, InfeasibleMappingError, SpecError
 from hwloop.mapper import map_problem
 from hwloop.memo import Memo
 from hwloop.report.progress import Silent
-from hwloop.run import compare_dataflows, compress, make_targets, map_layer, map_network
+from hwloop.run import compare, compress, make_targets, map_layer, map_network
 from hwloop.run.networks import open_subject
 from hwloop.run.settings import Settings
 from hwloop.spec.document import to_yaml
@@ -347,8 +347,8 @@ def test_fewer_bits_cost_less_and_dataflows_differ() -> None:
         for bits in (16, 4)
     )  # fmt: skip
     assert narrow.energy_pj < wide.energy_pj
-    row, weight = compare_dataflows(network, "flexible", FLOWS, effort="quick", workers=1)
-    assert row.energy_pj != weight.energy_pj
+    row, weight = compare(network, "flexible", FLOWS, effort="quick", workers=1)
+    assert row.cost.energy_pj != weight.cost.energy_pj
 
 
 def test_dataflows_that_fit_nothing_are_left_out_with_the_reason() -> None:
@@ -356,11 +356,11 @@ def test_dataflows_that_fit_nothing_are_left_out_with_the_reason() -> None:
     impossible = type(flow)(flow.loops, flow.data_spaces, min_utilization=1.0, name="full")
     with pytest.raises(InfeasibleMappingError, match="small layer conv0 on flexible under"):
         map_network(small_network(), "flexible", impossible, effort="quick", workers=1)
-    found = compare_dataflows(small_network(), "flexible", [impossible, "row_stationary"], effort="quick", workers=1)
-    assert [cost.target for cost in found] == ["row_stationary"]
-    assert list(found.left_out) == ["full"]
-    with pytest.raises(InfeasibleMappingError, match="small layer conv0 on flexible under flexible full"):
-        compare_dataflows(small_network(), "flexible", [impossible], effort="quick", workers=1)
+    found = compare(small_network(), "flexible", [impossible, "row_stationary"], effort="quick", workers=1)
+    assert [case.dataflow for case in found] == ["row_stationary"]
+    assert list(found.left_out) == ["small on flexible, full"]
+    with pytest.raises(InfeasibleMappingError, match="small layer conv0 on flexible under full"):
+        compare(small_network(), "flexible", [impossible], effort="quick", workers=1)
 
 
 class Own(nn.Module):

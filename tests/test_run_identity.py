@@ -20,6 +20,7 @@ from torch import nn
 from hwloop.errors import DataError, SpecError
 from hwloop.report.progress import Silent
 from hwloop.run import compress, make_targets
+from hwloop.run.finetuning import Finetuning
 from hwloop.run.identity import target_identity
 from hwloop.run.settings import Settings
 from hwloop.spec.constraints import Constraints
@@ -209,7 +210,7 @@ def test_the_number_of_torchs_threads_is_part_of_it(place: Path, monkeypatch: py
 UNTOUCHED: dict[str, Callable[[Path], Any]] = {
     "workers": lambda place: 4, "memo": lambda place: place / "memo.sqlite", "progress": lambda place: Silent(),
     "library_dir": lambda place: place / "another library", "bank_dir": lambda place: place / "another bank",
-    "bank_bytes": lambda place: 1, "fill": lambda place: True,
+    "bank_bytes": lambda place: 1, "fill": lambda place: True, "finetune": lambda place: Finetuning(1),
 }  # fmt: skip
 
 

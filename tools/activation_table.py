@@ -26,7 +26,7 @@ from hwloop.backend.target import make_targets  # noqa: E402
 from hwloop.backend.whole_network import map_network  # noqa: E402
 from hwloop.memo import Memo  # noqa: E402
 from hwloop.network.training.prepare import named_workload  # noqa: E402
-from hwloop.report.costs import energy_by_space  # noqa: E402
+from hwloop.report.breakdown import energy_by_space  # noqa: E402
 from hwloop.spec.plan import make_plan  # noqa: E402
 from hwloop.spec.workload import Workload  # noqa: E402
 

@@ -77,6 +77,8 @@ def _stage_one(library: str) -> tuple[tuple[str, str], ...]:
             ("mapping", "run/identity.json"), ("search", "run/evaluations-*.jsonl"), ("report", "run/front.csv"))  # fmt: skip
 
 
+BANK = ("--compression", "second-order", "--one-shot", "0.5,0.8", "--weight-bits", "3-5", "--calibration-images", "100", "--bank",
+        "{}/bank", "--fill-bank")  # fmt: skip
 COMMANDS = {
     "map": Command((*MAP, "--output", "{}/mapping.yaml"), ("mapping.yaml",), (("table", "memo.sqlite"),)),
     "network": Command(
@@ -94,6 +96,12 @@ COMMANDS = {
     "library": Command(
         (*COMPRESS, "--library", "{}/shared", "--library-mode", "gradual"), (*LOGS, "shared/**/*.pt"), _stage_one("shared"),
         ("--resume",)),
+    "bank": Command(
+        (*COMPRESS, *BANK), (*LOGS, "bank/??/*"),
+        (*_stage_one("run/library")[:3], ("filling", "bank/??/*.json"), *_stage_one("run/library")[3:]), ("--resume",)),
+    "finetune": Command(
+        (*COMPRESS, *BANK[2:6], "--pruning", "0.5", "--finetune", "2", "--finetune-members", "2"),
+        (*LOGS, "run/finetuned/*"), (*_stage_one("run/library"), ("tuning", "run/finetuned/*.state")), ("--resume",)),
     "demo": Command(("demo", "--out", "{}/demo"), ("demo/run-1/evaluations-*.jsonl", "demo/run-1/front.csv"),
                     (("library", "demo/library-0/trained-*.json"), ("search", "demo/run-1/evaluations-*.jsonl"))),
 }  # fmt: skip

@@ -14,6 +14,7 @@ import warnings
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -77,8 +78,7 @@ def connect(address: str) -> Any:
         return known
     if find_spec("distributed") is None:
         raise SimulatorError("--scheduler takes the package distributed, which is not installed: pip install 'hwloop[cluster]'")
-    import distributed
-
+    distributed = _distributed()
     for name in ("distributed", "distributed.client", "distributed.core", "distributed.comm", "distributed.scheduler"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     try:
@@ -110,12 +110,10 @@ def answer_on_cluster(
         KeyboardInterrupt: on Ctrl-C, after what was out was called back; likewise whatever `answer` raises.
     """
     client = connect(address)
-    from distributed import as_completed
-
     answers: dict[int, Outcome] = {}
     lost: dict[int, str] = {}
     waiting = deque(sorted(range(len(requests)), key=lambda at: -requests[at].problem.computes))
-    batch, out = uuid4().hex[:12], as_completed(loop=client.loop)
+    batch, out = uuid4().hex[:12], _distributed().as_completed(loop=client.loop)
     places: dict[Any, int] = {}
 
     def submit() -> None:
@@ -156,15 +154,19 @@ def _answer(answer: Callable[[MapRequest], Outcome], request: MapRequest, versio
     return answer(request)
 
 
-def _start_local(count: int) -> Any:
-    from distributed import Client, LocalCluster
+def _distributed() -> Any:
+    """The package, which takes a second to load."""
+    return import_module("distributed")
 
+
+def _start_local(count: int) -> Any:
+    distributed = _distributed()
     with without_script():
-        cluster = LocalCluster(
+        cluster = distributed.LocalCluster(
             n_workers=count, threads_per_worker=1, processes=True, dashboard_address=None, silence_logs=logging.CRITICAL,
             scheduler_kwargs={"allowed_failures": KILLS - 1},
         )  # fmt: skip
-        return Client(cluster)
+        return distributed.Client(cluster)
 
 
 def _connect(distributed: Any, address: str) -> Any:
@@ -199,14 +201,12 @@ def _why(future: Any, address: str) -> str:
     Raises:
         SimulatorError: the scheduler is gone, or the workers lack hwloop; likewise whatever the task raised.
     """
-    from distributed import KilledWorker
-
     if future.status != "error":
         raise SimulatorError(
             f"the Dask scheduler at {address} is gone; what was answered before is kept where there is a memo table; run again"
         )
     error = future.exception()
-    if isinstance(error, KilledWorker):
+    if isinstance(error, _distributed().KilledWorker):
         return f"{error.allowed_failures + 1} workers died at it"
     if isinstance(error, ImportError):
         raise SimulatorError(f"a worker of {address} cannot load hwloop ({error}); install it there, the same version") from None

@@ -34,11 +34,15 @@ class OperationCosts:
             resident: names of the maps that stay at `level`; the others wait at the outermost one.
             level: where those stay.
         """
+        return [(name, self._cost(streams)) for name, streams in self.streams(maps, resident, level)]
+
+    def streams(self, maps: NetworkMaps, resident: Collection[str] = (), level: str = "") -> list[tuple[str, tuple[Stream, ...]]]:
+        """(name, what it reads and writes) of each operation; arguments as of `of`."""
         out = []
         for operation in maps.operations:
             streams = [self._stream(maps, name, values, False, resident, level) for name, values in operation.reads]
             streams += [self._stream(maps, name, maps.maps[name].values, True, resident, level) for name in operation.writes]
-            out.append((operation.name, self._cost(tuple(streams))))
+            out.append((operation.name, tuple(streams)))
         return out
 
     def _stream(self, maps: NetworkMaps, name: str, values: int, written: bool, resident: Collection[str], level: str) -> Stream:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 
 from hwloop.cli import compress
-from hwloop.cli.common import Subparsers, add_command, print_json
+from hwloop.cli.common import DEFAULT_ARCH, Subparsers, add_command, print_json
 from hwloop.errors import SpecError
 from hwloop.report.designs import design_text
 from hwloop.run.design_search import OBJECTIVES, design_targets
 
 _EXAMPLE = """hwloop codesign PE_column.spatial.meshX+PE.spatial.meshY=4..16:4 shared_glb.attributes.depth=2048..16384:*2 \\
-      --model lenet5 --data digits --dataflow row_stationary --pruning 0.3,0.6,0.9 --out runs/codesign
+      --model lenet5 --arch flexible --dataflow row_stationary --out runs/codesign
   hwloop codesign weights_spad.attributes.depth=32..256:*2 --model lenet5 --objectives accuracy,energy \\
       --budget 'area<=1.5mm2' --out runs/small"""
 _DESCRIPTION = """Searches fields of an accelerator's spec together with pruning and bits: every candidate is a network on an
@@ -24,7 +24,7 @@ def add_parser(commands: Subparsers) -> None:
     parser = add_command(commands, "codesign", "search accelerator and network together", _EXAMPLE, _DESCRIPTION)
     parser.add_argument("fields", nargs="+", metavar="FIELD=VALUES", help="a field of the spec and what it may be")
     compress.add_arguments(parser)
-    parser.set_defaults(objectives=",".join(OBJECTIVES), arch=["flexible"])
+    parser.set_defaults(objectives=",".join(OBJECTIVES), arch=[DEFAULT_ARCH])
 
 
 def run(args: argparse.Namespace) -> int:

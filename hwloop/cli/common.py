@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from hwloop.spec.document import parse_yaml
 from hwloop.spec.pruning import check_pruning
 from hwloop.spec.resources import open_architecture
 
+DEFAULT_ARCH = "eyeriss_168"  # where a command is not told which accelerator
 Subparsers = Any  # argparse has no public name for it
 
 
@@ -116,6 +119,11 @@ def accelerator(args: argparse.Namespace) -> str | Architecture:
 def progress_of(args: argparse.Namespace) -> Progress:
     """Where to show progress: standard error, unless `--quiet`."""
     return make_progress(args.quiet)
+
+
+def terminal_width() -> int | None:
+    """Columns of the terminal that the output goes to; None of a pipe or a file, where nothing is shortened."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
 def print_json(data: Any) -> None:

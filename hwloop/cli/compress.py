@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hwloop.cli.common import (
+    DEFAULT_ARCH,
     Subparsers,
     add_activations,
     add_command,
@@ -154,6 +155,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="epochs of training, without --weights (default: %(default)s)",
     )
+    tuned = parser.add_argument_group("fine-tuning after the search")
+    tuned.add_argument(
+        "--finetune", type=int, metavar="EPOCHS",
+        help="train members of the front further, their weights on their levels; reported apart, the front stays as it is",
+    )  # fmt: skip
+    tuned.add_argument(
+        "--finetune-members", default="knee", metavar="WHICH",
+        help="knee, best (least energy within 0.3 points), all, or a number of them (default: %(default)s)",
+    )  # fmt: skip
+    tuned.add_argument("--finetune-rate", type=float, default=0.005, metavar="RATE", help="learning rate (default: %(default)s)")
     parser.add_argument("--out", required=True, metavar="DIR", help="folder of the run")
     parser.add_argument(
         "--resume", action="store_true", help="continue the run in OUT; its result is that of a run that was never stopped"
@@ -201,7 +212,7 @@ def run(args: argparse.Namespace) -> int:
     """Runs the search and prints the fronts."""
     from hwloop.run.outputs import document, result_text
 
-    result = search(args, args.arch or ["eyeriss_168"], args.dataflow)
+    result = search(args, args.arch or [DEFAULT_ARCH], args.dataflow)
     if args.json:
         print_json(document(result))
     else:
@@ -212,7 +223,9 @@ def run(args: argparse.Namespace) -> int:
 def search(args: argparse.Namespace, targets: Any, dataflows: Any) -> CompressResult:
     """Does what the arguments say, on these accelerators under these dataflows."""
     from hwloop.run.compression import compress  # loads torch, which help does not need
+    from hwloop.run.finetuning import Finetuning
 
+    finetune = None if args.finetune is None else Finetuning(args.finetune, args.finetune_members, args.finetune_rate)
     return compress(
         args.model,
         args.data,
@@ -223,6 +236,7 @@ def search(args: argparse.Namespace, targets: Any, dataflows: Any) -> CompressRe
         bank_dir=args.bank,
         bank_bytes=None if args.bank_limit is None else _read_gib(args.bank_limit),
         fill=args.fill_bank,
+        finetune=finetune,
         data_root=args.data_root,
         weights=args.weights,
         normalisation=args.normalisation,

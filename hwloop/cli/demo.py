@@ -25,14 +25,14 @@ def add_parser(commands: Subparsers) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Runs the demo."""
-    from hwloop.run.demo import demo  # what help does not need
-    from hwloop.run.outputs import document, result_text
+    from hwloop.run.demo import demo, demo_text  # what help does not need
+    from hwloop.run.outputs import document
 
     result = demo(args.out, args.seed, progress_of(args))
     if args.json:
         print_json(document(result))
     else:
-        print(result_text(result, most=10))
+        print(demo_text(result))
     return 0
 
 

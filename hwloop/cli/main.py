@@ -24,8 +24,12 @@ from hwloop.errors import HwloopError, SimulatorError, SpecError, SpecWarning, p
 COMMANDS = {
     "demo": "compress a LeNet-5 on handwritten digits under three dataflows, from nothing, in minutes",
     "compress": "prune and quantise a network for an accelerator: the two-stage search",
-    "compare": "the same network on one accelerator under several dataflows",
+    "compare": "networks, accelerators and dataflows side by side",
+    "explain": "what an energy is made of: accesses times energy entries",
     "map": "find the best mapping of a layer or a network",
+    "simulate": "what one mapping of one layer costs, as timeloop-model does",
+    "check": "validate specs without running anything",
+    "list": "networks, accelerators, dataflows and component classes by name",
     "sweep": "evaluate many accelerators: fields of a spec, and which values no others beat",
     "codesign": "search accelerator and network together",
     "ert": "the energy table of an accelerator, with the source of every number",
@@ -47,6 +51,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a file name need not be text
     chosen = next((word for word in arguments if not word.startswith("-")), "")
+    if "_ARGCOMPLETE" in os.environ:  # the shell asks what fits
+        completion = import_module("hwloop.cli.completion")
+        completion.complete(make_parser(completion.chosen_command()))
     try:
         with _signals(signal.SIG_DFL):  # Ctrl-C while modules load just ends it: nothing has begun
             args = make_parser(chosen).parse_args(arguments)

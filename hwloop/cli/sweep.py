@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from hwloop.cli.common import (
+    DEFAULT_ARCH,
     Subparsers,
     add_activations,
     add_command,
@@ -18,8 +20,11 @@ from hwloop.cli.common import (
     progress_of,
     read_variables,
 )
+from hwloop.cli.networks import add_network, print_csv, read_models
 from hwloop.errors import SpecError
 from hwloop.memo import Memo
+from hwloop.report.bars import PICTURES
+from hwloop.report.frames import TABLES
 from hwloop.report.sweep_plots import plot_sweep
 from hwloop.report.sweep_tables import sweep_text
 from hwloop.run.sweeps.file import SweepFile, read_sweep_file
@@ -27,9 +32,9 @@ from hwloop.run.sweeps.sweep import sweep
 from hwloop.spec.axes import read_axes, read_values
 from hwloop.spec.workload import Workload, load_workload
 
-_EXAMPLE = """hwloop sweep shared_glb.attributes.depth=4096..65536:*2 --model lenet5 --channels 1 --image-size 28
+_EXAMPLE = """hwloop sweep shared_glb.attributes.depth=4096..65536:*2 --model lenet5
   hwloop sweep PE_column.spatial.meshX+PE.spatial.meshY=8..32:8 shared_glb.attributes.depth=8192,16384 \\
-      --model vgg16 --image-size 224 --classes 1000 --dataflow row_stationary --dataflow weight_stationary \\
+      --model vgg16 --arch flexible --dataflow row_stationary --dataflow weight_stationary \\
       --effort quick --memo memo.sqlite --out sweeps/arrays
   hwloop sweep --file sweep.yaml --out sweeps/arrays"""
 _DESCRIPTION = """Runs networks on every combination of values of an accelerator's fields, with energy and area estimated anew for
@@ -45,17 +50,13 @@ def add_parser(commands: Subparsers) -> None:
     parser = add_command(commands, "sweep", "evaluate many accelerators", _EXAMPLE, _DESCRIPTION)
     parser.add_argument("fields", nargs="*", metavar="FIELD=VALUES", help="a field of the spec and what it goes through")
     parser.add_argument("--file", metavar="FILE", help="a YAML file with fields, points, networks, ... (docs/sweeps.md)")
-    network = parser.add_argument_group("networks")
-    network.add_argument("--model", action="append", default=[], metavar="NAME", help="of the zoo or torchvision; repeat")
-    network.add_argument("--workload", action="append", default=[], metavar="FILE", help="a workload file; repeat for more")
-    network.add_argument("--image-size", type=int, default=32, metavar="PIXELS", help="of the models (default: %(default)s)")
-    network.add_argument("--channels", type=int, default=3, help="of the images (default: %(default)s)")
-    network.add_argument("--classes", type=int, default=10, help="(default: %(default)s)")
+    add_network(parser, several=True)
+    network = parser.add_argument_group("what is done to the networks")
     network.add_argument("--weight-bits", metavar="N,...", help="a list sweeps over them (default: the accelerator's)")
     network.add_argument("--activation-bits", metavar="N,...", help="likewise")
     network.add_argument("--density", metavar="D,...", help="fraction of weights kept; a list sweeps over them (default: 1)")
     network.add_argument("--input-density", metavar="D,...", help="likewise of inputs")
-    parser.add_argument("--arch", action="append", metavar="NAME|FILE", help="repeat for more (default: flexible)")
+    parser.add_argument("--arch", action="append", metavar="NAME|FILE", help=f"repeat for more (default: {DEFAULT_ARCH})")
     parser.add_argument("--dataflow", action="append", metavar="NAME|FILE", help="repeat (default: the accelerator's own)")
     parser.add_argument(
         "--energy", metavar="SOURCE",
@@ -65,9 +66,11 @@ def add_parser(commands: Subparsers) -> None:
     parser.add_argument("--effort", choices=("quick", "normal", "thorough"), help="of the mapper (default: normal)")
     parser.add_argument("--seed", type=int, help="(default: 0)")
     parser.add_argument("--out", metavar="DIR", help="keep every row here and go on from there; tables and the picture too")
-    parser.add_argument("--csv", metavar="FILE", help="write all rows")
-    parser.add_argument("--parquet", metavar="FILE", help="likewise")
-    parser.add_argument("--plot", metavar="FILE", help="draw energy, delay and area (.png, .svg, .pdf)")
+    parser.add_argument("--csv", action="store_true", help="print all rows as CSV in place of the table")
+    parser.add_argument(
+        "--save", action="append", default=[], metavar="FILE",
+        help=f"write all rows ({', '.join(TABLES)}) or draw energy, delay and area ({', '.join(PICTURES)}); repeat for more",
+    )  # fmt: skip
     parser.add_argument("--all", action="store_true", help="print all rows, not the Pareto set alone")
     add_template(parser)
     add_activations(parser)
@@ -86,7 +89,7 @@ def run(args: argparse.Namespace) -> int:
     memo = None if args.memo is None else Memo(args.memo)
     try:
         result = sweep(
-            _networks(args, asked), args.arch or list(asked.archs) or ["flexible"], fields,
+            _networks(args, asked), args.arch or list(asked.archs) or [DEFAULT_ARCH], fields,
             args.dataflow or list(asked.dataflows) or None, points=asked.points,
             weight_bits=_list(args.weight_bits, "--weight-bits", asked.weight_bits),
             activation_bits=_list(args.activation_bits, "--activation-bits", asked.activation_bits),
@@ -100,17 +103,13 @@ def run(args: argparse.Namespace) -> int:
     finally:
         if memo is not None:
             memo.close()
-    wanted = [args.csv, args.parquet]
-    pictures = [args.plot]
-    if args.out is not None:
-        wanted += [str(Path(args.out) / name) for name in ("sweep.csv", "sweep.json")]
-        pictures.append(str(Path(args.out) / "sweep.png"))
-    for path in filter(None, wanted):
-        result.write(path)
-    for path in filter(None, pictures):
-        plot_sweep(result, path)
+    kept = [] if args.out is None else [str(Path(args.out) / name) for name in ("sweep.csv", "sweep.json", "sweep.png")]
+    for path in (*args.save, *kept):
+        (partial(plot_sweep, result) if Path(path).suffix in PICTURES else result.write)(path)
     if args.json:
         print_json(result.to_dict())
+    elif args.csv:
+        print_csv(result.columns)
     else:
         print(sweep_text(result, args.all))
     return 1 if any(row.failed for row in result.rows) else 0
@@ -125,13 +124,11 @@ def interrupted(args: argparse.Namespace) -> str:
 
 def _networks(args: argparse.Namespace, asked: SweepFile) -> list[Workload]:
     found = [load_workload(path) for path in (*asked.workloads, *args.workload)]
-    models = [*asked.models, *({"model": name} for name in args.model)]
-    if models:
+    found += read_models(args.model, args)
+    if asked.models:
         from hwloop.network.training.prepare import named_workload  # loads torch, which a workload file does not need
 
-        for model in models:
-            sizes = {"channels": args.channels, "image_size": args.image_size, "classes": args.classes} | model
-            found.append(named_workload(sizes.pop("model"), **sizes))
+        found += [named_workload(**model) for model in asked.models]
     if not found:
         raise SpecError("<arguments>", "--model", "a network: --model NAME or --workload FILE", None)
     return found
@@ -143,7 +140,6 @@ def _list(text: str | None, name: str, otherwise: Any) -> Any:
 
 def _check_ends(args: argparse.Namespace) -> None:
     """Refuses names of files that could not be written, before hours of work."""
-    for name, ends in (("csv", (".csv",)), ("parquet", (".parquet",)), ("plot", (".png", ".svg", ".pdf"))):
-        value = getattr(args, name)
-        if value is not None and Path(value).suffix not in ends:
-            raise SpecError("<arguments>", f"--{name}", f"a name that ends in {' or '.join(ends)}", value)
+    for name in args.save:
+        if Path(name).suffix not in (*TABLES, *PICTURES):
+            raise SpecError("<arguments>", "--save", f"a name that ends in {', '.join((*TABLES, *PICTURES))}", name)

@@ -28,7 +28,16 @@ SMART_REGISTERS = frozenset({"smartbuffer_rf", "regfile_metadata"})
 MAC = frozenset({"intmac", "mac"})
 HOROWITZ_MAC = frozenset({"intmac_horowitz"})
 DRAM_DEFAULT = "LPDDR4"  # what Accelergy's plug-in takes where a DRAM names no `type`
-KNOWN = DRAM | SRAM | SMART_SRAM | REGISTERS | SMART_REGISTERS | MAC | HOROWITZ_MAC
+CLASSES = {  # what each is, for people
+    "off-chip memory": DRAM,
+    "SRAM array (CACTI)": SRAM,
+    "SRAM array with an address generator": SMART_SRAM,
+    "register file": REGISTERS,
+    "register file with an address generator": SMART_REGISTERS,
+    "integer multiplier and adder (Aladdin)": MAC,
+    "integer multiplier and adder (Horowitz)": HOROWITZ_MAC,
+}
+KNOWN = frozenset().union(*CLASSES.values())
 
 
 @dataclass

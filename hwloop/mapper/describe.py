@@ -135,6 +135,4 @@ def describe(result: MapResult, problem: Problem, architecture: Architecture) ->
     lines = [loop_nest(result.mapping, problem, architecture, cost), ""]
     lines.append(f"energy {cost.energy_pj:.6g} pJ, {cost.cycles} cycles, utilization {cost.utilization:.1%}, EDP {cost.edp:.6g}")
     lines.append(f"bound by {result.ceiling}")
-    for p in result.padding:
-        lines.append(f"{p.dimension}={p.size} is covered by factors of {p.covered}: the last passes are incomplete")
-    return "\n".join(lines)
+    return "\n".join([*lines, *map(str, result.padding)])

@@ -49,6 +49,9 @@ class Padding:
     size: int
     covered: int
 
+    def __str__(self) -> str:
+        return f"{self.dimension}={self.size} is covered by factors of {self.covered}: the last passes are incomplete"
+
 
 @dataclass(frozen=True)
 class MapResult:

@@ -28,6 +28,9 @@ class ByteCache(Generic[K, V]):
     def __len__(self) -> int:
         return len(self._held)
 
+    def __contains__(self, key: K) -> bool:
+        return key in self._held
+
     def get(self, key: K, make: Callable[[], V]) -> V:
         """The value of `key`, made now if it is not there."""
         if key in self._held:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import islice
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from hwloop.errors import DataError
@@ -51,16 +52,44 @@ class HeldBatches:
     def __init__(self, split: Split, batch_size: int, device: torch.device) -> None:
         self.split, self.batch_size, self.device = split, batch_size, device
         self._held: list[Batch] | None = None
+        self._order: Tensor | None = None
+
+    def __len__(self) -> int:
+        return self.split.steps(self.batch_size)
 
     def __iter__(self) -> Iterator[Batch]:
         if self._held is not None:
             return iter(self._held)
-        fresh = ((to_device(x, self.device), y.to(self.device)) for x, y in self.split.batches(self.batch_size))
+        split = self.split if self._order is None else self.split.take(self._order)
+        fresh = ((to_device(x, self.device), y.to(self.device)) for x, y in split.batches(self.batch_size))
         each = sum(leaf.nbytes for leaf in tree_leaves(self.split.example()))
         if each * len(self.split) > BATCH_CACHE_BYTES:
             return fresh
         self._held = list(fresh)
         return iter(self._held)
+
+    def blocks(self, size: int) -> Iterator[list[Batch]]:
+        """The batches, `size` of them at a time."""
+        batches = iter(self)
+        while block := list(islice(batches, size)):
+            yield block
+
+    def hardest_first(self, model: nn.Module) -> None:
+        """Puts the examples first whose label a model is least sure of, where they can be held.
+
+        A batch that is not full keeps its examples: torch multiplies a few in another way than many, to other last digits.
+
+        Raises:
+            DataError: the model gives no scores of classes.
+        """
+        batches = list(self)
+        if self._held is None:
+            return
+        with torch.inference_mode():
+            margins = torch.cat([_margins(class_scores(model, inputs), labels) for inputs, labels in batches]).cpu()
+        full = len(margins) // self.batch_size * self.batch_size
+        rest = torch.arange(full, len(margins))
+        self._order, self._held = torch.cat([margins[:full].argsort(stable=True), rest]), None
 
     def accuracy(self, model: nn.Module) -> float:
         """Of a model in evaluation mode on the device, 0 to 1.
@@ -68,8 +97,16 @@ class HeldBatches:
         Raises:
             DataError: there are no labels.
         """
-        _check_labels(self.split)
+        self.check_labels()
         return count_right(model, self) / len(self.split)
+
+    def check_labels(self) -> None:
+        """Checks that there are labels.
+
+        Raises:
+            DataError: there are none.
+        """
+        _check_labels(self.split)
 
 
 def validation_score(model: nn.Module, splits: DataSplits) -> float:
@@ -84,12 +121,25 @@ def count_right(model: nn.Module, batches: Iterable[Batch]) -> int:
     right = 0
     with torch.inference_mode():
         for inputs, labels in batches:
-            scores = class_scores(model, inputs)
-            if scores.dim() != 2:
-                raise DataError(f"the network gives scores of shape {tuple(scores.shape)}; it should give (examples, classes)")
-            good = (scores.argmax(1) == labels) & torch.isfinite(scores).all(dim=1)
-            right += int(good.sum())
+            right += int(good(class_scores(model, inputs), labels).sum())
     return right
+
+
+def good(scores: Tensor, labels: Tensor) -> Tensor:
+    """`(n,)` bool: whether the highest of an example's scores `(n, classes)` is its label's, and all are numbers.
+
+    Raises:
+        DataError: scores of another shape.
+    """
+    if scores.dim() != 2:
+        raise DataError(f"the network gives scores of shape {tuple(scores.shape)}; it should give (examples, classes)")
+    return (scores.argmax(1) == labels) & torch.isfinite(scores).all(dim=1)
+
+
+def _margins(scores: Tensor, labels: Tensor) -> Tensor:
+    """`(n,)`: by how much the label's score is above all others."""
+    right = scores.gather(1, labels[:, None])
+    return (right - scores.scatter(1, labels[:, None], -torch.inf).amax(dim=1, keepdim=True))[:, 0]
 
 
 def _check_labels(split: Split) -> None:

@@ -1,37 +1,47 @@
-"""Costs of layers and networks as text and as plain data: level by level, layer by layer, dataflow by dataflow."""
+"""Mapped layers and networks as text and as plain data: level by level, layer by layer."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from hwloop.backend.network_cost import NetworkCost
-from hwloop.errors import HwloopError
 from hwloop.mapper.describe import level_table
 from hwloop.mapper.result import MapResult
+from hwloop.report.breakdown import energy_by_space
+from hwloop.report.case import Case, folded
+from hwloop.report.notes import notes
 from hwloop.report.tables import count_text, energy_text, percent, table
 from hwloop.simulator import LayerCost
+from hwloop.simulator.ledger import BETWEEN
 from hwloop.spec.architecture import Architecture
 
+_ACROSS = 3  # columns of cases that stand beside each other in 80 columns
 
-def level_text(result: MapResult, arch: Architecture) -> str:
+
+def level_text(cost: LayerCost, arch: Architecture) -> str:
     """Where the energy goes, a line a level and data space, the leakage of storages among them; then what stands beside it."""
-    rows = []
-    cost = result.cost
+    rows, room = [], {}
     for row in level_table(cost, arch):
-        held = "" if not row.data_space else count_text(row.tile_size)
-        room = "" if row.capacity is None else count_text(row.capacity)
-        counts = [count_text(n) if row.data_space else "" for n in (row.reads, row.fills, row.updates)]
-        costs = (energy_text(row.energy_pj), percent(row.share, 1), count_text(row.cycles) if row.cycles else "")
+        counts = [
+            count_text(n) if row.data_space else "" for n in (row.tile_size, row.instances, row.reads, row.fills, row.updates)
+        ]
+        if not row.data_space and row.instances:
+            counts[1] = str(row.instances)
+        if row.capacity is not None:
+            room[row.level] = count_text(row.capacity)
         level = row.level.replace("inter_", "").replace("_spatial", "") if row.level.startswith("wires ") else row.level
-        rows.append((level, row.data_space, held, room, str(row.instances or ""), *counts, *costs))
+        rows.append((level, row.data_space, *counts, energy_text(row.energy_pj), percent(row.share, 1)))
     for name, component in cost.components.items():
         if component.leakage_pj:
-            leaked = (energy_text(component.leakage_pj), percent(component.leakage_pj / cost.energy_pj, 1), "")
-            rows.append((name, "leakage", *[""] * 6, *leaked))
-    header = ("level", "data", "tile", "room", "instances", "reads", "fills", "updates", "energy", "share", "cycles")
-    return "\n".join([table(rows, header, left=(0, 1)), *_Beside.of([cost]).lines()])
+            leaked = (energy_text(component.leakage_pj), percent(component.leakage_pj / cost.energy_pj, 1))
+            rows.append((name, "leakage", *[""] * 5, *leaked))
+    rows.append(("all", *[""] * 6, energy_text(cost.energy_pj), ""))
+    header = ("level", "data", "tile", "used", "reads", "fills", "updates", "energy", "share")
+    words = "tile, reads, fills and updates: values of one instance; used: instances; energy: of all instances"
+    rooms = f"room for values of the accelerator's width: {', '.join(f'{name} {size}' for name, size in room.items())}"
+    return "\n".join([table(rows, header, left=(0, 1)), folded([words, rooms, *_Beside.of([cost]).lines()])])
 
 
 @dataclass(frozen=True)
@@ -83,13 +93,19 @@ class _Beside:
         return out
 
 
-def _beside(cost: NetworkCost) -> _Beside:
+def beside(cost: NetworkCost) -> _Beside:
+    """What stands beside the energy of a network."""
     return _Beside.of([layer.mapped.cost for layer in cost.layers])
 
 
-def network_text(cost: NetworkCost) -> str:
-    """A line a mapped layer, and the sums; MACs are the layers' own, "used" is the units' time that they take."""
-    rows = []
+def network_text(case: Case, width: int | None = None) -> str:
+    """A line a mapped layer, and the sums; MACs are the layers' own, "used" is the units' time that they take.
+
+    Args:
+        case: a mapped network.
+        width: of a terminal; None shortens no name.
+    """
+    cost, rows = case.cost, []
     costs = [layer.mapped.cost for layer in cost.layers]
     own = [found.computes - found.padded_computes for found in costs]
     for layer, found, macs in zip(cost.layers, costs, own, strict=True):
@@ -102,8 +118,11 @@ def network_text(cost: NetworkCost) -> str:
         rows.append((work.name, "", *energy, count_text(work.cycles), "", "between layers"))
     rows.append(("all", count_text(sum(own)), energy_text(cost.energy_pj), "", count_text(cost.cycles), "", ""))
     header = ("layer", "MACs", "energy", "share", "cycles", "used", "bound by")
-    layers = "\n".join([table(rows, header, left=(0, 6)), *_Beside.of(costs).lines()])
-    return "\n\n".join([f"{cost.network} on {cost.target}", layers, where_text([cost]), *staying([cost])])
+    words = [
+        "MACs: the layer's own; energy, cycles: of the whole batch; used: part of the MAC units' time spent on those",
+        *beside(cost).lines(), *notes([case.target], [case.asked]), *staying([cost]),
+    ]  # fmt: skip
+    return "\n\n".join([case.head(), f"{table(rows, header, left=(0, 6), width=width)}\n{folded(words)}", where_text([cost])])
 
 
 def staying(costs: Sequence[NetworkCost]) -> list[str]:
@@ -115,61 +134,41 @@ def staying(costs: Sequence[NetworkCost]) -> list[str]:
     return lines
 
 
-def energy_by_space(cost: NetworkCost) -> dict[tuple[str, str], float]:
-    """Energy by (component, data space) over all layers [pJ].
+def where_text(costs: Sequence[NetworkCost], names: Sequence[str] = ()) -> str:
+    """Where the energy goes, a line a component and data space, a column a case, as many beside each other as fit.
 
-    The data space is empty for operations of the compute units, `leakage` for what leaks, and `between layers` for element-wise
-    work and pooling. The sum is the network's energy.
-
-    Raises:
-        HwloopError: a layer's cost is that of a known mapping, without its parts.
+    Args:
+        costs: one a case.
+        names: of the columns; those of the targets when empty.
     """
-    out: dict[tuple[str, str], float] = {}
-
-    def add(component: str, space: str, energy_pj: float) -> None:
-        if energy_pj:
-            out[component, space] = out.get((component, space), 0.0) + energy_pj
-
-    for layer in cost.layers:
-        found = layer.mapped.cost
-        for name, component in found.components.items():
-            for space, part in component.dataspaces.items():
-                add(name, space, part.energy_pj)
-            add(name, "leakage", component.leakage_pj)
-            if not component.dataspaces:
-                add(name, "", component.energy_pj - component.leakage_pj)
-        for name, wires in found.networks.items():
-            for space, energy in wires.dataspaces.items():
-                add(name, space, energy)
-    for work in cost.operations:
-        for name, energy in work.component_energy_pj.items():
-            add(name, "between layers", energy)
-    return out
-
-
-def where_text(costs: Sequence[NetworkCost]) -> str:
-    """Where the energy goes, a line a component and data space, a column a dataflow."""
     found = [energy_by_space(cost) for cost in costs]
-    names = dict.fromkeys(name for parts in found for name, _ in parts)
-    keys = [key for name in names for key in dict.fromkeys(k for parts in found for k in parts if k[0] == name)]
-    rows = []
-    for name, space in keys:
-        cells = []
-        for cost, parts in zip(costs, found, strict=True):
-            energy = parts.get((name, space), 0.0)
-            cells.append(f"{energy_text(energy)} {percent(energy / cost.energy_pj, 1):>6}" if energy else "-")
-        rows.append((name, space, *cells))
-    return "where the energy goes\n\n" + table(rows, ("component", "data", *(cost.target for cost in costs)), left=(0, 1))
+    components = dict.fromkeys(name for parts in found for name, _ in parts)
+    keys = [key for name in components for key in dict.fromkeys(k for parts in found for k in parts if k[0] == name)]
+    titles, blocks = names or [cost.target for cost in costs], []
+    for first in range(0, len(costs), _ACROSS):
+        several = slice(first, first + _ACROSS)
+        rows = []
+        for name, space in (key for key in keys if any(key in parts for parts in found[several])):
+            cells = []
+            for cost, parts in zip(costs[several], found[several], strict=True):
+                energy = parts.get((name, space), 0.0)
+                cells.append(f"{energy_text(energy)} {percent(energy / cost.energy_pj, 1):>6}" if energy else "-")
+            rows.append((name, "between" if space == BETWEEN else space, *cells))
+        rows.append(("all", "", *(f"{energy_text(cost.energy_pj)} {'':>6}" for cost in costs[several])))
+        blocks.append(table(rows, ("component", "data", *titles[several]), left=(0, 1)))
+    words = "where the energy goes: all instances, all layers; between: pooling and adds between layers"
+    return f"{folded([words])}\n\n" + "\n\n".join(blocks)
 
 
-def network_document(cost: NetworkCost) -> dict[str, Any]:
+def network_document(case: Case) -> dict[str, Any]:
     """A mapped network as plain data."""
+    cost = case.cost
     layers = [layer_document(layer.name, layer.mapped) for layer in cost.layers]
-    sums = {"energy_pj": cost.energy_pj, "cycles": cost.cycles} | asdict(_beside(cost))
-    return {"network": cost.network, "target": cost.target, **sums, "layers": layers, **_between(cost)}
+    sums = {"energy_pj": cost.energy_pj, "cycles": cost.cycles} | asdict(beside(cost))
+    return {"network": cost.network, "target": cost.target, "head": case.head(), **sums, "layers": layers, **between(cost)}
 
 
-def _between(cost: NetworkCost) -> dict[str, Any]:
+def between(cost: NetworkCost) -> dict[str, Any]:
     """Work between layers and maps that stay, as plain data."""
     work = [
         {"operation": o.name, "energy_pj": o.energy_pj, "cycles": o.cycles, "components": o.component_energy_pj}
@@ -181,35 +180,3 @@ def _between(cost: NetworkCost) -> dict[str, Any]:
 def layer_document(name: str, result: MapResult) -> dict[str, Any]:
     """A mapped layer as plain data."""
     return {"layer": name, "useful_utilization": result.cost.useful_utilization, **result.to_dict()}
-
-
-def comparison_text(costs: Sequence[NetworkCost], left_out: Mapping[str, HwloopError]) -> str:
-    """A line a dataflow, the least energy first, then where each one's energy goes, and which dataflows fit no mapping."""
-    ordered = sorted(costs, key=lambda cost: cost.energy_pj)
-    least = ordered[0].energy_pj
-    rows = []
-    for cost in ordered:
-        cells = (energy_text(cost.energy_pj), f"{cost.energy_pj / least:.2f}x", count_text(cost.cycles))
-        beside = _beside(cost)
-        each = f"{cost.energy_pj / beside.own:.2f}"
-        used, leaked = percent(beside.useful_utilization, 0), energy_text(beside.compute_leakage_pj)
-        rows.append((cost.target, *cells, used, f"{cost.edp:.3g}", each, count_text(beside.own), leaked))
-    header = ("dataflow", "energy", "against least", "cycles", "used", "EDP [pJ cycles]", "pJ/MAC", "MACs", "MAC leakage")
-    words = (
-        "used: part of the units' time that they compute the layers' own MACs; MAC leakage stands beside the energy, not in it: "
-        "Timeloop counts none"
-    )
-    parts = [ordered[0].network, f"{table(rows, header)}\n{words}", where_text(ordered), *staying(ordered)]
-    return "\n".join(["\n\n".join(parts), *(f"left out: {refusal}" for refusal in left_out.values())])
-
-
-def comparison_document(costs: Sequence[NetworkCost], left_out: Mapping[str, HwloopError]) -> dict[str, Any]:
-    """A comparison as plain data."""
-    dataflows = []
-    for cost in costs:
-        layers = [{"layer": layer.name, "energy_pj": layer.energy_pj, "cycles": layer.cycles} for layer in cost.layers]
-        sums = {"energy_pj": cost.energy_pj, "cycles": cost.cycles, "components": cost.component_energy_pj}
-        spaces = [{"component": c, "data_space": s, "energy_pj": e} for (c, s), e in energy_by_space(cost).items()]
-        parts = {"data_spaces": spaces, "layers": layers, **_between(cost)}
-        dataflows.append({"dataflow": cost.target, **sums, **asdict(_beside(cost)), **parts})
-    return {"dataflows": dataflows, "left_out": [str(refusal) for refusal in left_out.values()]}

@@ -1,4 +1,4 @@
-"""Pictures of fronts, drawn from the numbers in `hwloop.report.result`. The only place that loads matplotlib."""
+"""Pictures of fronts, drawn from the numbers in `hwloop.report.result`, and what pictures have in common."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from hwloop.report.tables import energy_text, percent, size_text
 from hwloop.units import UM2_PER_MM2
 
 # Okabe and Ito's colours, told apart by colour-blind readers; markers say the same once more.
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-_MARKERS = ("o", "s", "^", "D", "v", "P")
-_INK, _GREY = "#222222", "#8a8a8a"
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+MARKERS = ("o", "s", "^", "D", "v", "P")
+INK, GREY = "#222222", "#8a8a8a"
 _BELOW_KNEE = 4.0  # points of accuracy shown below the lowest knee
 _AXES = {
     "accuracy": ("validation accuracy [%]", 100.0),
@@ -45,7 +45,7 @@ def plot_fronts(fronts: Sequence[Front], path: str | Path, title: str = "") -> P
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    with pyplot.rc_context(_STYLE):
+    with pyplot.rc_context(STYLE):
         figure, axes = pyplot.subplots(1, 2, figsize=(11.5, 5.2), layout="constrained", width_ratios=(1.35, 1))
         for axis, (x, y) in zip(axes, _pairs(fronts[0].objectives), strict=True):
             for i, front in enumerate(fronts):
@@ -53,20 +53,20 @@ def plot_fronts(fronts: Sequence[Front], path: str | Path, title: str = "") -> P
             _finish(axis, fronts, x, y)
         _key(figure, fronts)
         if title:
-            figure.suptitle(title, x=0.01, ha="left", fontsize=12.5, fontweight="bold", color=_INK)
-        _save(figure, Path(path))
+            figure.suptitle(title, x=0.01, ha="left", fontsize=12.5, fontweight="bold", color=INK)
+        save(figure, Path(path))
         pyplot.close(figure)
     return Path(path)
 
 
-_STYLE: Any = {
+STYLE: Any = {
     "font.size": 10,
     "axes.spines.top": False,
     "axes.spines.right": False,
-    "axes.edgecolor": _GREY,
-    "axes.labelcolor": _INK,
-    "xtick.color": _INK,
-    "ytick.color": _INK,
+    "axes.edgecolor": GREY,
+    "axes.labelcolor": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
     "axes.grid": True,
     "grid.color": "#e6e6e6",
     "grid.linewidth": 0.7,
@@ -83,7 +83,7 @@ def _pairs(objectives: Sequence[str]) -> tuple[tuple[str, str], tuple[str, str]]
 
 
 def _draw_front(axis: Any, front: Front, x: str, y: str, i: int) -> None:
-    colour, marker = _COLOURS[i % len(_COLOURS)], _MARKERS[i % len(_MARKERS)]
+    colour, marker = COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)]
     (_, sx), (_, sy) = _AXES[x], _AXES[y]
     cloud = [entry for entry in front.cloud if x in entry and y in entry]
     axis.scatter(
@@ -110,9 +110,9 @@ def _key(figure: Any, fronts: Sequence[Front]) -> None:
 
     handles = []
     for i, front in enumerate(fronts):
-        colour, marker = _COLOURS[i % len(_COLOURS)], _MARKERS[i % len(_MARKERS)]
+        colour, marker = COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)]
         handles.append(Line2D([], [], color=colour, marker=marker, markersize=6, label=f"{front.target}{_knee_text(front)}"))
-    marks: dict[str, Any] = {"markeredgecolor": _GREY, "color": _GREY, "linestyle": "none"}
+    marks: dict[str, Any] = {"markeredgecolor": GREY, "color": GREY, "linestyle": "none"}
     handles.append(
         Line2D([], [], marker="o", markerfacecolor="white", markersize=8, label="hollow: the dense reference", **marks)
     )
@@ -158,11 +158,16 @@ def _finish(axis: Any, fronts: Sequence[Front], x: str, y: str) -> None:
                 xycoords="axes fraction",
                 ha="right",
                 fontsize=8,
-                color=_GREY,
+                color=GREY,
             )
 
 
-def _save(figure: Any, path: Path) -> None:
+def save(figure: Any, path: Path) -> None:
+    """Writes a picture, with its folder.
+
+    Raises:
+        DataError: the disk refuses.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(path, dpi=160)

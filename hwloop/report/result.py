@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from hwloop.errors import DataError, SpecError
-from hwloop.pareto import hypervolume, knee
+from hwloop.pareto import hypervolume, knee, preferred
 from hwloop.spec.plan import Plan, load_plan
 from hwloop.spec.plan_row import plan_row
 
@@ -87,6 +87,16 @@ class Front:
     def knee(self) -> Member | None:
         """The member where giving up a little of one objective no longer buys much of another; None without members."""
         return self.members[knee(self.minimised(self.members))] if self.members else None
+
+    def preferred(self, weights: Sequence[float]) -> Member | None:
+        """The member that suits weights of the objectives, in their order, best; None without members.
+
+        The larger a weight, the nearer its objective comes to the best on the front; see `pareto.preferred`.
+
+        Raises:
+            ValueError: weights that do not fit.
+        """
+        return self.members[preferred(self.minimised(self.members), weights)] if self.members else None
 
     def best_within(self, loss: float = ACCURACY_LOSS, metric: str = "energy_pj") -> Member | None:
         """The member with the least `metric` whose validation accuracy is at most `loss` below the reference's.

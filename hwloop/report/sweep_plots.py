@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from hwloop.report.plots import _COLOURS, _GREY, _INK, _MARKERS, _STYLE, _save
+from hwloop.report.plots import COLOURS, GREY, INK, MARKERS, STYLE, save
 from hwloop.report.sweeps import SweepResult, SweepRow
 
 _MOST_QUESTIONS = 4  # lines of panels
@@ -35,17 +35,17 @@ def plot_sweep(result: SweepResult, path: str | Path) -> Path:
     from matplotlib import pyplot
 
     questions = list(dict.fromkeys(row.question for row in result.rows if row.energy_pj is not None))[:_MOST_QUESTIONS]
-    with pyplot.rc_context(_STYLE):
+    with pyplot.rc_context(STYLE):
         lines = max(len(questions), 1)
         figure, grid = pyplot.subplots(lines, 2, figsize=(11.5, 0.9 + 4.4 * lines), layout="constrained", squeeze=False)
         for axes, question in zip(grid, questions, strict=False):
             chosen = [(row, kept) for row, kept in zip(result.rows, result.on_front, strict=True) if row.question == question]
             _draw(figure, axes, [pair for pair in chosen if pair[0].energy_pj is not None], _kinds(result.rows))
-            axes[0].set_title(_question_text(question), loc="left", fontsize=11, fontweight="bold", color=_INK)
+            axes[0].set_title(_question_text(question), loc="left", fontsize=11, fontweight="bold", color=INK)
         if not questions:
-            grid[0][0].set_title("no accelerator runs any of the networks", loc="left", color=_INK)
+            grid[0][0].set_title("no accelerator runs any of the networks", loc="left", color=INK)
         _legend(figure, _kinds(result.rows))
-        _save(figure, Path(path))
+        save(figure, Path(path))
         pyplot.close(figure)
     return Path(path)
 
@@ -76,8 +76,8 @@ def _draw(figure: Any, axes: Any, chosen: Sequence[tuple[SweepRow, bool]], kinds
                 here = (kind == at) & (kept == best)
                 axis.scatter(
                     x[here], energy[here], c=shades[here], cmap="viridis", vmin=low, vmax=high if high > low else low + 1,
-                    marker=_MARKERS[at % len(_MARKERS)], s=46 if best else 16, alpha=1.0 if best else 0.35,
-                    edgecolors=_INK if best else "none", linewidths=0.9 if best else 0, zorder=3 if best else 2,
+                    marker=MARKERS[at % len(MARKERS)], s=46 if best else 16, alpha=1.0 if best else 0.35,
+                    edgecolors=INK if best else "none", linewidths=0.9 if best else 0, zorder=3 if best else 2,
                 )  # fmt: skip
         bar = figure.colorbar(axis.collections[-1], ax=axis, pad=0.02, aspect=30)
         bar.set_label(colour_label)
@@ -111,9 +111,9 @@ def _legend(figure: Any, kinds: Sequence[tuple[str, str]]) -> None:
     handles = []
     for at, (arch, flow) in enumerate(kinds):
         name = " ".join(word for word in (arch if archs > 1 or not flow else "", flow) if word)
-        marker = _MARKERS[at % len(_MARKERS)]
-        handles.append(Line2D([], [], marker=marker, linestyle="none", markersize=6, color=_COLOURS[0], label=name))
-    best: dict[str, Any] = {"marker": "o", "linestyle": "none", "markersize": 7, "markeredgecolor": _INK, "color": _GREY}
+        marker = MARKERS[at % len(MARKERS)]
+        handles.append(Line2D([], [], marker=marker, linestyle="none", markersize=6, color=COLOURS[0], label=name))
+    best: dict[str, Any] = {"marker": "o", "linestyle": "none", "markersize": 7, "markeredgecolor": INK, "color": GREY}
     handles.append(Line2D([], [], label="dark edge: no other needs less energy, delay and area; faint: beaten", **best))
     figure.legend(handles=handles, loc="outside lower left", ncols=min(len(handles), 4), frameon=False, fontsize=9)
 

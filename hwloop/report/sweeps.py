@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import csv
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hwloop.errors import DataError
-from hwloop.files import write_file
 from hwloop.pareto import non_dominated
+from hwloop.report.frames import frame, write_rows
 from hwloop.units import UM2_PER_MM2
 
 if TYPE_CHECKING:
-    from pandas import DataFrame
+    import pandas
 
 OBJECTIVES = ("energy_pj", "latency_s", "area_um2")
 Fields = tuple[tuple[str, Any], ...]
@@ -150,55 +146,19 @@ class SweepResult:
         first = [name for name in names if not name.startswith("energy_pj.")]
         return [{name: row.get(name) for name in (*first, *(n for n in names if n not in first))} for row in flat]
 
-    def frame(self) -> DataFrame:
-        """A pandas frame, a line a row, with the units in the names of its columns.
-
-        Raises:
-            DataError: pandas is not installed.
-        """
-        return _pandas().DataFrame(self.columns)
+    def frame(self) -> pandas.DataFrame:
+        """A pandas frame, a line a row, with the units in the names of its columns."""
+        return frame(self.columns)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
         return {"notes": list(self.notes), "fields": list(self.paths), "rows": self.columns}
 
-    def write(self, path: str | Path) -> Path:
+    def write(self, path: str | Path) -> None:
         """Writes every row as `.csv`, `.json` or `.parquet`.
 
         Raises:
-            DataError: another ending, pandas or pyarrow is not installed, or the disk refuses.
+            SpecError: another ending.
+            DataError: the disk refuses.
         """
-        place = Path(path)
-        if place.suffix == ".json":
-            return write_file(place, json.dumps(self.to_dict(), indent=1) + "\n")
-        if place.suffix == ".csv":
-            return write_file(place, csv_text(self.columns))
-        if place.suffix == ".parquet":
-            return write_file(place, _parquet(self.frame()))
-        raise DataError(f"{path}: expected a name that ends in .csv, .json or .parquet")
-
-
-def csv_text(rows: Sequence[dict[str, Any]]) -> str:
-    """Rows of equal columns as CSV."""
-    text = StringIO()
-    if rows:
-        writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-    return text.getvalue()
-
-
-def _pandas() -> Any:
-    try:
-        import pandas
-    except ImportError as error:
-        raise DataError("a frame takes pandas, which is not installed: pip install 'hwloop[tables]'") from error
-    return pandas
-
-
-def _parquet(frame: DataFrame) -> bytes:
-    mixed = {name: str for name in frame.columns if frame[name].dtype == object and name not in ("problem",)}
-    try:
-        return bytes(frame.astype(mixed).to_parquet(index=False))
-    except ImportError as error:
-        raise DataError("Parquet takes pyarrow, which is not installed: pip install 'hwloop[tables]'") from error
+        write_rows(self.columns, path)

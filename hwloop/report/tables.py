@@ -12,6 +12,7 @@ _GAINS = (
     ("cycles", "fewer cycles", "more cycles"),
     ("size_bits", "smaller", "larger"),
 )
+_LEAST = 8  # characters that a shortened name keeps
 _PREFIXES = ((1e12, "J"), (1e9, "mJ"), (1e6, "uJ"), (1e3, "nJ"), (1.0, "pJ"))
 
 
@@ -60,15 +61,20 @@ def bits_text(bits: Mapping[str, int]) -> str:
     return str(values[0]) if len(set(values)) == 1 and len(values) > 1 else " ".join(map(str, values))
 
 
-def table(rows: Sequence[Sequence[str]], header: Sequence[str], left: Sequence[int] = (0,)) -> str:
+def table(rows: Sequence[Sequence[str]], header: Sequence[str], left: Sequence[int] = (0,), width: int | None = None) -> str:
     """Aligned columns under a ruled header.
 
     Args:
         rows: cells as text.
         header: as many names as a row has cells.
         left: columns set flush left; the rest is flush right.
+        width: of a terminal; names in the first column lose their beginning where the table is wider. None shortens nothing.
     """
     widths = [max(len(str(line[i])) for line in [header, *rows]) for i in range(len(header))]
+    over = 0 if width is None else sum(widths) + 2 * (len(widths) - 1) - width
+    if over > 0:
+        widths[0] = max(widths[0] - over, len(header[0]), _LEAST)
+        rows = [(_tail(row[0], widths[0]), *row[1:]) for row in rows]
 
     def line(cells: Sequence[str]) -> str:
         parts = [c.ljust(w) if i in left else c.rjust(w) for i, (c, w) in enumerate(zip(cells, widths, strict=True))]
@@ -76,6 +82,10 @@ def table(rows: Sequence[Sequence[str]], header: Sequence[str], left: Sequence[i
 
     rule = "  ".join("-" * width for width in widths)
     return "\n".join([line(header), rule, *(line(row) for row in rows)])
+
+
+def _tail(name: str, width: int) -> str:
+    return name if len(name) <= width else f"..{name[len(name) - width + 2 :]}"
 
 
 def front_table(front: Front, most: int | None = None) -> str:
@@ -86,9 +96,9 @@ def front_table(front: Front, most: int | None = None) -> str:
         most: show at most this many members, evenly spread and with the marked ones; all when None.
     """
     bend, best = front.knee(), front.best_within()
-    chosen = _spread(front.members, most, [m for m in (bend, best) if m is not None])
     rows = [_row(front, front.reference, "dense")]
-    rows += [_row(front, member, ("*" if member is bend else "") + ("+" if member is best else "")) for member in chosen]
+    for member in spread(front, most):
+        rows.append(_row(front, member, ("*" if member is bend else "") + ("+" if member is best else "")))
     header = ("", "accuracy", "test", "energy", "factor", "cycles", "size", "factor", "pruned", "bits per weight")
     return table(rows, header, left=(0, 9)) + accuracy_text(front)
 
@@ -163,7 +173,9 @@ def gap_text(front: Front) -> str:
     )
 
 
-def _spread(members: Sequence[Member], most: int | None, keep: Sequence[Member]) -> list[Member]:
+def spread(front: Front, most: int | None) -> list[Member]:
+    """At most so many members, evenly spread, and the knee and the best within 0.3 points with them; all when None."""
+    members, keep = front.members, [m for m in (front.knee(), front.best_within()) if m is not None]
     if most is None or len(members) <= most:
         return list(members)
     step = (len(members) - 1) / max(most - 1, 1)

@@ -24,10 +24,11 @@ from hwloop.network.library.library import versions as torch_versions
 from hwloop.report.progress import Progress, Silent
 from hwloop.report.result import Front, Member
 from hwloop.run.design_search import check_area
+from hwloop.run.finetuning import Finetuning, finetune_front
 from hwloop.run.identity import target_identity
 from hwloop.run.layer_bank import bank_use, fill_bank, open_bank
 from hwloop.run.notes import run_notes
-from hwloop.run.outputs import CompressResult, write_outputs
+from hwloop.run.outputs import CompressResult, Finetuned, write_outputs
 from hwloop.run.settings import Settings
 from hwloop.run.stage_one import pruned_library, trained_network
 from hwloop.run.tuning import Searched, search_target
@@ -68,6 +69,7 @@ def compress(
     bank_dir: str | Path | None = None,
     bank_bytes: int | None = None,
     fill: bool = False,
+    finetune: Finetuning | None = None,
     evaluate: Callable[[Any], float] | Sequence[Callable[[Any], float]] | None = None,
     data_root: str | Path | None = None,
     weights: str | Path | None = None,
@@ -95,6 +97,7 @@ def compress(
         bank_dir: folder of the bank of compressed layers; any number of runs can share it. `bank` in the library's when None.
         bank_bytes: what the bank may take on disk, 4 GiB when None; those layers go first that were used longest ago.
         fill: make all layers that candidates can ask for before the search, not one by one when they are asked for.
+        finetune: train members of each front further after the search; the front stays as it is.
         evaluate: `function(model) -> score`, best from 0 to 1, in place of accuracy on labels; or a pair of them, of which the
             second is asked once, for the report.
         data_root: folder of the data, by name.
@@ -178,7 +181,8 @@ def compress(
                     "software": software_identity(trained.model),
                 }
             )  # fmt: skip
-        fronts = []
+        fronts: list[Front] = []
+        finetuned: list[Finetuned] = []
         for target in targets:
             log = EvaluationLog() if folder is None else folder.log(target.file_name, splits.evaluate is None)
             kept = None if folder is None else folder.method_folder(target.file_name)
@@ -188,11 +192,16 @@ def compress(
                 log.close()
             with timings.of("test set"):
                 fronts.append(_with_test_accuracy(searched, scorer, splits, progress))
+        if finetune is not None:
+            place = None if folder is None else folder.path
+            with timings.of("fine-tuning"):
+                for front in fronts:
+                    finetuned += finetune_front(front, scorer, trained.model, splits, settings, finetune, place, progress)
         seconds = {stage: round(value, 3) for stage, value in timings.seconds.items()}
         notes = run_notes(settings, splits, registry, library, bank, space.name, method.name, targets, seen)
         result = CompressResult(
             tuple(fronts), workload, trained.how, library, method.name, space.name, None if folder is None else folder.path, {},
-            None if table is None else table.statistics, seconds, notes, bank_use(bank),
+            None if table is None else table.statistics, seconds, notes, bank_use(bank), tuple(finetuned),
         )  # fmt: skip
         title = f"{name} on {splits.name}, {', '.join(dict.fromkeys(target.arch.name for target in targets))}"
         return result if folder is None else replace(result, files=write_outputs(folder, result, title))

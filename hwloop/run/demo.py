@@ -7,8 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from hwloop.backend.find import find_backend
+from hwloop.backend.target import make_targets
+from hwloop.files import write_file
+from hwloop.report.case import accelerator_text, area_of, folded, subject_text
 from hwloop.report.progress import Progress
-from hwloop.run.outputs import CompressResult
+from hwloop.run.outputs import CompressResult, result_text
 from hwloop.run.settings import Settings
 from hwloop.search.run_folder import CONFIG, VERSIONS
 
@@ -41,12 +44,43 @@ def demo(out: str | Path = "hwloop-demo", seed: int = 0, progress: Progress | No
     from hwloop.run.compression import compress  # loads torch
 
     settings = replace(SETTINGS, seed=seed)
+    write_file(Path(out) / ".gitignore", "*\n")  # results, wherever the demo is run, are no part of anybody's repository
     folder = next_run(Path(out), settings)
     return compress(
         "lenet5", "digits", ARCH, DATAFLOWS, settings,
         library_dir=Path(out) / f"library-{seed}", run_dir=folder, memo=Path(out) / "memo.sqlite",
         resume=(folder / CONFIG).exists(), progress=progress,
     )  # fmt: skip
+
+
+def demo_text(result: CompressResult) -> str:
+    """The result, with everything said that a reader needs who sees such tables for the first time."""
+    [target] = make_targets(ARCH)
+    return "\n".join([
+        folded([
+            subject_text(result.workload), f"on {accelerator_text(target.arch, area_of(target))}",
+            f"The accelerator spends nothing on zeros that it can skip. The network runs on it under {len(result.fronts)} "
+            "dataflows, which say what stays in the array and what moves; area and storage are the same.",
+        ]),
+        result_text(result, most=_ROWS), "", "How to read this", *(folded([f"  {line}"]) for line in _EXPLAINED),
+    ])  # fmt: skip
+
+
+_ROWS = 10
+_EXPLAINED = (
+    "row: one compressed network on the front: no other candidate is as accurate with as little energy. `dense` is the network "
+    "before compression, at 16 bits.",
+    "accuracy: on validation images, by which the search chooses. test: on images that it never sees.",
+    "energy, cycles: of one image on this accelerator; factor: how many times less than dense.",
+    "size: of the stored weights. Coding `normal` stores every weight at its bits, zeros too (`csr` and `coo` store only the "
+    "others, with their places); factor: against 32-bit floats.",
+    "pruned (p): part of the weights that are zero. The library holds the trained network pruned to each p and retrained; a "
+    "candidate is one of them with its weights rounded to the bits of its row.",
+    "bits per weight: of each layer, in the order in which they run.",
+    "* knee: the bend of the front; beyond it accuracy falls fast for little energy.",
+    "+ the least energy within 0.3 points of the dense network's validation accuracy.",
+    "memo table: answers of the mapper, kept on disk; run the demo twice to see what that saves.",
+)
 
 
 def next_run(out: Path, settings: Settings) -> Path:

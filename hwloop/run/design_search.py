@@ -25,7 +25,7 @@ OBJECTIVES = ("accuracy", "energy", "area")  # of a co-design, where nothing els
 
 
 def design_targets(
-    arch: ArchitectureLike = "flexible",
+    arch: ArchitectureLike = "eyeriss_168",
     fields: FieldsLike = None,
     dataflows: DataflowLike | Sequence[DataflowLike] = None,
     *,
@@ -129,9 +129,9 @@ class DesignScorer:
             self._accuracy[alone.key] = self._inner.accuracy(alone)
         return self._accuracy[alone.key]
 
-    def divergence(self, plan: Plan, images: int) -> float:
-        """How far the outputs are from its base's."""
-        return self._inner.divergence(_alone(plan), images)
+    def divergence(self, plan: Plan, reference: Plan, images: int) -> float:
+        """How far a plan's outputs are from those of another's."""
+        return self._inner.divergence(_alone(plan), _alone(reference), images)
 
     def test_accuracy(self, plan: Plan, network: Any = None) -> float:
         """On the test set."""

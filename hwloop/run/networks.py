@@ -1,9 +1,9 @@
-"""Mapping whole networks: one accelerator under one dataflow, or several dataflows side by side."""
+"""Mapping layers and whole networks on one accelerator under one dataflow."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,6 @@ from hwloop.backend.protocol import Backend
 from hwloop.backend.request import MapperSettings, MapRequest
 from hwloop.backend.target import ArchitectureLike, DataflowLike, Target, make_targets
 from hwloop.backend.whole_network import map_network as map_on
-from hwloop.errors import InfeasibleMappingError
 from hwloop.mapper.bound import NODES, Bound, lower_bound
 from hwloop.mapper.objective import Objective
 from hwloop.mapper.result import MapResult
@@ -74,7 +73,7 @@ def map_layer(
         InfeasibleMappingError: names the layer and the target that it does not fit.
         SimulatorError: an outside program failed.
     """
-    problem, target = _with_densities(load_problem(problem), densities), _target(arch, dataflow, energy)
+    problem, target = with_densities(load_problem(problem), densities), _target(arch, dataflow, energy)
     request = MapRequest(
         problem, target.arch, target.table(bits), target.constraints, bits or None, MapperSettings(objective, effort, seed)
     )
@@ -103,7 +102,7 @@ def bound_layer(
     Raises:
         ValueError: the objective is a function.
     """
-    problem, target = _with_densities(load_problem(problem), densities), _target(arch, dataflow, energy)
+    problem, target = with_densities(load_problem(problem), densities), _target(arch, dataflow, energy)
     return lower_bound(
         problem, target.arch, target.table(bits), target.constraints, found.objective, bits or None, found, nodes
     )  # fmt: skip
@@ -149,62 +148,6 @@ def map_network(
     )
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """One network on one accelerator under several dataflows.
-
-    Attributes:
-        costs: in the order asked.
-        left_out: by dataflow, why no mapping of a layer fits it.
-    """
-
-    costs: tuple[NetworkCost, ...]
-    left_out: dict[str, InfeasibleMappingError]
-
-    def __iter__(self) -> Iterator[NetworkCost]:
-        return iter(self.costs)
-
-
-def compare_dataflows(
-    workload: Workload,
-    arch: ArchitectureLike,
-    dataflows: Sequence[DataflowLike],
-    *,
-    plan: Plan | None = None,
-    energy: Any = "shipped",
-    activations: str = "streamed",
-    objective: Objective = "edp",
-    effort: str = "normal",
-    seed: int = 0,
-    simulator: str = EMBEDDED,
-    memo: Memo | None = None,
-    workers: Workers = None,
-    progress: Progress | None = None,
-) -> Comparison:
-    """The same network on the same accelerator under each dataflow, so that area and storage are equal.
-
-    Args:
-        workload: the network.
-        arch: the accelerator.
-        dataflows: constraints by name, file or object.
-        plan, energy, activations, objective, effort, seed, simulator, memo, workers, progress: as in `map_network`.
-
-    Raises:
-        InfeasibleMappingError: no dataflow fits every layer; says why the first does not.
-    """
-    backend, settings = open_backend(simulator, workers, memo), MapperSettings(objective, effort, seed)
-    costs: list[NetworkCost] = []
-    left_out: dict[str, InfeasibleMappingError] = {}
-    for target in make_targets(arch, list(dataflows), energy, activations):
-        try:
-            costs.append(_shown(workload, target, backend, plan, settings, progress))
-        except InfeasibleMappingError as refusal:
-            left_out[target.name] = refusal
-    if not costs:
-        raise next(iter(left_out.values()))
-    return Comparison(tuple(costs), left_out)
-
-
 def open_subject(
     path: str | Path, variables: Mapping[str, Any] | None = None, include: Sequence[str | Path] = ()
 ) -> Problem | Workload:
@@ -225,7 +168,7 @@ def open_subject(
     return problem if problem.name else replace(problem, name=Path(path).stem)
 
 
-def _with_densities(problem: Problem, densities: Mapping[str, Density | float] | None) -> Problem:
+def with_densities(problem: Problem, densities: Mapping[str, Density | float] | None) -> Problem:
     """The problem with these densities on top of its own."""
     return problem.with_densities(dict(problem.densities) | dict(densities)) if densities else problem
 

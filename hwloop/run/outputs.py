@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from hwloop.memo import MemoStatistics
 from hwloop.report.plots import plot_fronts
 from hwloop.report.result import Front, front_document, member_row
-from hwloop.report.tables import front_table, gap_text, verdict
+from hwloop.report.tables import bits_text, front_table, gap_text, percent, spread, table, verdict
 from hwloop.search.run_folder import RunFolder
 from hwloop.spec.workload import Workload
 
@@ -35,6 +35,27 @@ class BankUse:
 
 
 @dataclass(frozen=True)
+class Finetuned:
+    """A member of a front that was fine-tuned after the search.
+
+    Attributes:
+        target: of the front.
+        member: its position there.
+        epochs: of training.
+        accuracy: on the validation images, 0 to 1.
+        test_accuracy: 0 to 1; None without a test set.
+        file: of its weights; empty where nothing was kept.
+    """
+
+    target: str
+    member: int
+    epochs: int
+    accuracy: float
+    test_accuracy: float | None
+    file: str
+
+
+@dataclass(frozen=True)
 class CompressResult:
     """What `compress` returns.
 
@@ -51,6 +72,7 @@ class CompressResult:
         seconds: wall clock by stage.
         notes: what a reader of the numbers must know.
         bank: what the bank of layers did; None where layers are compressed by magnitude.
+        finetuned: members that were fine-tuned after the search.
     """
 
     fronts: tuple[Front, ...]
@@ -65,6 +87,7 @@ class CompressResult:
     seconds: dict[str, float]
     notes: tuple[str, ...]
     bank: BankUse | None = None
+    finetuned: tuple[Finetuned, ...] = ()
 
 
 def document(result: CompressResult) -> dict[str, Any]:
@@ -77,6 +100,7 @@ def document(result: CompressResult) -> dict[str, Any]:
         "space": result.space,
         "library": {"mode": result.library.mode, "fractions": list(result.library.fractions)},
         "bank": None if result.bank is None else asdict(result.bank),
+        "finetuned": [asdict(made) for made in result.finetuned],
         "notes": list(result.notes),
         "fronts": [front_document(front) for front in result.fronts],
         "memo": None if result.memo is None else asdict(result.memo),
@@ -109,9 +133,12 @@ def result_text(result: CompressResult, most: int | None = 14) -> str:
     lines = []
     for front in result.fronts:
         title = f"{result.workload.name} on {front.target}: {len(front.members)} on the front of {len(front.cloud)} candidates"
+        shown = len(spread(front, most))
+        title += f"; {shown} of the {len(front.members)} rows shown, all in front.csv" if shown < len(front.members) else ""
         lines += ["", title, "", front_table(front, most)]
     lines += ["", "  * knee   + least energy within 0.3 points of validation accuracy   size factor against 32-bit floats", ""]
     lines += [verdict(front) for front in result.fronts] + [gap_text(front) for front in result.fronts]
+    lines += finetuned_lines(result)
     lines += ["", *(f"- {note}" for note in result.notes)]
     lines += ["", "time: " + ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in result.seconds.items())]
     if result.bank is not None:
@@ -123,3 +150,20 @@ def result_text(result: CompressResult, most: int | None = 14) -> str:
             f"{memo.misses} new ones took {memo.seconds_spent:.1f} s"
         )
     return "\n".join(lines + [f"{what}: {path}" for what, path in result.files.items()])
+
+
+def finetuned_lines(result: CompressResult) -> list[str]:
+    """A table of the members that were fine-tuned, before and after."""
+    if not result.finetuned:
+        return []
+    fronts = {front.target: front for front in result.fronts}
+    rows = []
+    for made in result.finetuned:
+        front = fronts[made.target]
+        member = front.members[made.member]
+        before, after = (member.metrics["accuracy"], member.test_accuracy), (made.accuracy, made.test_accuracy)
+        cells = [percent(value) for pair in zip(before, after, strict=True) for value in pair]
+        rows.append((made.target, *cells, f"{front.factor(member):.1f}x", bits_text(member.weight_bits)))
+    header = ("", "accuracy", "fine-tuned", "test", "fine-tuned", "energy factor", "bits per weight")
+    title = f"fine-tuned after the search, quantisation-aware, {result.finetuned[0].epochs} epochs (energy as searched):"
+    return ["", title, "", table(rows, header, left=(0, 6))]

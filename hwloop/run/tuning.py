@@ -149,7 +149,10 @@ def _search(study: Study, space: Space, method: Method, target: str, log: Evalua
             of = f"/{step.steps}" if step.steps else ""
             task.advance(f"step {step.number}{of}", 0)
 
-        study.watch(lambda _record, _known: task.advance(), on_step)
+        def on_divergence(count: int) -> None:
+            task.advance(f"{count} choices of single layers measured", 0)
+
+        study.watch(lambda _record, _known: task.advance(), on_step, on_divergence)
         run_method(method, study, space)
 
 

@@ -11,7 +11,7 @@ from hwloop.search.predictor import Predictor
 from hwloop.search.proposals import Proposer
 from hwloop.search.space import Genes, Space
 from hwloop.search.study import Study
-from hwloop.search.units import UnitSpace, base_rows
+from hwloop.search.units import UnitSpace
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +45,7 @@ def make_guide(study: Study, space: Space, seeds: int, bases: int, images: int) 
     Raises:
         BudgetSpent: before all seeds were evaluated.
     """
-    if not isinstance(space, UnitSpace) or not table_images(study, space, len(base_rows(space, bases)), images):
+    if not isinstance(space, UnitSpace) or not table_images(study, space, bases, images):
         return None
     metrics = cost_metrics(study.objectives, study.budgets)
     weighted = weightings(metrics)

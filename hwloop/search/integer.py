@@ -29,20 +29,20 @@ class IntegerProblem:
         self.evaluated: set[tuple[int, ...]] = set()
         self.n_obj, self.n_constr = len(study.objectives), 1 + len(study.budgets)
 
-    def evaluate(self, X: Genes) -> tuple[Floats, Floats]:
-        """`(n, n_var)` int to `F (n, n_obj)` and `G (n, n_constr)`.
+    def evaluate(self, X: Genes, race: bool = False) -> tuple[Floats, Floats]:
+        """`(n, n_var)` int to `F (n, n_obj)` and `G (n, n_constr)`; `race` as in `Study.evaluate`.
 
         Raises:
             BudgetSpent: the study's budget is used up.
         """
-        records = self.records(X)
+        records = self.records(X, race)
         return self.study.to_f(records), self.study.to_g(records)
 
-    def records(self, X: Genes) -> list[Record]:
+    def records(self, X: Genes, race: bool = False) -> list[Record]:
         """The record of each row.
 
         Raises:
             BudgetSpent: the study's budget is used up.
         """
         self.evaluated.update(tuple(row) for row in X.tolist())
-        return self.study.evaluate([self.space.plan(row) for row in X])
+        return self.study.evaluate([self.space.plan(row) for row in X], race=race)

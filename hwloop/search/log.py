@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from hwloop.search.json_lines import JsonLines
+from hwloop.search.objectives import AT_MOST, BOUNDED
 from hwloop.search.records import LayerRecord, Record
 from hwloop.spec.plan import load_plan
 
@@ -76,7 +77,7 @@ def _from_dict(entry: Any, fractions: bool) -> Record:
 
 def _number(value: Any, name: str, fractions: bool = True) -> float:
     number = float(value)
-    least, most = (0.0, 1.0) if name == "accuracy" and fractions else (0.0 if name in COUNTED else -inf, inf)
+    least, most = (0.0, 1.0) if name in (BOUNDED, AT_MOST) and fractions else (0.0 if name in COUNTED else -inf, inf)
     if isinstance(value, (bool, str)) or not isfinite(number) or not least <= number <= most:
         raise ValueError(f"{name} is {value!r}")
     return number

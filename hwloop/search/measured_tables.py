@@ -67,7 +67,7 @@ def measure_damages(study: Study, space: UnitSpace, start: Genes, images: int) -
             row[column] = values[column][at]
             plans.append(space.plan(row))
         fresh = [plan for plan in plans if plan != base]
-        found = dict(zip([plan.key for plan in fresh], study.divergences(fresh, images), strict=True))
+        found = dict(zip([plan.key for plan in fresh], study.divergences(fresh, base, images), strict=True))
         for (column, at), plan in zip(asked, plans, strict=True):
             seen[column][at] = found.get(plan.key, 0.0)
     return {column: _filled(seen[column], len(values[column])) for column in columns}

@@ -15,6 +15,8 @@ from hwloop.units import PJ_PER_MJ, PJ_PER_UJ, UM2_PER_MM2
 
 Floats = NDArray[np.float64]
 WORST = 1e30  # finite, as selection takes differences
+BOUNDED = "accuracy"  # may be known as a bound alone
+AT_MOST = "accuracy_at_most"
 
 
 @dataclass(frozen=True)
@@ -139,8 +141,13 @@ def read_budget(text: str | Budget) -> Budget:
 
 
 def to_f(metrics: Sequence[Mapping[str, float]], objectives: Sequence[Objective]) -> Floats:
-    """`(n, n_obj)` values to minimise; what a candidate that no mapping fits does not have counts as `WORST`."""
-    rows = [[o.to_f(entry[o.metric]) if o.metric in entry else WORST for o in objectives] for entry in metrics]
+    """`(n, n_obj)` values to minimise; what a candidate that no mapping fits does not have counts as `WORST`.
+
+    An accuracy that is known as a bound alone counts as the bound.
+    """
+    bounds = [{BOUNDED: entry[AT_MOST]} if AT_MOST in entry else {} for entry in metrics]
+    known = [bound | dict(entry) for bound, entry in zip(bounds, metrics, strict=True)]
+    rows = [[o.to_f(entry[o.metric]) if o.metric in entry else WORST for o in objectives] for entry in known]
     return np.array(rows, np.float64).reshape(len(metrics), len(objectives))
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from hwloop.errors import SpecError
 from hwloop.pareto import non_dominated
 from hwloop.search.knapsack import sweep, totals
-from hwloop.search.measured_tables import measure_tables, most_measurements
+from hwloop.search.measured_tables import CAP, measure_tables, most_measurements
 from hwloop.search.objectives import Budget, Objective
 from hwloop.search.records import Record
 from hwloop.search.space import Genes
@@ -49,7 +49,7 @@ def table_images(study: Study, space: UnitSpace, bases: int, wanted: int) -> int
     """How many images each damage may look at: as wanted, or what a quarter of the budget's images allows; 0 when too few."""
     if study.images_left is None:
         return wanted
-    most = int(SHARE * study.images_left) // max(bases * most_measurements(space), 1)
+    most = int(SHARE * study.images_left) // _most_measurements(space, bases)
     images = min(wanted, most)
     return images if images >= LEAST_IMAGES else 0
 
@@ -57,18 +57,31 @@ def table_images(study: Study, space: UnitSpace, bases: int, wanted: int) -> int
 def measure_bases(study: Study, space: UnitSpace, bases: int, images: int) -> list[UnitTables]:
     """The tables of at most `bases` base networks, without those that fit no mapping.
 
+    They are spread evenly over the bases that still do what the mildest does, about: tables of a network that is lost already
+    would say nothing.
+
     Raises:
         SpecError: the budget's images are too few.
     """
-    rows = base_rows(space, bases)
-    each = table_images(study, space, len(rows), images)
-    metrics = tuple(dict.fromkeys(m for name in cost_metrics(study.objectives, study.budgets) for m in additive(name)))
+    each = table_images(study, space, bases, images)
     if not each:
-        needed = int(LEAST_IMAGES * len(rows) * most_measurements(space) / SHARE)
+        needed = int(LEAST_IMAGES * _most_measurements(space, bases) / SHARE)
         hint = "or measure fewer bases (method option bases), or allow fewer choices"
         raise SpecError("<arguments>", "images", f"{needed} or more, of which a quarter measure layers", study.images_left, hint)
-    tables = [measure_tables(study, space, row, metrics, each) for row in rows]
+    rows = base_rows(space)
+    first, *others = [space.plan(row) for row in rows]
+    lost = study.divergences(others, first, each)
+    alive = [0, *(at for at, damage in enumerate(lost, 1) if damage < CAP)]
+    chosen = sorted({alive[round(at)] for at in np.linspace(0, len(alive) - 1, min(bases, len(alive)))})
+    metrics = tuple(dict.fromkeys(m for name in cost_metrics(study.objectives, study.budgets) for m in additive(name)))
+    tables = [measure_tables(study, space, rows[at], metrics, each) for at in chosen]
     return [table for table in tables if np.isfinite(list(table.base_costs.values())).all()]
+
+
+def _most_measurements(space: UnitSpace, bases: int) -> int:
+    """How many divergences the tables of as many bases take at most."""
+    every = base_rows(space)
+    return max(min(bases, len(every)) * most_measurements(space) + len(every) - 1, 1)
 
 
 def weightings(metrics: Sequence[str]) -> list[dict[str, float]]:

@@ -18,6 +18,7 @@ from pymoo.core.problem import Problem
 from pymoo.core.repair import Repair
 from pymoo.core.sampling import Sampling
 from pymoo.operators.survival.rank_and_crowding import RankAndCrowding
+from pymoo.util.nds.non_dominated_sorting import NonDominatedSorting
 from pymoo.util.ref_dirs import get_reference_directions
 
 from hwloop.search.guide import Guide
@@ -31,7 +32,7 @@ from hwloop.search.units import UnitSpace, base_columns, canonical
 class PymooProblem(Problem):  # type: ignore[misc]
     """An `IntegerProblem` as pymoo sees it; whole populations at a time."""
 
-    def __init__(self, problem: IntegerProblem) -> None:
+    def __init__(self, problem: IntegerProblem, race: bool = False) -> None:
         super().__init__(
             n_var=len(problem.lower),
             n_obj=problem.n_obj,
@@ -40,10 +41,10 @@ class PymooProblem(Problem):  # type: ignore[misc]
             xu=problem.upper,
             vtype=int,
         )
-        self.wrapped = problem
+        self.wrapped, self.race = problem, race  # NSGA-III scales by the worst of all, which must be known
 
     def _evaluate(self, X: Any, out: dict[str, Any], *args: Any, **kwargs: Any) -> None:
-        out["F"], out["G"] = self.wrapped.evaluate(np.asarray(X).astype(np.int64))
+        out["F"], out["G"] = self.wrapped.evaluate(np.asarray(X).astype(np.int64), race=self.race)
 
 
 class AnchoredSampling(Sampling):  # type: ignore[misc]
@@ -101,6 +102,26 @@ class GroupMutation(Mutation):  # type: ignore[misc]
             moved = np.flatnonzero(self.rng.random(len(X)) < self.proposals)
             out[moved] = self.guide.proposer.move(X[moved], self.rng)
         return out
+
+
+class ExactSurvival(RankAndCrowding):  # type: ignore[misc]
+    """Rank and crowding as if every accuracy were known exactly, though those of candidates that cannot matter are bounds.
+
+    Whoever is in a front that survivors are taken from is known exactly before anyone is chosen. Of the rest bounds are enough:
+    the true values are worse, so that they dominate nobody in those fronts either, and their own rank can only fall.
+    """
+
+    def _do(self, problem: Any, pop: Any, *args: Any, n_survive: int | None = None, **kwargs: Any) -> Any:
+        exact = np.zeros(len(pop), bool)
+        while True:
+            fronts = NonDominatedSorting().do(pop.get("F").astype(float, copy=False), n_stop_if_ranked=n_survive)
+            ranked = np.concatenate(fronts)
+            missing = ranked[~exact[ranked]]
+            if not len(missing):
+                return super()._do(problem, pop, *args, n_survive=n_survive, **kwargs)
+            F, _ = problem.wrapped.evaluate(np.asarray(pop[missing].get("X")).astype(np.int64))
+            pop[missing].set("F", F)
+            exact[missing] = True
 
 
 class CanonicalRows(Repair):  # type: ignore[misc]
@@ -176,12 +197,14 @@ def make_algorithm(problem: IntegerProblem, settings: Any, guide: Guide | None, 
         "repair": CanonicalRows(),
         "eliminate_duplicates": True,
     }
-    algorithm = NSGA2(**common) if directions is None else NSGA3(directions, **common)
+    algorithm = NSGA2(survival=ExactSurvival(), **common) if directions is None else NSGA3(directions, **common)
     selection = algorithm.mating.selection
     algorithm.mating = FilteredMating(
         settings.drawn, guide, selection=selection, **operators, repair=CanonicalRows(), eliminate_duplicates=NewRows(problem)
     )
-    algorithm.setup(PymooProblem(problem), termination=("n_gen", settings.generations), seed=seeds[3], verbose=False)
+    algorithm.setup(
+        PymooProblem(problem, race=directions is None), termination=("n_gen", settings.generations), seed=seeds[3], verbose=False
+    )
     return algorithm
 
 
@@ -191,7 +214,8 @@ def reference_directions(objectives: int, most: int, weights: Sequence[float] | 
     Args:
         objectives: how many.
         most: of directions.
-        weights: draws all directions half-way towards these, so that candidates gather there.
+        weights: draws all directions half-way to where each objective's distance from its best is in inverse proportion to its
+            weight, as `pareto.preferred` weighs them.
     """
     parts = 1
     while comb(objectives + parts, parts + 1) <= most:
@@ -199,5 +223,5 @@ def reference_directions(objectives: int, most: int, weights: Sequence[float] | 
     directions: Floats = get_reference_directions("das-dennis", objectives, n_partitions=parts)
     if weights is None:
         return directions
-    aim = np.asarray(weights, np.float64)
+    aim = 1 / np.maximum(np.asarray(weights, np.float64) / max(weights), 1e-3)
     return np.unique(((directions + aim / aim.sum()) / 2).round(12), axis=0)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hwloop.pareto import non_dominated
-from hwloop.search.objectives import Budget, Objective, to_f, to_g
+from hwloop.search.objectives import AT_MOST, Budget, Objective, to_f, to_g
 from hwloop.spec.plan import Plan
 
 Metrics = Mapping[str, float]
@@ -36,7 +36,7 @@ class Record:
     Attributes:
         plan: what was asked for.
         metrics: by name: `accuracy`, `energy_pj`, `cycles`, `edp`, `size_bits`, `macs`; those of the hardware are missing where
-            no mapping fits.
+            no mapping fits. `accuracy_at_most` in place of `accuracy`: it is dominated, see `hwloop.search.racing`.
         layers: what each layer costs, in execution order; empty where no mapping fits.
         how: where its weights come from: empty for those of the plan alone, else the training or the method that made them.
     """
@@ -52,12 +52,17 @@ class Record:
         return (self.plan.key, self.how)
 
 
+def is_exact(metrics: Metrics) -> bool:
+    """Whether the accuracy is known, not a bound alone."""
+    return AT_MOST not in metrics
+
+
 def front(records: Iterable[Record], objectives: Sequence[Objective], budgets: Sequence[Budget]) -> list[Record]:
     """The feasible records that no other feasible one dominates, by rising first objective, then the second, ...
 
     Of candidates equal in every objective the first evaluated stays.
     """
-    entries = list(records)
+    entries = [record for record in records if is_exact(record.metrics)]
     if not entries:
         return []
     metrics = [entry.metrics for entry in entries]

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,8 +53,8 @@ class Scorer(Protocol):
         """On the validation images, 0 to 1, of `network`, or of what the plan alone makes when None."""
         ...
 
-    def divergence(self, plan: Plan, images: int) -> float:
-        """How far the outputs of a plan's network are from its base's, on `images` training images; 0 or more, minimised."""
+    def divergence(self, plan: Plan, reference: Plan, images: int) -> float:
+        """How far a plan's outputs are from those of another's, on `images` training images; 0 or more, minimised."""
         ...
 
     def test_accuracy(self, plan: Plan, network: Any = None) -> float:
@@ -71,6 +71,26 @@ class Scorer(Protocol):
 
     def materialise(self, plan: Plan, training: Any = None) -> Any:
         """The network of a plan, trained further when `training` (a dataclass with `epochs`) is given."""
+        ...
+
+
+@runtime_checkable
+class ManyScorer(Protocol):
+    """What a scorer may have besides: answers about many plans at once, for which it takes less time than one by one."""
+
+    def prepare(self, plans: Sequence[Plan]) -> None:
+        """Called before `complete` is asked of each."""
+        ...
+
+    def accuracies(
+        self, plans: Sequence[Plan], hopeless: Callable[[Floats, Floats], NDArray[np.bool_]] | None = None
+    ) -> list[tuple[float, bool]]:
+        """By plan its accuracy and True. Or what it is at most and False, where `hopeless` said that this is enough.
+
+        Args:
+            plans: different from each other.
+            hopeless: given what each accuracy is at least and at most by now.
+        """
         ...
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -17,14 +17,17 @@ from hwloop.errors import DataError, HwloopError
 from hwloop.files import write_file
 from hwloop.search.json_lines import KEPT, JsonLines
 from hwloop.search.log import EvaluationLog
-from hwloop.search.objectives import Budget, Objective, to_f, to_g
-from hwloop.search.records import LayerRecord, Record
-from hwloop.search.seams import BudgetSpent, Floats, Hardware, LayerFeatures, Scorer, SearchBudget, Step
+from hwloop.search.objectives import AT_MOST, BOUNDED, Budget, Objective, to_f, to_g
+from hwloop.search.racing import Hopeless, may_race
+from hwloop.search.records import LayerRecord, Record, is_exact
+from hwloop.search.seams import BudgetSpent, Floats, Hardware, LayerFeatures, ManyScorer, Scorer, SearchBudget, Step
 from hwloop.spec.plan import Plan
 
 DIVERGENCES = "divergences.jsonl"
 OnRecord = Callable[[Record, bool], None]
 OnStep = Callable[[Step], None]
+OnDivergence = Callable[[int], None]
+_Divergence = tuple[str, str, int]  # plan, reference, images
 
 
 class Study:
@@ -40,6 +43,7 @@ class Study:
         seed: of everything that the method draws.
         log: every evaluation, kept as it happens; what it has is answered from it.
         folder: where a method may keep files of its own (`keep` is the usual way); None keeps nothing.
+        race: whether methods may ask for candidates that are dominated to be left at a bound, see `evaluate`.
     """
 
     def __init__(
@@ -53,24 +57,38 @@ class Study:
         seed: int = 0,
         log: EvaluationLog | None = None,
         folder: Path | None = None,
+        race: bool = True,
     ) -> None:
         self.workload, self.reference, self.seed, self.folder = scorer.workload, reference, seed, folder
         self.objectives, self.budgets, self.limit = tuple(objectives), tuple(budgets), limit or SearchBudget()
         self.images_used = 0
         self.steps: list[Step] = []
         self._scorer, self._hardware = scorer, hardware
+        self._race = race and may_race(self.objectives, self.budgets)
         self._log = EvaluationLog() if log is None else log
         self._asked: dict[tuple[str, str], Record] = {}
         self._makers: dict[tuple[str, str], Callable[[], Any]] = {}
         self._lines = None if folder is None else JsonLines(folder / DIVERGENCES)
-        self._diverged: dict[tuple[str, int], float] = {}
-        self._counted: set[tuple[str, int]] = set()  # divergences whose images count already
+        self._diverged: dict[_Divergence, float] = {}
+        self._counted: set[_Divergence] = set()  # divergences whose images count already
         self._on_record: OnRecord | None = None
         self._on_step: OnStep | None = None
+        self._on_divergence: OnDivergence | None = None
 
-    def watch(self, on_record: OnRecord | None = None, on_step: OnStep | None = None) -> None:
-        """Has `on_record` called for each candidate asked for, with whether it came from the log, `on_step` after each step."""
-        self._on_record, self._on_step = on_record, on_step
+    def watch(
+        self,
+        on_record: OnRecord | None = None,
+        on_step: OnStep | None = None,
+        on_divergence: OnDivergence | None = None,
+    ) -> None:
+        """Has these called from now on.
+
+        Args:
+            on_record: with each candidate asked for, and whether it came from the log.
+            on_step: after each step.
+            on_divergence: after each divergence that was measured, with how many there are by then.
+        """
+        self._on_record, self._on_step, self._on_divergence = on_record, on_step, on_divergence
 
     @cached_property
     def layers(self) -> tuple[LayerFeatures, ...]:
@@ -97,12 +115,14 @@ class Study:
         """How many images networks may still be run on; None without a bound."""
         return None if self.limit.images is None else max(self.limit.images - self.images_used, 0)
 
-    def evaluate(self, plans: Sequence[Plan], training: Any = None) -> list[Record]:
+    def evaluate(self, plans: Sequence[Plan], training: Any = None, race: bool = False) -> list[Record]:
         """Accuracy, size and cost of each plan; nothing is evaluated twice.
 
         Args:
             plans: candidates; the more at once, the quicker their costs.
             training: train each network further before its accuracy is taken: a dataclass with `epochs`.
+            race: plans that are dominated by others that were asked for, whatever their accuracy is, may be left at a bound of
+                it (`accuracy_at_most`). Asked for again without `race` they are known exactly, which counts as nothing new.
 
         Raises:
             BudgetSpent: after those that the budget allowed.
@@ -115,11 +135,14 @@ class Study:
         def network(plan: Plan) -> Any:
             return None if training is None else self._scorer.materialise(plan, training)
 
-        costs = self._costs([plan for plan in allowed if (plan.key, how) not in self._log])
-        for plan in allowed:
+        again = {plan.key: plan for plan in plans if (plan.key, how) in self._asked and not self._answered(plan, how, race)}
+        unknown = [plan for plan in (*allowed, *again.values()) if not self._answered(plan, how, race)]
+        costs = self._costs(unknown)
+        scores = self._scores(unknown, costs, race) if training is None else {}
+        for plan in (*again.values(), *allowed):
             if training is not None:
                 self._makers[plan.key, how] = partial(network, plan)
-            self._ask(plan, how, price, costs, network)
+            self._ask(plan, how, price, costs, network, race, scores)
         if len(allowed) < len(fresh):
             raise BudgetSpent(self._spent_text())
         return [self._asked[plan.key, how] for plan in plans]
@@ -150,29 +173,30 @@ class Study:
         """`size_bits` and `macs` of a plan."""
         return {"size_bits": float(self._scorer.size_bits(plan)), "macs": float(self._scorer.macs(plan))}
 
-    def divergences(self, plans: Sequence[Plan], images: int) -> list[float]:
-        """How far each plan's outputs are from its base's, on `images` training images; kept in the method's folder.
+    def divergences(self, plans: Sequence[Plan], reference: Plan, images: int) -> list[float]:
+        """How far each plan's outputs are from the reference's, on `images` training images; kept in the method's folder.
 
-        The images count, of each plan once.
+        The images count, of each plan once; the reference's do not.
 
         Raises:
             BudgetSpent: they would go beyond the budget; nothing is counted.
             DataError: the file is damaged, or the disk refuses.
         """
         if self._lines is not None and not self._diverged:
-            entries = self._lines.read(lambda entry: ((str(entry[0]), int(entry[1])), float(entry[2])))
-            self._diverged = dict(entries)
-        asked = {(plan.key, images): plan for plan in plans}
+            self._diverged = dict(self._lines.read(lambda entry: (_divergence(entry[:3]), float(entry[3]))))
+        asked = {(plan.key, reference.key, images): plan for plan in plans}
         self.spend(images * len(asked.keys() - self._counted))
         self._counted |= asked.keys()
         for key, plan in asked.items():
             if key not in self._diverged:
-                self._diverged[key] = self._scorer.divergence(plan, images)
+                self._diverged[key] = self._scorer.divergence(plan, reference, images)
                 if self._lines is not None:
                     self._lines.append([*key, self._diverged[key]])
+                if self._on_divergence is not None:
+                    self._on_divergence(len(self._diverged))
         if self._lines is not None:
             self._lines.close()
-        return [self._diverged[plan.key, images] for plan in plans]
+        return [self._diverged[plan.key, reference.key, images] for plan in plans]
 
     def score(self, plan: Plan, make: Callable[[], Any], how: str) -> Record:
         """Accuracy and cost of a network that the method made itself for `plan` (trained by it, distilled, ...).
@@ -277,7 +301,7 @@ class Study:
             header = json.loads(head)
             asked = [self._log[key, how] for key, how in header["asked"]]
             self.images_used = int(header["images_used"])
-            self._counted = {(str(key), int(images)) for key, images in header["diverged"]}
+            self._counted = {_divergence(entry) for entry in header["diverged"]}
             self.steps = [
                 Step(
                     i,
@@ -299,24 +323,57 @@ class Study:
 
     def _costs(self, plans: Sequence[Plan]) -> dict[str, NetworkCost | None]:
         """By plan, all at once."""
-        found = self._hardware.costs([self._scorer.complete(plan) for plan in plans]) if plans else []
+        if not plans:
+            return {}
+        if isinstance(self._scorer, ManyScorer):
+            self._scorer.prepare(plans)
+        found = self._hardware.costs([self._scorer.complete(plan) for plan in plans])
         return {plan.key: cost for plan, cost in zip(plans, found, strict=True)}
 
     def _ask(
-        self, plan: Plan, how: str, price: int, costs: dict[str, NetworkCost | None], network: Callable[[Plan], Any]
+        self,
+        plan: Plan,
+        how: str,
+        price: int,
+        costs: dict[str, NetworkCost | None],
+        network: Callable[[Plan], Any],
+        race: bool = False,
+        scores: Mapping[str, tuple[float, bool]] | None = None,
     ) -> None:
         key = (plan.key, how)
-        known = key in self._log
+        known, before = self._answered(plan, how, race), key in self._asked
         if not known:
-            self._log.append(self._record(plan, how, costs[plan.key], network(plan)))
+            score = (scores or {}).get(plan.key)
+            self._log.append(self._record(plan, how, costs[plan.key], network(plan), score))
         self._asked[key] = self._log[key]
-        self.images_used += price
-        if self._on_record is not None:
-            self._on_record(self._log[key], known)
+        if not before:
+            self.images_used += price
+            if self._on_record is not None:
+                self._on_record(self._log[key], known)
 
-    def _record(self, plan: Plan, how: str, cost: NetworkCost | None, network: Any) -> Record:
+    def _answered(self, plan: Plan, how: str, race: bool) -> bool:
+        """Whether the log knows a plan as well as it is asked for."""
+        key = (plan.key, how)
+        return key in self._log and (race or is_exact(self._log[key].metrics))
+
+    def _scores(self, plans: Sequence[Plan], costs: dict[str, NetworkCost | None], race: bool) -> dict[str, tuple[float, bool]]:
+        """By plan its accuracy and whether it is exact, where many can be asked for at once."""
+        if not plans or not isinstance(self._scorer, ManyScorer):
+            return {}
+        hopeless = None
+        if race and self._race:
+            candidates = [self._cost_record(plan, costs[plan.key]).metrics for plan in plans]
+            known = [record.metrics for record in self._asked.values()]
+            hopeless = Hopeless(candidates, known, self.objectives, self.budgets)
+        found = self._scorer.accuracies(plans, hopeless)
+        return {plan.key: score for plan, score in zip(plans, found, strict=True)}
+
+    def _record(
+        self, plan: Plan, how: str, cost: NetworkCost | None, network: Any, score: tuple[float, bool] | None = None
+    ) -> Record:
         """Every number a candidate has."""
-        accuracy = {"accuracy": float(self._scorer.accuracy(plan, network))}
+        value, exact = (self._scorer.accuracy(plan, network), True) if score is None else score
+        accuracy = {BOUNDED if exact else AT_MOST: float(value)}
         costs = self._cost_record(plan, cost)
         return Record(plan, accuracy | dict(costs.metrics), costs.layers, how)
 
@@ -340,6 +397,11 @@ class Study:
         bounds = [f"{self.limit.evaluations} evaluations"] if self.limit.evaluations is not None else []
         bounds += [f"{self.limit.images} images"] if self.limit.images is not None else []
         return f"the search's budget of {' and '.join(bounds)} is used up"
+
+
+def _divergence(entry: Sequence[Any]) -> _Divergence:
+    plan, reference, images = entry
+    return str(plan), str(reference), int(images)
 
 
 def _layer_records(cost: NetworkCost) -> tuple[LayerRecord, ...]:

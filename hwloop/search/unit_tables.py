@@ -24,7 +24,7 @@ class UnitTables:
         space: where they come from.
         start: `(n_var,)` the base, everything else at its mildest.
         choices: by unit `(k, columns)` values; the first is the mildest.
-        damages: by unit `(k,)` divergence from the base, 0 for the first.
+        damages: by unit `(k,)` divergence from `start`, 0 for the first.
         costs: by metric and unit `(k,)` change against the first; infinite where no mapping fits.
         base_costs: by metric: of `start`.
     """

@@ -49,16 +49,15 @@ def base_columns(space: UnitSpace) -> tuple[int, ...]:
     return tuple(column for column in range(len(space.lower)) if column not in taken)
 
 
-def base_rows(space: UnitSpace, most: int) -> Genes:
-    """`(k, n_var)` the mildest row on each of at most `most` base networks, evenly spread, the first and the last among them."""
+def base_rows(space: UnitSpace) -> Genes:
+    """`(k, n_var)` the mildest row on each base network; the mildest of them first."""
     columns = base_columns(space)
     rows = []
-    for values in product(*(range(int(space.lower[c]), int(space.upper[c]) + 1) for c in columns)):
+    for values in product(*(severities(space, column).tolist() for column in columns)):
         row = space.mildest.copy()
         row[list(columns)] = values
         rows.append(row)
-    chosen = sorted({round(at) for at in np.linspace(0, len(rows) - 1, min(most, len(rows)))})
-    return np.array([rows[at] for at in chosen], np.int64)
+    return np.array(rows, np.int64)
 
 
 def severities(space: UnitSpace, column: int) -> NDArray[np.int64]:

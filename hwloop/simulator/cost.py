@@ -5,6 +5,7 @@ Each formula stands once and takes Python numbers (one mapping) or arrays (a bat
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from hwloop.simulator.activity import Activity, ComputeActivity, TileActivity
@@ -134,11 +135,22 @@ def _is_one(x: Number) -> bool:
 
 
 def _access_energy(compiled: Compiled, level: CompiledLevel, s: int, tile: TileActivity) -> Number:
-    """Energy of all accesses of a data space over all instances [pJ].
-
-    An access of a vector is paid once a cluster; `vector_ratio` corrects for vectors that compressed tiles fill unevenly.
-    """
+    """Energy of all accesses of a data space over all instances [pJ]."""
     energy: Number = 0.0
+    for _, _, vectors, each_pj in access_terms(level, s, tile):
+        energy = energy + vectors * each_pj
+    total = over_instances(level, tile, energy)
+    if level.address_pj:
+        total = total + address_generations(compiled, s, tile) * level.address_pj * _clusters(level, tile)
+    return total
+
+
+def access_terms(level: CompiledLevel, s: int, tile: TileActivity) -> Iterator[tuple[tuple[str, str], Number, Number, Number]]:
+    """What is paid for at one instance: (state, kind), words, vector accesses and the energy of each [pJ].
+
+    States are `random`, `gated` and `skipped`; behind `metadata ` for accesses of metadata; `counter` is the logic that codes.
+    What costs nothing is left out. `vector_ratio` corrects for vectors that compressed tiles fill unevenly.
+    """
     partial, finished = lying(level, s, tile)
     whole = tile.updates == tile.finished if tile.waits else False  # no partial sum comes by
     for (state, kind), words in (
@@ -152,35 +164,41 @@ def _access_energy(compiled: Compiled, level: CompiledLevel, s: int, tile: TileA
         (("skipped", "fill"), tile.skipped_fills),
         (("skipped", "update"), tile.skipped_updates),
     ):
-        if not _is_zero(words) and not _is_zero(level.energy_pj[state, kind]):
-            if tile.waits and (state, kind) == ("random", "update"):
-                vectors = _waiting_vectors(level, s, tile)
-            else:
-                vectors = partial.rows(unsigned(words))
-                vectors = vectors if _is_one(tile.vector_ratio) else vectors * tile.vector_ratio
-                if kind == "update" and whole is not False:
-                    vectors = where(whole, finished.rows(unsigned(words)) * tile.finished_ratio, vectors)
-            energy = energy + vectors * level.energy_pj[state, kind]
-    for key, traffic in tile.metadata.items():
-        energy = energy + traffic.vectors * level.metadata_pj[key]
-    if not _is_zero(tile.decompressions):
-        energy = energy + tile.decompressions * level.decompression_pj
-    if not _is_zero(tile.compressions):
-        energy = energy + tile.compressions * level.compression_pj
-    total = energy * tile.instances
-    clusters: Number = 1
-    if level.clusters != level.instances or level.address_pj:
-        spread = tile.x_expansion * tile.y_expansion
-        clusters = minimum(spread, level.clusters)
-        total = total if level.clusters == level.instances else energy * clusters / spread * tile.instances
-    if level.address_pj:
-        generations = tile.fills + tile.gated_fills
-        if compiled.spaces[s].read_write:
-            generations = generations + tile.updates + tile.gated_updates
+        if _is_zero(words) or _is_zero(level.energy_pj[state, kind]):
+            continue
+        if tile.waits and (state, kind) == ("random", "update"):
+            vectors = _waiting_vectors(level, s, tile)
         else:
-            generations = generations + tile.reads + tile.gated_reads
-        total = total + generations * level.address_pj * clusters
-    return total
+            vectors = partial.rows(unsigned(words))
+            vectors = vectors if _is_one(tile.vector_ratio) else vectors * tile.vector_ratio
+            if kind == "update" and whole is not False:
+                vectors = where(whole, finished.rows(unsigned(words)) * tile.finished_ratio, vectors)
+        yield (state, kind), words, vectors, level.energy_pj[state, kind]
+    for (state, kind), traffic in tile.metadata.items():
+        yield (f"metadata {state}", kind), traffic.vectors, traffic.vectors, level.metadata_pj[state, kind]
+    if not _is_zero(tile.decompressions):
+        yield ("counter", "decompression_count"), tile.decompressions, tile.decompressions, level.decompression_pj
+    if not _is_zero(tile.compressions):
+        yield ("counter", "compression_count"), tile.compressions, tile.compressions, level.compression_pj
+
+
+def over_instances(level: CompiledLevel, tile: TileActivity, each: Number) -> Number:
+    """What all instances pay of what `each` does: an access of a vector is paid once a cluster."""
+    if level.clusters == level.instances:
+        return each * tile.instances
+    return each * _clusters(level, tile) / (tile.x_expansion * tile.y_expansion) * tile.instances
+
+
+def _clusters(level: CompiledLevel, tile: TileActivity) -> Number:
+    return minimum(tile.x_expansion * tile.y_expansion, level.clusters)
+
+
+def address_generations(compiled: Compiled, s: int, tile: TileActivity) -> Number:
+    """Addresses that a cluster generates for a data space."""
+    generations = tile.fills + tile.gated_fills
+    if compiled.spaces[s].read_write:
+        return generations + tile.updates + tile.gated_updates
+    return generations + tile.reads + tile.gated_reads
 
 
 def _waiting_vectors(level: CompiledLevel, s: int, tile: TileActivity) -> Number:
@@ -250,13 +268,15 @@ def _metadata_words(word_bits: int, tile: TileActivity, kinds: tuple[str, ...]) 
 
 def _leakage(compiled: Compiled, activity: Activity, index: int, cycles: Number) -> Number:
     """Leakage of the instances that are not power-gated: those in use, and all that share a gate with one in use."""
+    return compiled.levels[index].leak_pj * cycles * leaking_instances(compiled, activity, index)
+
+
+def leaking_instances(compiled: Compiled, activity: Activity, index: int) -> Number:
+    """Instances of a level that leak."""
     level = compiled.levels[index]
-    leaking = _used(activity.tiles[index])
     gate = compiled.levels[level.power_gate]
     sharing = level.instances / max(gate.instances, 1)
-    if sharing > 1:
-        leaking = sharing * _used(activity.tiles[level.power_gate])
-    return level.leak_pj * cycles * leaking
+    return sharing * _used(activity.tiles[level.power_gate]) if sharing > 1 else _used(activity.tiles[index])
 
 
 def _used(tiles: list[TileActivity]) -> Number:

@@ -49,14 +49,22 @@ class Simulator:
             InfeasibleMappingError: the accelerator cannot run it; the reason names the level, the need and the room.
             SpecError: the mapping names something that is not there.
         """
+        nest, activity, cost = self.parts(mapping)
+        return layer_cost(self.compiled, nest, activity, cost, average=self.averaged(nest))
+
+    def parts(self, mapping: Mapping) -> tuple[Nest, Activity, Cost]:
+        """The nest of a mapping, what is done of it, and what that costs; errors as `run`."""
         nest = nest_of(self.compiled, mapping)
         activity = dense_activity(self.compiled, nest)
         if self.sparse is not None:
             context, shape = nest_of_mapping(self.sparse, nest, mapping)
             activity = sparse_activity(self._seen(context), nest, shape)
         check_fit(self.compiled, activity)
-        cost = evaluate(self.compiled, nest, activity)
-        return layer_cost(self.compiled, nest, activity, cost, average=nest.imperfect and self.sparse is None)
+        return nest, activity, evaluate(self.compiled, nest, activity)
+
+    def averaged(self, nest: Nest) -> bool:
+        """Whether the instances in use are said on average, as the real program does of dense imperfect factors."""
+        return nest.imperfect and self.sparse is None
 
     def _seen(self, context: SparseContext) -> SparseContext:
         """What the sparse analysis works on: everything as it is. For one that asks what would be if it were not."""

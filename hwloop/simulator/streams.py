@@ -14,7 +14,7 @@ import numpy as np
 
 from hwloop.simulator.compiled import CompiledLevel
 from hwloop.simulator.formats import rank_words
-from hwloop.simulator.packing import pack
+from hwloop.simulator.packing import Packing, pack
 from hwloop.simulator.pricing import compile_simulation
 from hwloop.simulator.sparse import prepare, sparse_needed
 from hwloop.simulator.sparse.occupancy import Format
@@ -53,6 +53,29 @@ class StreamCost:
 
     energy_pj: dict[str, float]
     cycles: int
+
+
+@dataclass(frozen=True)
+class StreamAccesses:
+    """What a stream reads or writes at its level.
+
+    Attributes:
+        values: that are moved, without zeros that a format leaves out.
+        packing: how they lie in rows.
+        rows: that are accessed.
+        row_pj: energy of one [pJ].
+        metadata_bits: that come with them.
+        metadata_rows: accesses of the metadata storage.
+        metadata_pj: energy of one [pJ].
+    """
+
+    values: int
+    packing: Packing
+    rows: int
+    row_pj: float
+    metadata_bits: int
+    metadata_rows: int
+    metadata_pj: float
 
 
 class Streams:
@@ -102,6 +125,19 @@ class Streams:
 
     def _one(self, level: CompiledLevel, stream: Stream) -> tuple[float, float]:
         """Energy [pJ], and words of the level's bandwidth."""
+        found = self.accesses(stream)
+        energy = found.rows * found.row_pj
+        if found.metadata_rows:
+            energy += found.metadata_rows * found.metadata_pj
+        return energy, found.values * found.packing.bandwidth_scale + found.metadata_bits / level.word_bits
+
+    def accesses(self, stream: Stream) -> StreamAccesses:
+        """What one stream reads or writes.
+
+        Raises:
+            KeyError: a level that the accelerator does not have.
+        """
+        level = self._levels[stream.level]
         space = "Outputs" if stream.written else "Inputs"
         packing = pack(level, level.packing[self._names.index(space)].bandwidth_scale, stream.bits)
         form = self._formats[level.name][space]
@@ -110,10 +146,9 @@ class Streams:
         if form is not None:
             bits = _metadata_bits(form, values, stream.density)
             values = ceil(values * stream.density) if form.compressed else values
-        energy = packing.rows(values) * level.energy_pj[kind]
-        if bits:
-            energy += -(-bits // level.metadata_width) * level.metadata_pj[kind]
-        return energy, values * packing.bandwidth_scale + bits / level.word_bits
+        metadata_rows = -(-bits // level.metadata_width) if bits else 0
+        each, metadata = float(level.energy_pj[kind]), float(level.metadata_pj[kind])
+        return StreamAccesses(values, packing, int(packing.rows(values)), each, bits, metadata_rows, metadata)
 
 
 def _metadata_bits(form: Format, values: int, density: float) -> int:

@@ -27,6 +27,10 @@ def test_demo_twice_says_what_the_memo_table_saved(tiny, tmp_path: Path, capsys)
         text = capsys.readouterr().out
         assert (tmp_path / f"run-{run}" / "front.png").exists()
         assert "lenet5 on flexible_skipping row_stationary:" in text
+        assert "on flexible_skipping: 256 MACs (16 x 16)" in text
+        for word in ("knee:", "pruned (p):", "The library holds", "Coding `normal`", "memo table:"):
+            assert word in text
+        assert (tmp_path / ".gitignore").read_text() == "*\n"
     assert "which saved" in text
     assert "0 new ones took 0.0 s" in text
 

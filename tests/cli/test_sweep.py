@@ -24,14 +24,15 @@ def network(tmp_path: Path) -> Path:
 
 
 def sweep(network: Path, *more: str) -> list[str]:
-    return ["sweep", "--workload", str(network), "--effort", "quick", "--workers", "1", "--quiet", *more]
+    return ["sweep", "--workload", str(network), "--arch", "flexible", "--effort", "quick", "--workers", "1", "--quiet", *more]
 
 
 def test_the_same_numbers_as_map_and_compare(network: Path, capsys) -> None:
     same = ["--workload", str(network), "--arch", "flexible", "--effort", "quick", "--workers", "1", "--quiet", "--json"]
-    assert main(["sweep", "--dataflow", "row_stationary", "--dataflow", "weight_stationary", *same]) == 0
+    flows = ["--dataflow", "row_stationary", "--dataflow", "weight_stationary"]
+    assert main(["sweep", *flows, *same]) == 0
     swept = {row["dataflow"]: row["energy_pj"] for row in json.loads(capsys.readouterr().out)["rows"]}
-    assert main(["compare", "--dataflow", "row_stationary", "--dataflow", "weight_stationary", *same]) == 0
+    assert main(["compare", *flows, *same]) == 0
     compared = {entry["dataflow"]: entry["energy_pj"] for entry in json.loads(capsys.readouterr().out)["dataflows"]}
     assert swept == compared
 
@@ -79,8 +80,8 @@ def test_many_fields_stand_under_the_table(network: Path, capsys) -> None:
 
 def test_files_and_a_second_run_from_the_folder(network: Path, tmp_path: Path, capsys) -> None:
     out = tmp_path / "sweep"
-    argv = sweep(network, f"{DEPTH}=2048,16384", "--out", str(out), "--csv", str(tmp_path / "rows.csv"), "--dataflow",
-                 "row_stationary", "--plot", str(tmp_path / "rows.svg"), "--memo", str(tmp_path / "memo.sqlite"))  # fmt: skip
+    argv = sweep(network, f"{DEPTH}=2048,16384", "--out", str(out), "--save", str(tmp_path / "rows.csv"), "--dataflow",
+                 "row_stationary", "--save", str(tmp_path / "rows.svg"), "--memo", str(tmp_path / "memo.sqlite"))  # fmt: skip
     assert main(argv) == 0
     first = capsys.readouterr().out
     assert {"sweep.csv", "sweep.json", "sweep.png"} <= {path.name for path in out.iterdir()}
@@ -135,7 +136,7 @@ def test_broken_files_are_said(tmp_path: Path, text: str, words: str) -> None:
         (["shared_glb.attributes.depth=many"], 2, "expected a number"),
         (["shared_glb.attributes.depth=-4"], 1, "flexible with shared_glb.attributes.depth=-4"),
         ([], 2, "fields to go through"),
-        ([f"{DEPTH}=2048", "--csv", "rows.xls"], 2, "ends in .csv"),
+        ([f"{DEPTH}=2048", "--save", "rows.xls"], 2, "ends in .csv"),
         ([f"{DEPTH}=2048", "--file", "nowhere.yaml"], 1, "nowhere.yaml"),
         ([f"{DEPTH}=2048", "--density", "2"], 1, "density"),
         ([f"{DEPTH}=2048", "--out", "/dev/null"], 2, "--out"),
@@ -158,7 +159,7 @@ def test_a_network_must_be_given_and_a_scheduler_excludes_workers(network: Path,
 
 def test_codesign_shows_the_accelerators_of_its_front_and_goes_on(tmp_path: Path, capsys) -> None:
     argv = ["codesign", "PE_column.spatial.meshX+PE.spatial.meshY=4,16", f"{DEPTH}=2048,16384", "--model", "lenet5",
-            "--data", "digits",
+            "--data", "digits", "--arch", "flexible", "--compression", "magnitude",
             "--dataflow", "row_stationary", "--pruning", "0.5", "--epochs", "1", "--population", "8", "--generations", "2",
             "--effort", "quick", "--workers", "1", "--validation-images", "60", "--train-images", "400", "--quiet",
             "--out", str(tmp_path / "run")]  # fmt: skip

@@ -33,6 +33,7 @@ from hwloop.search.run_folder import RunFolder
 from hwloop.spec.plan import load_plan
 from hwloop.spec.resources import open_architecture, open_table
 
+from .bank_cases import bank_case
 from .corpus import PLAN, ROOT, WORKLOAD, problem
 from .mutators import NUMBERS, TEXTS, Raw, mutate, mutate_bytes, written
 
@@ -437,6 +438,11 @@ COMMANDS: tuple[tuple[str, ...], ...] = (
     "--out", "{out}"),
     ("compress", "--model", "lenet5", "--data", "nothing", "--arch", "eyeriss_168", "--seed", "3", "--workers", "1", "--budget",
     "energy<=1uJ"),
+    ("compress", "--model", "nothing", "--compression", "second-order", "--one-shot", "0.5,0.9", "--bank", "{folder}",
+    "--bank-limit", "0.5", "--fill-bank", "--calibration-images", "9", "--bias-correction", "--batchnorm", "plain",
+    "--batchnorm-images", "9",
+    "--validation", "test:5", "--published-accuracy", "91.7%", "--distillation", "0.5", "--finetune", "1", "--finetune-members",
+    "2", "--finetune-rate", "0.01", "--out", "{out}"),
     ("train", "--model", "nothing", "--epochs", "1", "--seed", "1", "--out", "{out}", "--data", "digits"),
 )  # fmt: skip
 WORDS = (
@@ -489,5 +495,6 @@ def command_case(rng: Random) -> str:
 
 
 STORES: dict[str, Callable[[Random], str]] = {
-    "memo": memo_case, "run_folder": run_folder_case, "checkpoint": checkpoint_case, "data": data_case, "command": command_case,
+    "bank": bank_case, "memo": memo_case, "run_folder": run_folder_case, "checkpoint": checkpoint_case, "data": data_case,
+    "command": command_case,
 }  # fmt: skip

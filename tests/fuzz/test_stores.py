@@ -8,7 +8,7 @@ import pytest
 
 from .store_cases import STORES
 
-COUNTS = {"memo": 12, "run_folder": 25, "checkpoint": 25, "command": 12}
+COUNTS = {"bank": 25, "memo": 12, "run_folder": 25, "checkpoint": 25, "command": 12}
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -139,7 +139,7 @@ class Counting:
         self.asked.append(plan.key)
         return 0.5
 
-    def divergence(self, plan: Plan, images: int) -> float:
+    def divergence(self, plan: Plan, reference: Plan, images: int) -> float:
         return 0.0
 
     def size_bits(self, plan: Plan) -> float:

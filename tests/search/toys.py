@@ -65,12 +65,13 @@ class ToyScorer:
         loss += sum(max(0.4 - _kept(plan.of(name).weight_density), 0) for name in NEED)
         return max(1 - loss, 0.0)
 
-    def divergence(self, plan: Plan, images: int) -> float:
-        """What it takes off the accuracy of the base, and a little for each bit."""
-        base = 1 - max(base_pruning(plan.base) - 0.6, 0)
-        bits = [plan.of(name).weight_bits or 16 for name in "abc"]
+    def divergence(self, plan: Plan, reference: Plan, images: int) -> float:
+        """What it takes off the accuracy, and a little for each bit."""
         self.seen.append((plan.key, images))
-        return base - self._accuracy(plan) + sum(0.001 * 2.0**-b for b in bits)
+        return max(self._damage(plan) - self._damage(reference), 0.0)
+
+    def _damage(self, plan: Plan) -> float:
+        return 1 - self._accuracy(plan) + sum(0.001 * 2.0 ** -(plan.of(name).weight_bits or 16) for name in NEED)
 
     def test_accuracy(self, plan: Plan, network: Any = None) -> float:
         return self.accuracy(plan, network) - 0.01

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from math import prod
 from typing import TypeVar
 
@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from hwloop.errors import DataError
 from hwloop.network.accuracy.coding import FLOAT_BITS, ModelCount, WeightCount, model_size
 from hwloop.network.accuracy.completion import completed, weight_densities
+from hwloop.network.accuracy.race import Hopeless, Race, Score
+from hwloop.network.accuracy.runs import Runs
 from hwloop.network.accuracy.sensitivity import Divergence
 from hwloop.network.accuracy.treatment import Sparsity, Treatment, origin, treatment_of
 from hwloop.network.accuracy.variant import DENSITY_DIGITS, Variant, WeightCache
@@ -32,13 +34,12 @@ from hwloop.network.tracing.registry import register
 from hwloop.network.training.settings import TrainConfig
 from hwloop.network.training.trainer import train
 from hwloop.network.transforms.apply import reshaped
-from hwloop.network.transforms.calibrate import Calibration, calibrate
+from hwloop.network.transforms.calibrate import calibrate
 from hwloop.network.transforms.quantize import quantize_weight, recalibrate_batchnorm_
 from hwloop.spec.plan import Plan
 from hwloop.spec.pruning import BlockPattern, base_pruning
 
 CALIBRATION_IMAGES = 256
-CALIBRATION_CACHE_BYTES = 2**28
 SHAPED_CACHE_BYTES = 2**30
 WEIGHT_CACHE_BYTES = 2**30
 _KEPT_ANSWERS, _KEPT_TREATMENTS = 2**16, 2**10
@@ -53,8 +54,8 @@ class CompressedNetwork:
     bank has it; then weights and activations are quantised. Nothing is trained but by `materialise`.
 
     What repeats is kept: batches on the device (2 GiB of each part), pruned and quantised weights (1 GiB), networks of other
-    shapes (1 GiB), calibrations (256 MiB), 65536 answers; the library keeps 1 GiB of members. Not for use by several threads at
-    once.
+    shapes (1 GiB), feature maps (1 GiB) and calibrations (512 MiB), 65536 answers; the library keeps 1 GiB of members. Not for
+    use by several threads at once.
 
     Attributes:
         registry: of the network: which parameters hold its weights, and which are left out and why.
@@ -129,12 +130,14 @@ class CompressedNetwork:
             change = splits.augmentation if batchnorm_augmented else None
             self._batchnorm = HeldBatches(augmented(splits.train, change, batchnorm_images, seed), batch_size, device)
         self._calibration_split = splits.train.subset(CALIBRATION_IMAGES, seed)
+        self._runs = Runs(self._calibration_split, device, calibration, self._batchnorm)
         self._divergence = lru_cache(4)(
             lambda count: Divergence(HeldBatches(splits.train.subset(count, seed), batch_size, device))
         )
         self.images, self.train_images, self.has_test = len(validation), len(splits.train), splits.has_test
         self._shaped: ByteCache[tuple[str, str], Variant] = ByteCache(SHAPED_CACHE_BYTES, lambda variant: variant.size_bytes)
-        self._calibrations: ByteCache[object, Calibration] = ByteCache(CALIBRATION_CACHE_BYTES, _calibration_bytes)
+        self._begun: dict[object, tuple[int, int, int]] = {}
+        self._sorted = False
         self._known: ByteCache[object, float] = ByteCache(_KEPT_ANSWERS, lambda _: 1)
         self._treatment = lru_cache(_KEPT_TREATMENTS)(self._read)
         self.hits = self.evaluated = 0
@@ -151,7 +154,7 @@ class CompressedNetwork:
         """
         treatment = self._treatment(plan)
         variant = self._variant(treatment)
-        calibration = self._calibrated(variant, treatment)
+        calibration = self._runs.calibration(variant, treatment)
         weights = weight_densities(variant, treatment, self._library_pattern(treatment))
         return completed(plan, self.registry, weights, calibration, self._reference_bits)
 
@@ -168,23 +171,23 @@ class CompressedNetwork:
         """
         return self._answer(plan, network, False)
 
-    def divergence(self, plan: Plan, images: int) -> float:
-        """How far the outputs of a plan's network are from those of its base, uncompressed, on training examples.
+    def divergence(self, plan: Plan, reference: Plan, images: int) -> float:
+        """How far the outputs of a plan's network are from those of another plan's, on training examples.
 
         Args:
             plan: the candidate.
+            reference: what it is compared with.
             images: how many examples, drawn by class.
 
         Returns:
-            Mean Kullback-Leibler divergence of the class probabilities [nats], 0 or more, minimised; see
-            `sensitivity.Divergence`.
+            Mean Kullback-Leibler divergence of the class probabilities [nats], 0 or more, minimised, as `Divergence` says.
 
         Raises:
             SpecError, DataError: as `accuracy`.
         """
-        treatment, base = self._treatment(plan), self._treatment(Plan(base=plan.base))
+        treatment, other = self._treatment(plan), self._treatment(reference)
         divergence = self._divergence(images)
-        expected = divergence.base(base.key, lambda outputs: self._run(base, outputs))
+        expected = divergence.reference(other.key, lambda outputs: self._run(other, outputs))
         return self._run(treatment, lambda model: divergence.of(model, expected))
 
     def test_accuracy(self, plan: Plan, network: nn.Module | None = None) -> float:
@@ -246,7 +249,7 @@ class CompressedNetwork:
             if treatment.quantises_activations:
                 calibration = calibrate(network, registry, self._calibration_split, self._method)
         elif treatment.quantises_activations:
-            calibration = self._calibrated(variant, treatment)
+            calibration = self._runs.calibration(variant, treatment)
         for entry in registry.entries:
             bits = treatment.bits_of.get(origin(entry.layers[0]))
             if bits is not None and training is None:
@@ -261,43 +264,92 @@ class CompressedNetwork:
             recalibrate_batchnorm_(network, self._batchnorm)
         return network.eval()
 
-    def _answer(self, plan: Plan, network: nn.Module | None, test: bool) -> float:
-        if network is not None:
-            return self._score(network.eval(), test)
-        treatment = self._treatment(plan)
-        before = self.evaluated
-        value = self._known.get((test, *treatment.key), lambda: self._evaluate(treatment, test))
-        self.hits += before == self.evaluated
-        return value
+    def accuracies(self, plans: Sequence[Plan], hopeless: Hopeless | None = None) -> list[Score]:
+        """The accuracies of many plans at once: what some of them have in common is computed once.
 
-    def _evaluate(self, treatment: Treatment, test: bool) -> float:
-        value = self._run(treatment, lambda model: self._score(model, test))
-        self.evaluated += 1
-        return value
+        Args:
+            plans: the candidates.
+            hopeless: see `Race`; not asked where a caller's function scores.
+
+        Returns:
+            By plan the accuracy and True; or, where `hopeless` said so, what it is at most and False. Asked for again, the images
+            seen already are not run again.
+
+        Raises:
+            SpecError, DataError: as `accuracy`.
+        """
+        return self._scores(plans, False, hopeless)
+
+    def prepare(self, plans: Sequence[Plan]) -> None:
+        """Measures what `complete` and `accuracies` need to know of the activations of many plans: together, it takes less."""
+        for group in _alike(enumerate(map(self._treatment, plans))):
+            treatments = list(group.values())
+            self._runs.calibrate(self._variant(treatments[0]), treatments)
+
+    def _answer(self, plan: Plan, network: nn.Module | None, test: bool) -> float:
+        return self._score(network.eval(), test) if network is not None else self._scores([plan], test)[0][0]
+
+    def _scores(self, plans: Sequence[Plan], test: bool, hopeless: Hopeless | None = None) -> list[Score]:
+        keys = [(test, *self._treatment(plan).key) for plan in plans]
+        fresh = {key: self._treatment(plan) for key, plan in zip(keys, plans, strict=True) if key not in self._known}
+        found = {key: (self._known.get(key, float), True) for key in keys if key in self._known}
+        found |= zip(fresh, self._evaluate(list(fresh.values()), test, hopeless), strict=True) if fresh else ()
+        for key in fresh:
+            value, exact = found[key]
+            if exact:
+                self._known.get(key, partial(float, value))
+        self.evaluated, self.hits = self.evaluated + len(fresh), self.hits + len(plans) - len(fresh)
+        return [found[key] for key in keys]
+
+    def _evaluate(self, treatments: Sequence[Treatment], test: bool, hopeless: Hopeless | None) -> list[Score]:
+        if (self._splits.evaluate_test if test else self._splits.evaluate) is not None:
+            return [(self._by_function(treatment, test), True) for treatment in treatments]
+        batches = self._batches(test)
+        if hopeless is not None and not self._sorted:
+            batches.hardest_first(self._variant(treatments[0]).model)
+            self._runs.forget()
+            self._begun.clear()
+            self._sorted = True
+        race = Race(batches, len(treatments), hopeless)
+        for at, treatment in enumerate(treatments):
+            if not test and treatment.key in self._begun:
+                race.start(at, *self._begun.pop(treatment.key))
+        for group in _alike(enumerate(treatments)):
+            self._runs.race(race, self._variant(next(iter(group.values()))), group)
+        scores = race.scores()
+        self._begun |= {treatments[at].key: race.state(at) for at, (_, exact) in enumerate(scores) if not exact}
+        return scores
+
+    def _by_function(self, treatment: Treatment, test: bool) -> float:
+        return self._run(treatment, lambda model: self._score(model, test))
 
     def _run(self, treatment: Treatment, use: Callable[[nn.Module], T]) -> T:
         """What `use` makes of the network of a treatment."""
         variant = self._variant(treatment)
-        calibration = self._calibrated(variant, treatment) if treatment.quantises_activations else None
-        try:
-            with variant.lent(treatment, calibration) as model:
-                if self._batchnorm is not None:
-                    recalibrate_batchnorm_(model, self._batchnorm)
-                return use(model)
-        finally:
-            if self._batchnorm is not None:
-                variant.restore()
+        calibration = self._runs.calibration(variant, treatment) if treatment.quantises_activations else None
+        with variant.lent(treatment, calibration, batchnorm=self._batchnorm) as model:
+            return use(model)
 
     def _score(self, model: nn.Module, test: bool) -> float:
         function = self._splits.evaluate_test if test else self._splits.evaluate
         if function is not None:
             return call_score(function, model)
+        return self._batches(test).accuracy(model)
+
+    def _batches(self, test: bool) -> HeldBatches:
+        """The examples with their labels.
+
+        Raises:
+            DataError: there are none.
+        """
         if test and not self.has_test:
             raise DataError(f"{self._splits.name}: neither a test set nor a second scoring function was given")
         if test:
             self._test = self._test or HeldBatches(self._splits.test, self._validation.batch_size, self._validation.device)
-            return self._test.accuracy(model)
-        return self._validation.accuracy(model)
+        batches = self._test if test else self._validation
+        assert batches is not None
+        batches.check_labels()
+        return batches
 
     def _read(self, plan: Plan) -> Treatment:
         """What a plan does, without the densities that its base has anyhow: those change nothing."""
@@ -337,15 +389,6 @@ class CompressedNetwork:
             raise DataError(f"a plan starts from {base}, and there is no library of pruned networks")
         return self._start
 
-    def _calibrated(self, variant: Variant, treatment: Treatment) -> Calibration:
-        """Ranges and densities of the activations of the network before it is quantised, on training examples."""
-
-        def measure() -> Calibration:
-            with variant.lent(treatment, None, quantised=False) as model:
-                return calibrate(model, variant.registry, self._calibration_split, self._method)
-
-        return self._calibrations.get(treatment.floats, measure)
-
     def _library_pattern(self, treatment: Treatment) -> BlockPattern | None:
         """The N:M structure that the library's members have, while their layers have the shapes they were pruned in."""
         block = None if self._library is None else self._library.settings.get("block")
@@ -354,5 +397,9 @@ class CompressedNetwork:
         return block_pattern(base_pruning(treatment.base), block)
 
 
-def _calibration_bytes(calibration: Calibration) -> int:
-    return sum(seen.counts.nbytes for seen in (*calibration.layers.values(), *calibration.second.values()))
+def _alike(treatments: Iterable[tuple[int, Treatment]]) -> list[dict[int, Treatment]]:
+    """Treatments by number, those of one base and one architecture together."""
+    groups: dict[object, dict[int, Treatment]] = {}
+    for at, treatment in treatments:
+        groups.setdefault((treatment.base, treatment.structure.key), {})[at] = treatment
+    return list(groups.values())

@@ -1,4 +1,4 @@
-"""How far a compressed network's outputs are from those of its base: what single layers' compression costs, in few images."""
+"""How far a network's outputs are from those of another: what single layers' compression costs, in few images."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ Outputs = tuple[Tensor, ...]
 
 
 class Divergence:
-    """The mean Kullback-Leibler divergence of class probabilities from a base network's, by which layers are compared in HAWQ-V2
-    and ZeroQ (Cai et al., "ZeroQ: A Novel Zero Shot Quantization Framework", CVPR 2020, section 3.2).
+    """The mean Kullback-Leibler divergence of class probabilities from a reference network's, by which layers are compared in
+    ZeroQ (Cai et al., "ZeroQ: A Novel Zero Shot Quantization Framework", CVPR 2020, section 3.2).
 
-    Outputs that are no class scores are compared by their squared change over the square of the base's.
+    Outputs that are no class scores are compared by their squared change over the square of the reference's.
 
     Attributes:
         batches: the examples; labels are not looked at.
@@ -30,18 +30,18 @@ class Divergence:
 
     def __init__(self, batches: Iterable[Batch]) -> None:
         self.batches = batches
-        self._bases: ByteCache[object, list[Outputs]] = ByteCache(_KEPT_BYTES, _bytes)
+        self._known: ByteCache[object, list[Outputs]] = ByteCache(_KEPT_BYTES, _bytes)
 
-    def base(self, key: object, run: Callable[[Callable[[nn.Module], list[Outputs]]], list[Outputs]]) -> list[Outputs]:
-        """The outputs of a base network: those known by `key`, or what `run` gives that calls its argument with the network."""
-        return self._bases.get(key, lambda: run(self._outputs))
+    def reference(self, key: object, run: Callable[[Callable[[nn.Module], list[Outputs]]], list[Outputs]]) -> list[Outputs]:
+        """A reference's outputs: those known by `key`, or what `run` gives, which calls its argument with the network."""
+        return self._known.get(key, lambda: run(self._outputs))
 
     def of(self, model: nn.Module, expected: list[Outputs]) -> float:
-        """Divergence of `model` from its base [nats], 0 to `LARGEST`; minimised.
+        """Divergence of `model` from a reference [nats], 0 to `LARGEST`; minimised.
 
         Args:
             model: in evaluation mode, on the device of the examples.
-            expected: what `base` gave.
+            expected: what `reference` gave.
 
         Raises:
             DataError: the network gives no numbers at all.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from math import prod
 
@@ -14,17 +14,21 @@ from hwloop.errors import DataError
 from hwloop.network.accuracy.treatment import Sparsity, Treatment, origin
 from hwloop.network.bank.bank import Bank, Base
 from hwloop.network.cache import ByteCache
+from hwloop.network.data.batches import Batch, Inputs
 from hwloop.network.layers import device_of
 from hwloop.network.tracing.entries import Registry, WeightEntry
 from hwloop.network.tracing.operands import INPUTS, SECOND, attached
+from hwloop.network.tracing.segments import Segment, segments
 from hwloop.network.transforms.calibrate import Calibration
 from hwloop.network.transforms.prune import Masks, magnitude_mask
-from hwloop.network.transforms.quantize import ActivationQuantizer, quantize_weight
+from hwloop.network.transforms.quantize import ActivationQuantizer, quantize_weight, recalibrate_batchnorm_
 from hwloop.spec.pruning import BlockPattern
 
 _KEPT_COUNTS = 2**16
 DENSITY_DIGITS = 4  # a measured density is no more exact than this
 WeightCache = ByteCache[tuple[str, str, Sparsity, int], Tensor]  # (network, weight tensor, density or pattern, bits or 0)
+Spec = tuple[Sparsity, int]  # what is done to a weight tensor: density or pattern, bits or 0
+_AS_LOADED: Spec = (1.0, 0)
 
 
 class Variant:
@@ -58,6 +62,9 @@ class Variant:
         self._state: Mapping[str, Tensor] = {}
         self._base: str | None = None
         self._changed: list[WeightEntry] = []
+        self._put: dict[str, Spec] = {}
+        self._put_rest: frozenset[str] = frozenset()
+        self._pieces: tuple[Segment, ...] = ()
         self._counts: ByteCache[tuple[str, str, Sparsity], int] = ByteCache(_KEPT_COUNTS, lambda _: 1)
 
     @property
@@ -65,6 +72,17 @@ class Variant:
         """What the network and the weights that it goes back to take in memory, cached ones aside."""
         state: Mapping[str, Tensor] = self.model.state_dict()
         return 2 * sum(tensor.nbytes for tensor in state.values())
+
+    @property
+    def name(self) -> str:
+        """Of the loaded network."""
+        assert self._base is not None
+        return self._base
+
+    def pieces(self, images: Inputs) -> tuple[Segment, ...]:
+        """The network cut into pieces, see `segments`, proven on `images` the first time."""
+        self._pieces = self._pieces or segments(self.model, self.registry, images)
+        return self._pieces
 
     @property
     def values(self) -> int:
@@ -106,14 +124,68 @@ class Variant:
         """How many weights a treatment leaves of a tensor, before rounding them makes more zeros."""
         return self._count(entry, self.sparsity(entry, treatment))
 
+    def specs(self, treatment: Treatment, quantised: bool = True) -> dict[str, Spec]:
+        """What a treatment does to each weight tensor, by name of its entry; without the bits if not `quantised`."""
+        return {
+            entry.name: (
+                self.sparsity(entry, treatment),
+                treatment.bits_of.get(origin(entry.layers[0]), 0) if quantised else 0,
+            )
+            for entry in self.registry.entries
+        }
+
+    def ready(self) -> None:
+        """Makes what takes a copy of the network, before hooks are put on it."""
+        if self._bank is not None:
+            self._entries(self._bank)
+
+    def put(self, name: str, sparsity: Sparsity, bits: int) -> None:
+        """Puts a weight tensor in place as it is after that, until `put_back`."""
+        if self._put.get(name, _AS_LOADED) != (sparsity, bits):
+            entry = self.registry.by_name[name]
+            self._put[name] = sparsity, bits
+            entry.write_(self.model, self._weight(entry, sparsity, bits))
+
+    def put_rest(self, rest: Mapping[str, Tensor]) -> None:
+        """Puts tensors besides the weights in place, by key of the state dict; all others are as loaded, until `put_back`."""
+        if rest or self._put_rest:
+            state: Mapping[str, Tensor] = self.model.state_dict()
+            for key in self._put_rest | rest.keys():
+                state[key].copy_(rest.get(key, self._state[key]))
+            self._put_rest = frozenset(rest)
+
+    def put_back(self) -> None:
+        """Undoes every `put` and `put_rest`."""
+        for name in list(self._put):
+            self.put(name, *_AS_LOADED)
+        self._put.clear()
+        self.put_rest({})
+
+    def rest(self, treatment: Treatment, calibration: Calibration | None, batchnorm: Iterable[Batch] | None) -> dict[str, Tensor]:
+        """What a treatment changes besides weights: means shifted back, BatchNorm's statistics measured anew on `batchnorm`."""
+        if not self._correct and batchnorm is None:
+            return {}
+        weights = {entry.key for entry in self.registry.entries}
+        with self.lent(treatment, calibration, batchnorm=batchnorm) as model:
+            state: Mapping[str, Tensor] = model.state_dict()
+            changed = {key for key in state.keys() - weights if not torch.equal(state[key], self._state[key])}
+            return {key: state[key].clone() for key in sorted(changed)}
+
     @contextmanager
-    def lent(self, treatment: Treatment, calibration: Calibration | None, quantised: bool = True) -> Iterator[nn.Module]:
+    def lent(
+        self,
+        treatment: Treatment,
+        calibration: Calibration | None,
+        quantised: bool = True,
+        batchnorm: Iterable[Batch] | None = None,
+    ) -> Iterator[nn.Module]:
         """Lends the loaded network under a treatment; it is as it was afterwards.
 
         Args:
             treatment: pruning and bits; shapes are the variant's own.
             calibration: ranges of the activations, where they are quantised.
             quantised: False only prunes.
+            batchnorm: measure BatchNorm's statistics anew on this.
         """
         try:
             for entry in self.registry.entries:
@@ -126,11 +198,13 @@ class Variant:
                 self.correct_(self.model, treatment)
             quantizer = self.quantizer(treatment, calibration if quantised else None)
             with attached(self.model, self.registry, quantizer, quantizer.layers):
+                if batchnorm is not None:
+                    recalibrate_batchnorm_(self.model, batchnorm)
                 yield self.model
         finally:
             for entry in self._changed:
                 entry.write_(self.model, entry.layout.read(self._state[entry.key]))
-            if self._changed and self._correct:
+            if batchnorm is not None or (self._changed and self._correct):
                 self.restore()
             self._changed = []
 

@@ -8,6 +8,7 @@ none. Who makes an entry holds a lock; another who wants the same one waits and 
 from __future__ import annotations
 
 import json
+import os
 import warnings
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -23,9 +24,11 @@ from hwloop.network.bank.layer import Compressed
 from hwloop.network.identity import digest_of
 from hwloop.network.locks import locked
 from hwloop.network.weights_file import ADVICE, read_state, write_state
+from hwloop.reading import read_text
 
 DISK_BYTES = 4 * 2**30
 _LOCKS = 1  # first characters of a key that choose its lock file: 16 of them
+_FACTS_BYTES = 2**20
 _ROOM = 0.9  # what is left of the limit once the oldest entries have gone
 
 
@@ -87,22 +90,20 @@ class Store:
     def read(self, key: str, quiet: bool = False) -> Compressed | None:
         """The entry of `key`; None where there is none, or, with a warning unless `quiet`, where its files are damaged."""
         facts = self._facts(key)
-        try:
-            text = facts.read_text(encoding="utf-8")
-        except FileNotFoundError:
+        if not os.path.lexists(facts):
             return None
-        except (OSError, ValueError) as error:
-            return _damaged(facts, error, quiet)
         try:
-            told = json.loads(text)
+            told = json.loads(read_text(facts, _FACTS_BYTES))
             checksum = told.pop("checksum")
             if digest_of(told) != checksum or told["key"] != key:
                 return _damaged(facts, "it is not what was written", quiet)
+            if not self._numbers(key).is_file():
+                return _damaged(facts, "its numbers are not there", quiet)
             state = read_state(self._numbers(key), told["sha256"])
             found = Compressed(
                 state["levels"].float(), state.get("step"), told["method"], told["error"], told["plain_error"], state.get("shift")
             )
-        except (DataError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except (DataError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             return _damaged(facts, error, quiet)
         with suppress(OSError):  # somebody else's folder
             facts.touch()

@@ -72,7 +72,15 @@ def class_scores(model: nn.Module, inputs: Inputs) -> Tensor:
     Raises:
         DataError: it gives something else than a tensor.
     """
-    scores = run_model(model, inputs)
+    return as_scores(run_model(model, inputs))
+
+
+def as_scores(scores: Any) -> Tensor:
+    """What a network gave, if it is the scores of classes.
+
+    Raises:
+        DataError: it is something else than a tensor.
+    """
     if not isinstance(scores, Tensor):
         raise DataError(
             f"the network gives {_kind(scores)}, not a tensor of class scores; wrap it in a module that returns the scores, "

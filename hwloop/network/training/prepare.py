@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -26,7 +26,7 @@ from hwloop.network.training.devices import resolved
 from hwloop.network.training.settings import TrainConfig
 from hwloop.network.training.trainer import EpochEvent, train
 from hwloop.network.weights_file import read_state, write_state
-from hwloop.network.zoo.models import load_weights, make_model
+from hwloop.network.zoo.models import OWN, load_weights, make_model, model_names, native_input
 from hwloop.spec.workload import Workload
 
 
@@ -90,15 +90,31 @@ def seeded_model(name: str, splits: DataSplits, seed: int) -> nn.Module:
     return make_model(name, channels, size, len(splits.classes)).eval()
 
 
-def named_workload(name: str, channels: int = 3, image_size: int = 32, classes: int = 10, batch: int = 1) -> Workload:
+def named_workload(
+    name: str, channels: int | None = None, image_size: int | None = None, classes: int | None = None, batch: int = 1,
+    shape: Sequence[int] | None = None,
+) -> Workload:  # fmt: skip
     """The workload of a model by name; its weights do not matter.
 
+    Args:
+        name: as `make_model` takes it.
+        channels, image_size: of the images; those the network was designed for when None (3 x 32 x 32 for one of your own).
+        classes: scores it gives; when None 1000 for torchvision's networks, 10 for others.
+        batch: inputs at a time.
+        shape: of one input, in place of channels and size: (channels, height, width), or any other that the network reads.
+
     Raises:
-        DataError: no such model.
+        DataError: no such model, or it cannot read such an input.
         SpecError: a model that cannot be traced.
     """
-    model = make_model(name, channels, image_size, classes).eval()
-    return trace(model, torch.zeros(batch, channels, image_size, image_size), name)
+    own_channels, own_size = native_input(name) if name in model_names() or name.startswith("torchvision:") else (3, 32)
+    own_classes = 10 if name in OWN or ":" in name.removeprefix("torchvision:") else 1000
+    if shape is None:
+        channels, image_size = channels or own_channels, image_size or own_size
+        shape = (channels, image_size, image_size)
+    side = shape[1] if len(shape) == 3 else own_size
+    model = make_model(name, shape[0] if len(shape) == 3 else own_channels, side, classes or own_classes).eval()
+    return trace(model, torch.zeros(batch, *shape), name)
 
 
 def trained_model(

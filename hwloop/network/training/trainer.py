@@ -28,6 +28,7 @@ from hwloop.network.training.devices import precision_of
 from hwloop.network.training.images import check_images, cut_out, on_device, scaled
 from hwloop.network.training.loss import Loss
 from hwloop.network.training.optimizer import make_optimizer
+from hwloop.network.training.rounding import WeightRounding
 from hwloop.network.training.schedule import image_size, learning_rate, work
 from hwloop.network.training.settings import TrainConfig
 from hwloop.network.transforms.prune import Masks
@@ -92,6 +93,7 @@ def train(
     checkpoint: Checkpoint | None = None,
     clock: Callable[[], float] = time.monotonic,
     teacher: nn.Module | None = None,
+    rounding: WeightRounding | None = None,
 ) -> tuple[EpochEvent, ...]:
     """Trains `model` in place on the device it is on, and leaves it in evaluation mode.
 
@@ -105,6 +107,7 @@ def train(
         checkpoint: written after each epoch; a training that it holds is gone on with.
         clock: seconds from any start.
         teacher: whose scores are learned from where `config.distillation` is above 0.
+        rounding: levels that the weights are on whenever the model runs, and in the end.
 
     Returns:
         The events, those before a stop included.
@@ -123,7 +126,7 @@ def train(
         masks.apply_(model)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(config.seed)
-        run = _Run(model, splits, config, masks, device, clock, teacher)
+        run = _Run(model, splits, config, masks, device, clock, teacher, rounding)
         stored = checkpoint.load() if checkpoint is not None else None
         if stored is not None:
             run.restore(stored)
@@ -160,7 +163,9 @@ class _Run:
         device: torch.device,
         clock: Callable[[], float],
         teacher: nn.Module | None,
+        rounding: WeightRounding | None,
     ) -> None:
+        self.rounding = rounding
         self.loss = Loss(config, teacher)
         self.model, self.splits, self.config, self.masks, self.device, self.clock = model, splits, config, masks, device, clock
         self.precision = precision_of(config, model)
@@ -261,6 +266,8 @@ class _Run:
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.config, self.done)
         self.optimizer.zero_grad(set_to_none=True)
+        if self.rounding is not None:
+            self.rounding.put_(self.model)
         with self._cast():
             targets = self.loss.targets(inputs)
             scores = class_scores(self.model, inputs).float()
@@ -268,6 +275,8 @@ class _Run:
             _check_scores(tuple(scores.shape), len(labels), len(self.splits.classes))
         loss = self.loss(scores, labels, targets)
         self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+        if self.rounding is not None:
+            self.rounding.back_(self.model)
         if self.masks is not None:
             self.masks.mask_gradients_(self.model)
         self.scaler.step(self.optimizer)
@@ -294,10 +303,12 @@ class _Run:
 
         BatchNorm's statistics belong to the weights of a step and the size of its images: for others they are measured anew.
         """
+        if self.average is not None and self.step:
+            self.average.load_into(self.model)
+        if self.rounding is not None:
+            self.rounding.put_(self.model)
         if not self.step or (self.average is None and not self.config.sizes):
             return
-        if self.average is not None:
-            self.average.load_into(self.model)
         batches = self.train.batches(self.config.batch_size, torch.Generator().manual_seed(self.config.seed), self.augmentation)
         count = -(-_NORM_IMAGES // self.config.batch_size)
         with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []), self._cast():

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -49,6 +50,7 @@ class LayerInputs:
     high: float
     density: float
     counts: Tensor
+    _ranges: dict[object, ActivationRange] = field(default_factory=dict, init=False, repr=False)
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,14 +71,14 @@ class Calibration:
     symmetric: bool = False
     percentile: float = 99.9
     second: Mapping[str, LayerInputs] = field(default_factory=dict)
-    _ranges: dict[tuple[str, str, int], ActivationRange] = field(default_factory=dict, init=False, repr=False)
 
     def range(self, layer: str, bits: int, operand: str = INPUTS) -> ActivationRange:
         """The range of an operand of `layer` for `bits` bits; only `mse` depends on the bits. Kept for the next time."""
-        key = (layer, operand, bits if self.method == "mse" else 0)
-        if key not in self._ranges:
-            self._ranges[key] = self._find((self.layers if operand == INPUTS else self.second)[layer], bits)
-        return self._ranges[key]
+        seen = (self.layers if operand == INPUTS else self.second)[layer]
+        key = (self.method, self.symmetric, self.percentile, bits if self.method == "mse" else 0)
+        if key not in seen._ranges:
+            seen._ranges[key] = self._find(seen, bits)
+        return seen._ranges[key]
 
     def densities(self) -> dict[str, float]:
         """Fraction of inputs that are not zero, by layer name."""
@@ -178,27 +180,55 @@ def calibrate(
         raise SpecError("<arguments>", "calibration", " or ".join(METHODS), method)
     if not 50 < percentile <= 100:
         raise SpecError("<arguments>", "percentile", "a number above 50, up to 100", percentile)
-    ends: dict[tuple[str, str], tuple[float, float]] = {}
-    nonzeros: dict[tuple[str, str], int] = {}
-    counts: dict[tuple[str, str], Tensor] = {}
+    found: dict[tuple[str, str], _Watch] = {}
 
     def see_range(layer: str, operand: str, values: Tensor) -> None:
-        least, most = (float(value) for value in values.aminmax())
-        low, high = ends.get((layer, operand), (least, most))
-        ends[layer, operand] = min(least, low), max(most, high)
+        found.setdefault((layer, operand), _Watch()).see_range(values)
 
     def see_values(layer: str, operand: str, values: Tensor) -> None:
-        key = layer, operand
-        nonzeros[key] = nonzeros.get(key, 0) + int(values.count_nonzero())
-        part = torch.histc(values.float(), BINS, *ends[key]).double().cpu()
-        counts[key] = counts[key] + part if key in counts else part
+        found[layer, operand].see_values(values)
 
     device = device_of(model)
     for see in (see_range, see_values):
         with _watched(model, registry, see):
             for inputs, _ in split.batches(batch_size):
                 run_model(model, to_device(inputs, device))
-    seen = {key: LayerInputs(*ends[key], nonzeros[key] / float(counts[key].sum()), counts[key]) for key in counts}
-    layers = {layer: inputs for (layer, operand), inputs in seen.items() if operand == INPUTS}
-    second = {layer: inputs for (layer, operand), inputs in seen.items() if operand == SECOND}
+    layers = {layer: watch.seen() for (layer, operand), watch in found.items() if operand == INPUTS}
+    second = {layer: watch.seen() for (layer, operand), watch in found.items() if operand == SECOND}
     return Calibration(layers, method, symmetric, percentile, second)
+
+
+def observed(parts: Sequence[Tensor]) -> LayerInputs:
+    """What a layer's inputs, given in parts, look like: as `calibrate` finds it."""
+    watch = _Watch()
+    for part in parts:
+        watch.see_range(part)
+    for part in parts:
+        watch.see_values(part)
+    return watch.seen()
+
+
+class _Watch:
+    """Sees the inputs of a layer twice: their ends, then what lies between."""
+
+    def __init__(self) -> None:
+        self._low, self._high, self._nonzeros = math.inf, -math.inf, 0
+        self._counts = torch.zeros(BINS, dtype=torch.float64)
+
+    def see_range(self, values: Tensor) -> None:
+        least, most = (float(value) for value in _flat(values).aminmax())
+        self._low, self._high = min(least, self._low), max(most, self._high)
+
+    def see_values(self, values: Tensor) -> None:
+        flat = _flat(values)
+        self._nonzeros += int((flat != 0).sum())  # five times as quick as count_nonzero
+        self._counts += torch.histc(flat.float(), BINS, self._low, self._high).double().cpu()
+
+    def seen(self) -> LayerInputs:
+        return LayerInputs(self._low, self._high, self._nonzeros / float(self._counts.sum()), self._counts)
+
+
+def _flat(values: Tensor) -> Tensor:
+    """The values as they lie in memory, where their order does not matter: many times as quick in channels_last."""
+    as_stored = values.permute(sorted(range(values.dim()), key=values.stride, reverse=True))
+    return as_stored.view(-1) if as_stored.is_contiguous() else values.reshape(-1)

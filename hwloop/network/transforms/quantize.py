@@ -102,7 +102,19 @@ class ActivationQuantizer:
     def __call__(self, layer: str, operand: str, values: Tensor) -> Tensor | None:
         """The values at their levels; None where they stay."""
         found = self.spans.get((layer, operand))
-        return None if found is None else quantize_activation(values, *found)
+        if found is None:
+            return None
+        quantised = quantize_activation(values, *found)
+        return _straight_through(values, quantised, *found) if values.requires_grad and torch.is_grad_enabled() else quantised
+
+
+def _straight_through(values: Tensor, quantised: Tensor, bits: int, span: ActivationRange) -> Tensor:
+    """The quantised values, with the gradient of the values where they lie in the range, and none beyond it."""
+    step, zero_point = span.levels(bits)
+    if step == 0:
+        return quantised
+    inside = values.clamp(-zero_point * step, (2**bits - 1 - zero_point) * step)
+    return inside + (quantised - inside).detach()
 
 
 def activation_quantizer(

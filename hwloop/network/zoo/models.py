@@ -30,7 +30,7 @@ class _Own:
     least: int = 1  # pixels
 
 
-_OWN = {
+OWN = {
     "lenet5": _Own(LeNet5, channels=1, pixels=28, least=LENET_MIN_PIXELS),
     "vgg16_cifar10": _Own(SmallVGG16, least=VGG_MIN_PIXELS),
     "vgg16_plain_cifar10": _Own(partial(SmallVGG16, batch_norm=False), least=VGG_MIN_PIXELS),
@@ -46,7 +46,7 @@ _GUESSES = 8  # torchvision models to try when saying what a checkpoint looks ma
 
 def model_names() -> tuple[str, ...]:
     """Every name `make_model` knows, the small-image networks first; one name is one network."""
-    return (*_OWN, *_torchvision_names())
+    return (*OWN, *_torchvision_names())
 
 
 def native_input(name: str) -> tuple[int, int]:
@@ -55,8 +55,8 @@ def native_input(name: str) -> tuple[int, int]:
     Raises:
         DataError: no such network, or one of your own, for which nobody says.
     """
-    if name in _OWN:
-        return _OWN[name].channels, _OWN[name].pixels
+    if name in OWN:
+        return OWN[name].channels, OWN[name].pixels
     bare = name.removeprefix(_PREFIX)
     if bare not in _torchvision_names():
         raise DataError(f"model {name!r}: only networks of the zoo have an input size of their own")
@@ -79,10 +79,10 @@ def make_model(name: str, in_channels: int = 3, image_size: int = 32, classes: i
     Example:
         >>> model = make_model("lenet5", in_channels=1, image_size=28)
     """
-    if name in _OWN:
-        if image_size < _OWN[name].least:
-            raise DataError(f"model {name!r}: images of {image_size} pixels are too small, it takes {_OWN[name].least} and more")
-        return _OWN[name].make(in_channels, image_size, classes)
+    if name in OWN:
+        if image_size < OWN[name].least:
+            raise DataError(f"model {name!r}: images of {image_size} pixels are too small, it takes {OWN[name].least} and more")
+        return OWN[name].make(in_channels, image_size, classes)
     bare = name.removeprefix(_PREFIX)
     if name in _SMALL and image_size < native_input(name)[1]:
         raise DataError(
@@ -94,8 +94,8 @@ def make_model(name: str, in_channels: int = 3, image_size: int = 32, classes: i
     if ":" in name and not name.startswith(_PREFIX):
         given = {"in_channels": in_channels, "image_size": image_size, "classes": classes, "num_classes": classes}
         return _make_imported(name, given)
-    near = get_close_matches(bare, [*_OWN, *_torchvision_names()], n=3)
-    known = f"known: {', '.join(_OWN)}, torchvision's names, package.module:function"
+    near = get_close_matches(bare, [*OWN, *_torchvision_names()], n=3)
+    known = f"known: {', '.join(OWN)}, torchvision's names, package.module:function"
     hint = f"did you mean {' or '.join(near)}?" if near else known
     raise DataError(f"model {name!r}: there is none of that name; {hint}")
 
@@ -107,7 +107,7 @@ def _torchvision_names() -> list[str]:
 
 def _make_torchvision(name: str, in_channels: int, image_size: int, classes: int) -> nn.Module:
     if in_channels != _TORCHVISION_CHANNELS:
-        hint = f"models for any number: {', '.join(_OWN)}"
+        hint = f"models for any number: {', '.join(OWN)}"
         raise DataError(f"model {_PREFIX}{name}: it takes 3 channels and the images have {in_channels}; {hint}")
     extra: dict[str, Any] = {}
     if name.startswith("vit_"):
@@ -170,7 +170,7 @@ def _drop_auxiliary(weights: dict[str, Tensor], model: nn.Module) -> dict[str, T
 def _guess(weights: dict[str, Tensor], path: str | Path) -> str:
     """Name of the model that has exactly these weights, judged by their names and all shapes but the first's and last's."""
     stem = Path(path).stem.partition("-")[0].lower()
-    own = tuple(_OWN)
+    own = tuple(OWN)
     candidates = (*own, *get_close_matches(stem, [name for name in model_names() if name not in own], n=_GUESSES))
     best, best_fit = "", 0
     for name in candidates:

@@ -20,7 +20,7 @@ class SweepFile:
         fields: values by path.
         points: points written out; None where there are none.
         archs, dataflows: names and files.
-        models: arguments of `named_workload`, the name under `model`.
+        models: arguments of `named_workload`, the name under `name`.
         workloads: files.
         weight_bits, activation_bits, density, input_density: one value or a list.
         energy, objective, effort, seed: as in `hwloop.sweep`.
@@ -76,7 +76,7 @@ def _networks(inner: Fields, here: Path) -> dict[str, Any]:
         if "workload" in block:
             workloads.append(str(here / block.take("workload", str)))
         else:
-            models.append({"model": block.take("model", str)} | {key: block.take(key, int) for key in _SIZES if key in block})
+            models.append({"name": block.take("model", str)} | {key: block.take(key, int) for key in _SIZES if key in block})
         block.finish()
     return {"models": tuple(models), "workloads": tuple(workloads)}
 

@@ -38,7 +38,7 @@ FieldsLike = Mapping[str, Any] | Sequence[str | Axis] | None
 
 def sweep(
     networks: Workload | Sequence[Workload] | str | Path,
-    arch: ArchitectureLike | Sequence[ArchitectureLike] = "flexible",
+    arch: ArchitectureLike | Sequence[ArchitectureLike] = "eyeriss_168",
     fields: FieldsLike = None,
     dataflows: DataflowLike | Sequence[DataflowLike] = None,
     *,

@@ -16,8 +16,8 @@ class Nsga3(Nsga2):
     """Reference directions in place of crowding; everything else as in NSGA-II.
 
     Attributes:
-        weights: of the objectives, in their order: candidates gather where objectives lose in these proportions, so that a large
-            weight lets an objective go; None spreads them evenly.
+        weights: of the objectives, in their order: candidates gather where one objective is as much nearer to its best than
+            another as its weight is larger; None spreads them evenly.
     """
 
     name: ClassVar[str] = "nsga3"
