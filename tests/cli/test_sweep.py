@@ -135,7 +135,6 @@ def test_broken_files_are_said(tmp_path: Path, text: str, words: str) -> None:
         (["shared_glb.attributes.depth"], 2, "FIELD=VALUES"),
         (["shared_glb.attributes.depth=many"], 2, "expected a number"),
         (["shared_glb.attributes.depth=-4"], 1, "flexible with shared_glb.attributes.depth=-4"),
-        ([], 2, "fields to go through"),
         ([f"{DEPTH}=2048", "--save", "rows.xls"], 2, "ends in .csv"),
         ([f"{DEPTH}=2048", "--file", "nowhere.yaml"], 1, "nowhere.yaml"),
         ([f"{DEPTH}=2048", "--density", "2"], 1, "density"),
@@ -149,6 +148,8 @@ def test_bad_usage_is_said_before_anything_runs(network: Path, capsys, monkeypat
 
 
 def test_a_network_must_be_given_and_a_scheduler_excludes_workers(network: Path, capsys) -> None:
+    assert main(["sweep", "--workload", str(network), "--quiet"]) == 2
+    assert "fields to go through" in capsys.readouterr().err
     assert main(["sweep", f"{DEPTH}=2048", "--quiet"]) == 2
     assert "--model NAME or --workload FILE" in capsys.readouterr().err
     assert main(sweep(network, f"{DEPTH}=2048", "--scheduler", "local:2")) == 2
