@@ -251,7 +251,7 @@ def test_without_a_test_set_there_is_only_a_warning() -> None:
 def test_amounts_follow_the_way_of_compression() -> None:
     assert Settings().members == (0.0, 0.7, 0.8, 0.9)
     assert Settings(pruning=(0.0,)).members == (0.0,)
-    assert Settings().amounts[::9] == (0.05, 0.5, 0.95)
+    assert Settings(pruning=(0.0,)).amounts[::9] == (0.05, 0.5, 0.95)
     assert Settings(compression="magnitude").members == (0.0, *PAPER_PRUNING)
     assert Settings(compression="magnitude").amounts == ()
     assert Settings(pruning=(0.5, 0.9)).amounts == tuple(a for a in Settings().amounts if a not in (0.5, 0.9))
