@@ -10,5 +10,6 @@ setup(
         "hwloop.arch_specs": ["*.yaml"],
         "hwloop.mappings": ["*.yaml"],
         "hwloop.energy": ["data/*.json"],
+        "hwloop.report.html": ["*.html", "*.css", "*.js"],
     },
 )

@@ -51,6 +51,8 @@ _HOME = {
     "trace": "hwloop.network.tracing.trace",
     "compress": "hwloop.run",
     "Settings": "hwloop.run",
+    "export_member": "hwloop.run",
+    "load_export": "hwloop.network.export.files",
     "map_network": "hwloop.run",
     "compare": "hwloop.run",
     "Comparison": "hwloop.run",

@@ -35,3 +35,17 @@ def shared() -> Path:
     if not (SHARED / "reference").is_dir():
         pytest.skip(f"no reference data beside the project ({SHARED} is not there)")
     return SHARED
+
+
+@pytest.fixture(scope="session")
+def small_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a small finished run of LeNet-5 on two dataflows; not to be changed."""
+    from hwloop.run import Settings, compress  # torch, which most tests do without
+
+    place = tmp_path_factory.mktemp("small") / "run"
+    settings = Settings(
+        method_options={"population": 6, "generations": 2}, weight_bits=(3, 11), pruning=(0.6,), epochs=3, library_epochs=1,
+        mapper_effort="quick", validation_images=80,
+    )  # fmt: skip
+    compress("lenet5", "digits", "flexible_skipping", ("xy", "xfx"), settings, run_dir=place, workers=1)
+    return place

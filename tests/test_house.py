@@ -54,17 +54,30 @@ HOMES = {
     "pandas": {"report"},
     "sqlite3": {"memo"},
     "subprocess": {"programs"},
+    "plotly": {"report/html"},
+    "onnx": {"network/export"},
+    "onnxscript": {"network/export"},
+    "onnxruntime": {"network/export"},
+    "safetensors": {"network/export"},
 }
 OPTIONAL = {
-    "argcomplete",
-    "distributed",
-    "hwcomponents",
-    "hwcomponents_cacti",
-    "hwcomponents_library",
-    "pytimeloop",
-    "timeloopfe",
+    "argcomplete", "distributed", "hwcomponents", "hwcomponents_cacti", "hwcomponents_library", "pytimeloop", "timeloopfe"
+}  # fmt: skip
+EXPORT = {"onnx", "onnxscript", "onnxruntime", "safetensors"}
+HEAVY = {
+    "torch",
+    "torchvision",
+    "matplotlib",
+    "pymoo",
+    "sklearn",
+    "scipy",
+    "networkx",
+    "rich",
+    "pandas",
+    "pyarrow",
+    "plotly",
+    *EXPORT,
 }
-HEAVY = {"torch", "torchvision", "matplotlib", "pymoo", "sklearn", "scipy", "networkx", "rich", "pandas", "pyarrow"}
 
 
 # Calls that import what a variable names. Tables of names are read as imports; only these files take a name from elsewhere: a

@@ -204,7 +204,7 @@ class CandidateCosts:
             if s is None:
                 return None
             parts = s.component_energy_pj
-            named.append(LayerShare(layer.name, s.computes, s.energy_pj, s.cycles, s.utilization, parts, s.result))
+            named.append(LayerShare(layer.name, s.computes, s.energy_pj, s.cycles, s.utilization, parts, s.result, s.mapping))
         operations: list[LayerShare] = []
         if self.workload.operations:
             costs = self._operations.of(run.maps, memory.maps if memory else (), memory.level if memory else "")

@@ -11,6 +11,7 @@ from hwloop.backend.target import Target
 from hwloop.errors import HwloopError, InfeasibleMappingError
 from hwloop.mapper.result import MapResult
 from hwloop.simulator import StreamCost
+from hwloop.spec.mapping import Mapping as LoopMapping
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,7 @@ class LayerShare:
         utilization: part of the compute units' time that they compute, 0-1.
         component_energy_pj: its energy by component and network, leakage included [pJ].
         result: mapping and full cost, where the layer was mapped; None where a known mapping was costed.
+        mapping: what it runs by; None for work between layers.
     """
 
     name: str
@@ -34,6 +36,7 @@ class LayerShare:
     utilization: float
     component_energy_pj: Mapping[str, float] = field(repr=False)
     result: MapResult | None = field(default=None, repr=False)
+    mapping: LoopMapping | None = field(default=None, repr=False)
 
     @property
     def mapped(self) -> MapResult:
@@ -57,7 +60,8 @@ class LayerShare:
         cost = result.cost
         parts = {part: component.energy_pj for part, component in cost.components.items()}
         parts |= {link: wires.energy_pj for link, wires in cost.networks.items()}
-        return cls(name, int(cost.computes), float(cost.energy_pj), int(cost.cycles), float(cost.utilization), parts, result)
+        return cls(name, int(cost.computes), float(cost.energy_pj), int(cost.cycles), float(cost.utilization), parts, result,
+                   result.mapping)  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -238,7 +238,8 @@ class ShortLists:
             if at < 0:
                 left[key] = cases[key]
                 continue
-            shape.costs[key] = LayerShare("", computes, energy, int(cycles), used, dict(zip(names, energies, strict=True)))
+            each = dict(zip(names, energies, strict=True))
+            shape.costs[key] = LayerShare("", computes, energy, int(cycles), used, each, mapping=known.mappings[at])
         return left
 
 

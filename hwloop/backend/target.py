@@ -67,7 +67,12 @@ class Target:
     @property
     def file_name(self) -> str:
         """The name as part of a file name."""
-        return "".join(c if c.isalnum() or c in "._-" else "-" for c in self.name)
+        return file_name(self.name)
+
+
+def file_name(target: str) -> str:
+    """A target's name as part of a file name."""
+    return "".join(c if c.isalnum() or c in "._-" else "-" for c in target)
 
 
 def make_targets(

@@ -35,9 +35,9 @@ COMMANDS = {
     "ert": "the energy table of an accelerator, with the source of every number",
     "verify": "compare the simulator with the real Timeloop",
     "train": "train a network and save its weights",
-    "export": "write a network's layers as Timeloop problems",
+    "export": "write a compressed network of a run for torch, ONNX and Timeloop",
     "memo": "show, query and check a memo table",
-    "report": "tables and plots of a finished run",
+    "report": "tables of a run, and an interactive HTML page of it",
 }
 _FAILED, _USAGE = 1, 2
 _NO_ROOM = ("failed to map segment", "cannot allocate memory", "Cannot allocate memory")  # what a library that finds none says

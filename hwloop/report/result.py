@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from hwloop.backend.layer_runs import NetworkRun
 from hwloop.errors import DataError, SpecError
 from hwloop.pareto import hypervolume, knee, preferred
 from hwloop.spec.plan import Plan, load_plan
@@ -28,6 +29,8 @@ class Member:
         searched: the same as the search estimated them, from its short list of mappings.
         how: where its weights come from; empty where the plan alone makes them.
         test_accuracy: 0 to 1; None until the test set is read.
+        sizes: of the stored network by coding (`normal`, `csr`, `coo`) [bits]; empty where nobody counted.
+        run: how each layer runs on the target; None where that is not known here.
     """
 
     plan: Plan
@@ -36,6 +39,8 @@ class Member:
     searched: Mapping[str, float]
     how: str = ""
     test_accuracy: float | None = None
+    sizes: Mapping[str, float] = field(default_factory=dict)
+    run: NetworkRun | None = field(default=None, repr=False, compare=False)
 
     @property
     def weight_bits(self) -> dict[str, int]:
@@ -52,6 +57,9 @@ class Member:
     def gap(self) -> float:
         """How much less energy the full mapping needs than the search thought, as a fraction; negative when more."""
         return 1 - self.metrics["energy_pj"] / self.searched["energy_pj"]
+
+
+Metric = str | Callable[[Member], float]
 
 
 @dataclass(frozen=True)
@@ -98,22 +106,22 @@ class Front:
         """
         return self.members[preferred(self.minimised(self.members), weights)] if self.members else None
 
-    def best_within(self, loss: float = ACCURACY_LOSS, metric: str = "energy_pj") -> Member | None:
+    def best_within(self, loss: float = ACCURACY_LOSS, metric: Metric = "energy_pj") -> Member | None:
         """The member with the least `metric` whose validation accuracy is at most `loss` below the reference's.
 
         Chosen by validation accuracy, so that the test accuracy stays an honest estimate; None when there is none.
         """
         floor = self.reference.metrics["accuracy"] - loss - 1e-9
         close = [member for member in self.members if member.metrics["accuracy"] >= floor]
-        return min(close, key=lambda m: m.metrics[metric]) if close else None
+        return min(close, key=_reader(metric)) if close else None
 
-    def best_by_test(self, loss: float = ACCURACY_LOSS, metric: str = "energy_pj") -> Member | None:
+    def best_by_test(self, loss: float = ACCURACY_LOSS, metric: Metric = "energy_pj") -> Member | None:
         """Like `best_within`, chosen by the test set itself: optimistic, but how published figures are usually counted."""
         wanted = self.reference.test_accuracy
         if wanted is None:
             return None
         close = [m for m in self.members if m.test_accuracy is not None and m.test_accuracy >= wanted - loss - 1e-9]
-        return min(close, key=lambda m: m.metrics[metric]) if close else None
+        return min(close, key=_reader(metric)) if close else None
 
     @property
     def seen_validation(self) -> bool:
@@ -138,6 +146,10 @@ class Front:
         ideal = np.minimum(points.min(axis=0), ref)
         span = np.where(ref > ideal, ref - ideal, 1.0)
         return hypervolume((points - ideal) / span, np.ones(len(ref)) + 1e-12)
+
+
+def _reader(metric: Metric) -> Callable[[Member], float]:
+    return (lambda member: member.metrics[metric]) if isinstance(metric, str) else metric
 
 
 def member_row(front: Front, member: Member) -> dict[str, Any]:
@@ -204,6 +216,7 @@ def _member_document(member: Member) -> dict[str, Any]:
         "searched": dict(member.searched),
         "how": member.how,
         "test_accuracy": member.test_accuracy,
+        "sizes": dict(member.sizes),
     }
 
 

@@ -11,6 +11,8 @@ _HOME = {
     "Settings": "hwloop.run.settings",
     "Target": "hwloop.backend.target",
     "make_targets": "hwloop.backend.target",
+    "export_member": "hwloop.run.export",
+    "open_run": "hwloop.run.opened",
     "map_layer": "hwloop.run.networks",
     "map_network": "hwloop.run.networks",
     "compare": "hwloop.run.comparison",

@@ -16,8 +16,6 @@ from hwloop.backend.pool import Workers
 from hwloop.backend.target import ArchitectureLike, DataflowLike, Target, make_targets
 from hwloop.errors import SpecError
 from hwloop.memo import Memo
-from hwloop.network.accuracy.candidates import CompressedNetwork
-from hwloop.network.data.load import as_splits
 from hwloop.network.data.splits import DataSplits
 from hwloop.network.identity import model_identity, software_identity
 from hwloop.network.library.library import versions as torch_versions
@@ -26,13 +24,13 @@ from hwloop.report.result import Front, Member
 from hwloop.run.design_search import check_area
 from hwloop.run.finetuning import Finetuning, finetune_front
 from hwloop.run.identity import target_identity
-from hwloop.run.layer_bank import bank_use, fill_bank, open_bank
+from hwloop.run.layer_bank import bank_use, fill_bank
 from hwloop.run.notes import run_notes
+from hwloop.run.opened import PLACES
 from hwloop.run.outputs import CompressResult, Finetuned, write_outputs
+from hwloop.run.scored_network import NetworkSource, places_of, scored_network
 from hwloop.run.settings import Settings
-from hwloop.run.stage_one import pruned_library, trained_network
 from hwloop.run.tuning import Searched, search_target
-from hwloop.run.validation import validation_splits
 from hwloop.search.log import EvaluationLog
 from hwloop.search.method import find_method
 from hwloop.search.objectives import find_objectives, read_budget
@@ -139,29 +137,17 @@ def compress(
         "settings": asked,
     }  # fmt: skip
     versions = {"hwloop": hwloop.__version__, "backend": backend.identity, "machine": platform.platform(), **torch_versions()}
+    bank_folder = Path(bank_dir) if bank_dir is not None else library_folder / "bank"
+    source = NetworkSource(
+        model, name, data, library_folder, bank_folder, evaluate, data_root, weights, normalisation, image_size, bank_bytes
+    )  # fmt: skip
     timings = Timings()
     folder = None if run_dir is None else RunFolder(run_dir, config, versions, resume)
     table = None if memo is None else Memo(memo)
     try:
-        with timings.of("data and training"):
-            splits = as_splits(
-                data, evaluate=evaluate, root=data_root, seed=settings.seed, image_size=image_size, normalisation=normalisation,
-                limit=settings.train_images,
-            )  # fmt: skip
-            trained, registry = trained_network(model, name, splits, library_folder, settings, weights, progress)
-            workload = registry.workload
-            given = weights is not None or not isinstance(model, str)
-            splits, seen = validation_splits(splits, trained, given, settings, progress)
-        with timings.of("library"):
-            library = pruned_library(name, trained, registry, splits, library_folder, settings, progress)
-        bank = open_bank(bank_dir or library_folder / "bank", splits, settings, bank_bytes)
-        scorer = CompressedNetwork(
-            trained.model, library, splits, registry,
-            reference_bits=settings.reference_bits, coding=settings.coding, images=settings.validation_images,
-            granularity=settings.granularity, seed=settings.seed, bank=bank, bias_correction=settings.bias_correction,
-            batchnorm_images=0 if settings.batchnorm == "base" else settings.batchnorm_images,
-            batchnorm_augmented=settings.batchnorm == "augmented",
-        )  # fmt: skip
+        opened = scored_network(source, settings, progress, timings.of)
+        scorer, splits, library, bank = opened.scorer, opened.splits, opened.library, opened.bank
+        trained, registry, workload = opened.trained, opened.registry, opened.registry.workload
         choices = Choices(
             workload, scorer.layers, library.fractions, settings.weight_bits, settings.activation_bits, settings.amounts
         )
@@ -170,6 +156,7 @@ def compress(
             with timings.of("bank"):
                 fill_bank(bank, trained.model, registry, library, space, progress)
         if folder is not None:
+            folder.write_json(PLACES, places_of(source, folder.path))
             plans = [scorer.complete(plan) for plan in (Plan(), *space.corners())]
             folder.pin(
                 {
@@ -198,7 +185,7 @@ def compress(
                 for front in fronts:
                     finetuned += finetune_front(front, scorer, trained.model, splits, settings, finetune, place, progress)
         seconds = {stage: round(value, 3) for stage, value in timings.seconds.items()}
-        notes = run_notes(settings, splits, registry, library, bank, space.name, method.name, targets, seen)
+        notes = run_notes(settings, splits, registry, library, bank, space.name, method.name, targets, opened.seen)
         result = CompressResult(
             tuple(fronts), workload, trained.how, library, method.name, space.name, None if folder is None else folder.path, {},
             None if table is None else table.statistics, seconds, notes, bank_use(bank), tuple(finetuned),

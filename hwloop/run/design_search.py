@@ -63,6 +63,8 @@ def design_targets(
 class Costs(Protocol):
     """What `CandidateCosts` and `DesignCosts` have in common."""
 
+    backend: Backend
+
     def prepare(self, reference: Plan, corners: Sequence[Plan] = (), on_outcome: OnOutcome | None = None) -> NetworkCost:
         """The cost of the reference."""
         ...
@@ -137,9 +139,9 @@ class DesignScorer:
         """On the test set."""
         return self._inner.test_accuracy(_alone(plan), network)
 
-    def size_bits(self, plan: Plan) -> float:
-        """Of the stored network [bits]."""
-        return self._inner.size_bits(_alone(plan))
+    def size_bits(self, plan: Plan, coding: str | None = None) -> float:
+        """Of the stored network under a coding [bits]."""
+        return self._inner.size_bits(_alone(plan), coding)
 
     def macs(self, plan: Plan) -> float:
         """Multiply-accumulates with a weight that is not zero."""
@@ -157,6 +159,11 @@ def search_parts(
     if not isinstance(target, DesignTarget):
         return scorer, space, CandidateCosts(scorer.workload, target, settings, backend)
     return DesignScorer(scorer), Codesign(space, target.axes), DesignCosts(scorer.workload, target, settings, backend)
+
+
+def target_of(target: Target, plan: Plan) -> Target:
+    """The target that a plan runs on: the one given, or that of the plan's accelerator."""
+    return target.at(plan.accelerator) if isinstance(target, DesignTarget) and plan.accelerator else target
 
 
 def check_area(targets: Sequence[Target], objectives: Sequence[Objective], budgets: Sequence[Budget]) -> None:

@@ -6,9 +6,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hwloop.backend.target import file_name
 from hwloop.memo import MemoStatistics
 from hwloop.report.plots import plot_fronts
 from hwloop.report.result import Front, front_document, member_row
+from hwloop.report.saved_layers import document_of, file_of
 from hwloop.report.tables import bits_text, front_table, gap_text, percent, spread, table, verdict
 from hwloop.search.run_folder import RunFolder
 from hwloop.spec.workload import Workload
@@ -110,12 +112,16 @@ def document(result: CompressResult) -> dict[str, Any]:
 
 
 def write_outputs(folder: RunFolder, result: CompressResult, title: str) -> dict[str, Path]:
-    """Writes `front.csv`, `front.json` and the plot.
+    """Writes `front.csv`, how the layers of each front's members run (`layers-TARGET.json`), `front.json` and the plot.
 
     Raises:
         DataError: the disk refuses.
     """
     rows = [member_row(front, member) for front in result.fronts for member in front.members]
+    for front in result.fronts:
+        layers = document_of(front)
+        if layers is not None:
+            folder.write_json(file_of(file_name(front.target)), layers, indent=None)
     return {
         "front.csv": folder.write_csv("front.csv", rows),
         "front.json": folder.write_json("front.json", document(result)),

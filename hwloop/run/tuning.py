@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from hwloop.backend.layer_runs import Known, NetworkRun, network_run
 from hwloop.backend.network_cost import NetworkCost
 from hwloop.backend.pool import Workers
 from hwloop.backend.request import MapperSettings, OnOutcome
@@ -21,9 +22,9 @@ from hwloop.pareto import hypervolume, non_dominated
 from hwloop.report.progress import Progress
 from hwloop.report.result import Front, Member
 from hwloop.report.tables import metric_text
-from hwloop.run.design_search import Costs, search_parts
+from hwloop.run.design_search import Costs, search_parts, target_of
 from hwloop.run.networks import open_backend
-from hwloop.run.settings import Settings
+from hwloop.run.settings import CODINGS, Settings
 from hwloop.search.log import EvaluationLog
 from hwloop.search.method import Method, run_method
 from hwloop.search.objectives import Budget, Objective, find_objectives, read_budget, to_f, to_g
@@ -106,13 +107,22 @@ def search_target(
     title = f"{target.name}: map all layers of the {len(found)} on the front"
     with timer("mapping"), _answers(progress, title, scorer, plans) as count:
         costs = hardware.remap(plans, count)
-    members = [(_member(scorer, plan, record, cost), record) for plan, record, cost in zip(plans, found, costs, strict=True)]
+        known: Known = {}
+
+        def run(plan: Plan, cost: NetworkCost) -> NetworkRun:
+            return network_run(scorer.workload, plan, cost, target_of(target, plan), mapper, hardware.backend, known)
+
+        members = [
+            (_member(scorer, plan, record, cost, None if cost is None else run(plan, cost)), record)
+            for plan, record, cost in zip(plans, found, costs, strict=True)
+        ]
+        start = replace(_reference(scorer, reference_cost), run=run(reference, reference_cost))
     best = _still_best(members, objectives, budgets)
     result = Front(
         target=target.name,
         objectives=tuple(o.metric for o in objectives),
         maximised=tuple(o.maximise for o in objectives),
-        reference=_reference(scorer, reference_cost),
+        reference=start,
         members=tuple(member for member, _ in best),
         cloud=tuple(record.metrics for record in study.records),
         hypervolumes=hypervolumes(study.steps),
@@ -175,12 +185,18 @@ def _reference(scorer: Scorer, cost: NetworkCost) -> Member:
         "macs": float(scorer.workload.computes),
         **hardware_metrics(cost),
     }
-    return Member(scorer.complete(Plan()), 0.0, metrics, metrics)
+    return Member(scorer.complete(Plan()), 0.0, metrics, metrics, sizes=_sizes(scorer, Plan()))
 
 
-def _member(scorer: Scorer, plan: Plan, record: Record, cost: NetworkCost | None) -> Member:
+def _member(scorer: Scorer, plan: Plan, record: Record, cost: NetworkCost | None, run: NetworkRun | None) -> Member:
     metrics = dict(record.metrics) | (hardware_metrics(cost) if cost is not None else {})
-    return Member(plan, 1 - plan.weights_kept(scorer.workload), metrics, record.metrics, record.how)
+    pruned, sizes = 1 - plan.weights_kept(scorer.workload), _sizes(scorer, plan)
+    return Member(plan, pruned, metrics, record.metrics, record.how, sizes=sizes, run=run)
+
+
+def _sizes(scorer: Scorer, plan: Plan) -> dict[str, float]:
+    """Of the stored network under every coding [bits]."""
+    return {coding: float(scorer.size_bits(plan, coding)) for coding in CODINGS}
 
 
 def _still_best(

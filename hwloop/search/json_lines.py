@@ -34,9 +34,26 @@ class JsonLines:
         Raises:
             DataError: a damaged line, or the disk refuses.
         """
+        out, whole, size = self.look(parse)
+        if whole < size:
+            try:
+                os.truncate(self.path, whole)
+            except OSError as error:
+                raise self._refused(error) from error
+        return out
+
+    def look(self, parse: Callable[[Any], T]) -> tuple[list[T], int, int]:
+        """Every whole entry of a file that stays as it is, as another process may be writing it; see `read`.
+
+        Returns:
+            The entries, the bytes that they take, and the file's.
+
+        Raises:
+            DataError: a damaged line.
+        """
         out: list[T] = []
         if not self.path.is_file():
-            return out
+            return out, 0, 0
         content, whole = self.path.read_bytes(), 0
         for number, line in enumerate(content.splitlines(keepends=True), 1):
             if not line.endswith(b"\n"):
@@ -48,12 +65,7 @@ class JsonLines:
                     f"{self.path}: line {number} is damaged ({error}); delete it and what follows, then resume"
                 ) from error
             whole += len(line)
-        if whole < len(content):
-            try:
-                os.truncate(self.path, whole)
-            except OSError as error:
-                raise self._refused(error) from error
-        return out
+        return out, whole, len(content)
 
     def append(self, entry: Any) -> None:
         """Adds one; it is on disk when this returns.

@@ -6,6 +6,7 @@ from math import inf, isfinite
 from pathlib import Path
 from typing import Any
 
+from hwloop.errors import DataError
 from hwloop.search.json_lines import JsonLines
 from hwloop.search.objectives import AT_MOST, BOUNDED
 from hwloop.search.records import LayerRecord, Record
@@ -56,6 +57,19 @@ class EvaluationLog:
         """Writes everything through to the disk and closes the file."""
         if self._lines is not None:
             self._lines.close()
+
+
+def read_records(path: Path, fractions: bool = True) -> list[Record]:
+    """The records of a log, which stays as it is: another process may be writing it.
+
+    Raises:
+        DataError: it is damaged or cannot be read.
+    """
+    try:
+        records, _, _ = JsonLines(path).look(lambda entry: _from_dict(entry, fractions))
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({error.strerror or error})") from error
+    return list({record.key: record for record in records}.values())
 
 
 def _to_dict(record: Record) -> dict[str, Any]:

@@ -95,9 +95,9 @@ class RunFolder:
                 )
         self.write_json(IDENTITY, plain)
 
-    def write_json(self, name: str, data: Any) -> Path:
+    def write_json(self, name: str, data: Any, indent: int | None = 1) -> Path:
         """Writes a JSON file in one go."""
-        return write_file(self.path / name, json.dumps(data, indent=1) + "\n", KEPT)
+        return write_file(self.path / name, json.dumps(data, indent=indent) + "\n", KEPT)
 
     def write_csv(self, name: str, rows: Sequence[Mapping[str, Any]]) -> Path:
         """Writes rows with the columns of all of them, in the order of first use."""

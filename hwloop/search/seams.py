@@ -61,8 +61,8 @@ class Scorer(Protocol):
         """On the test set; for the report only."""
         ...
 
-    def size_bits(self, plan: Plan) -> float:
-        """Of the stored network [bits]."""
+    def size_bits(self, plan: Plan, coding: str | None = None) -> float:
+        """Of the stored network under a coding, its own when None [bits]."""
         ...
 
     def macs(self, plan: Plan) -> float:

@@ -142,7 +142,7 @@ class Counting:
     def divergence(self, plan: Plan, reference: Plan, images: int) -> float:
         return 0.0
 
-    def size_bits(self, plan: Plan) -> float:
+    def size_bits(self, plan: Plan, coding: str | None = None) -> float:
         return 8.0 * len(plan.layers)
 
     def macs(self, plan: Plan) -> float:

@@ -76,7 +76,7 @@ class ToyScorer:
     def test_accuracy(self, plan: Plan, network: Any = None) -> float:
         return self.accuracy(plan, network) - 0.01
 
-    def size_bits(self, plan: Plan) -> float:
+    def size_bits(self, plan: Plan, coding: str | None = None) -> float:
         return float(sum(self.complete(plan).of(name).weight_bits or 0 for name in "abc"))
 
     def macs(self, plan: Plan) -> float:

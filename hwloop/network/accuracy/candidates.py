@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from hwloop.errors import DataError
 from hwloop.network.accuracy.coding import FLOAT_BITS, ModelCount, WeightCount, model_size
 from hwloop.network.accuracy.completion import completed, weight_densities
+from hwloop.network.accuracy.pieces import Pieces
 from hwloop.network.accuracy.race import Hopeless, Race, Score
 from hwloop.network.accuracy.runs import Runs
 from hwloop.network.accuracy.sensitivity import Divergence
@@ -28,14 +29,14 @@ from hwloop.network.library.build import block_pattern
 from hwloop.network.library.library import Library
 from hwloop.network.scoring import BATCH_SIZE, HeldBatches
 from hwloop.network.tracing.entries import Registry
-from hwloop.network.tracing.operands import attach
+from hwloop.network.tracing.operands import attach, attached
 from hwloop.network.tracing.recording import unwrapped
 from hwloop.network.tracing.registry import register
 from hwloop.network.training.settings import TrainConfig
 from hwloop.network.training.trainer import train
 from hwloop.network.transforms.apply import reshaped
 from hwloop.network.transforms.calibrate import calibrate
-from hwloop.network.transforms.quantize import quantize_weight, recalibrate_batchnorm_
+from hwloop.network.transforms.quantize import ActivationQuantizer, quantize_weight, recalibrate_batchnorm_
 from hwloop.spec.plan import Plan
 from hwloop.spec.pruning import BlockPattern, base_pruning
 
@@ -198,8 +199,8 @@ class CompressedNetwork:
         """
         return self._answer(plan, network, True)
 
-    def size_bits(self, plan: Plan) -> float:
-        """Of the stored network: weights at their bits under the coding, all else as 32-bit floats.
+    def size_bits(self, plan: Plan, coding: str | None = None) -> float:
+        """Of the stored network: weights at their bits under a coding (its own when None), all else as 32-bit floats.
 
         A plan that says nothing gives the trained network as it is stored: every number a 32-bit float, no coding.
         """
@@ -214,7 +215,7 @@ class CompressedNetwork:
             return model_size(count).size_bits
         asked = {entry.name: plan.of(origin(entry.layers[0])).weight_bits for entry in variant.registry.entries}
         bits = {name: min(number, FLOAT_BITS) for name, number in asked.items() if number is not None}
-        return model_size(count, bits, self._coding).size_bits
+        return model_size(count, bits, coding or self._coding).size_bits
 
     def macs(self, plan: Plan) -> float:
         """Multiply-accumulates with a weight that is not zero, for one input."""
@@ -239,6 +240,30 @@ class CompressedNetwork:
             SpecError: a plan that the network cannot follow.
             DataError: as `accuracy`; or no labels to train on.
         """
+        network, registry, quantizer = self._made(plan, training)
+        attach(network, registry, quantizer, quantizer.layers)
+        if self._batchnorm is not None:
+            recalibrate_batchnorm_(network, self._batchnorm)
+        return network.eval()
+
+    def pieces(self, plan: Plan) -> Pieces:
+        """The network of a plan without its hooks, and what its numbers stand for: for an export.
+
+        Raises:
+            SpecError, DataError: as `materialise`.
+        """
+        network, registry, quantizer = self._made(plan, None)
+        if self._batchnorm is not None:
+            with attached(network, registry, quantizer, quantizer.layers):
+                recalibrate_batchnorm_(network, self._batchnorm)
+        treatment = self._treatment(plan)
+        variant = self._variant(treatment)
+        bits = {entry.name: number for entry in registry.entries if (number := variant.bits(entry, treatment))}
+        steps = {name: variant.step(registry.by_name[name], treatment) for name in bits}
+        return Pieces(network.eval(), registry, bits, steps, quantizer.spans)
+
+    def _made(self, plan: Plan, training: TrainConfig | None) -> tuple[nn.Module, Registry, ActivationQuantizer]:
+        """The network of a plan, trained further where that is asked for; its weights are rounded, its activations not yet."""
         treatment = self._treatment(plan)
         variant = self._variant(treatment)
         registry = variant.registry
@@ -258,11 +283,7 @@ class CompressedNetwork:
                 entry.write_(network, quantize_weight(entry.read(network), bits, self._granularity, self._clipping))
         if training is None:
             variant.correct_(network, treatment)
-        quantizer = variant.quantizer(treatment, calibration)
-        attach(network, registry, quantizer, quantizer.layers)
-        if self._batchnorm is not None:
-            recalibrate_batchnorm_(network, self._batchnorm)
-        return network.eval()
+        return network, registry, variant.quantizer(treatment, calibration)
 
     def accuracies(self, plans: Sequence[Plan], hopeless: Hopeless | None = None) -> list[Score]:
         """The accuracies of many plans at once: what some of them have in common is computed once.

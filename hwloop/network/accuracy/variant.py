@@ -21,7 +21,7 @@ from hwloop.network.tracing.operands import INPUTS, SECOND, attached
 from hwloop.network.tracing.segments import Segment, segments
 from hwloop.network.transforms.calibrate import Calibration
 from hwloop.network.transforms.prune import Masks, magnitude_mask
-from hwloop.network.transforms.quantize import ActivationQuantizer, quantize_weight, recalibrate_batchnorm_
+from hwloop.network.transforms.quantize import ActivationQuantizer, quantize_weight, recalibrate_batchnorm_, weight_step
 from hwloop.spec.pruning import BlockPattern
 
 _KEPT_COUNTS = 2**16
@@ -233,6 +233,25 @@ class Variant:
     def rounded(self, entry: WeightEntry, treatment: Treatment) -> Tensor:
         """A weight tensor of the loaded network as a treatment leaves it: pruned, and on its levels."""
         return self._weight(entry, self.sparsity(entry, treatment), treatment.bits_of.get(origin(entry.layers[0]), 0))
+
+    def bits(self, entry: WeightEntry, treatment: Treatment) -> int:
+        """Bits per weight of a tensor under a treatment; 0 where it stays in floating point."""
+        return treatment.bits_of.get(origin(entry.layers[0]), 0)
+
+    def step(self, entry: WeightEntry, treatment: Treatment) -> Tensor:
+        """The steps of a rounded weight tensor, `(M or 1, 1, 1, 1)`: `rounded` gives whole numbers of them.
+
+        Raises:
+            DataError: the tensor is not rounded.
+        """
+        bits, sparsity = self.bits(entry, treatment), self.sparsity(entry, treatment)
+        if not bits:
+            raise DataError(f"the weights of {entry.name} are not rounded")
+        if self._bank is not None:
+            step = self._entries(self._bank).entry(entry.name, sparsity, bits).step
+            assert step is not None
+            return step
+        return weight_step(self._weight(entry, sparsity, 0), bits, self._granularity, self._clipping)
 
     def masks(self, treatment: Treatment) -> Masks:
         """The weights that stay while a network is trained: of tensors that were pruned, those that are not zero."""

@@ -1,0 +1,1 @@
+"""A compressed network as files that other programs read, and back."""
