@@ -1,7 +1,7 @@
-"""Where a trivial loop in space stands: what a real Timeloop 4cf6d4c printed for one nest in twelve orders.
+"""Where a loop in space of one pass stands: what a real Timeloop 4cf6d4c printed for one nest in nine orders.
 
-A loop of one pass counts as on X wherever the mapping writes it, so that the last loop in space, which names the dimension along which
-a vector lies, is one that runs on Y where there is any.
+Such a loop counts as on X wherever the mapping writes it, so that the last loop in space, which names the dimension along which a
+vector lies, is one that runs on Y where there is any.
 """
 
 import json
