@@ -202,9 +202,9 @@ def make_algorithm(problem: IntegerProblem, settings: Any, guide: Guide | None, 
     algorithm.mating = FilteredMating(
         settings.drawn, guide, selection=selection, **operators, repair=CanonicalRows(), eliminate_duplicates=NewRows(problem)
     )
-    race = directions is None and guide is None  # NSGA-III scales by the worst of all, and the tables learn from every accuracy
-    wrapped = PymooProblem(problem, race)
-    algorithm.setup(wrapped, termination=("n_gen", settings.generations), seed=seeds[3], verbose=False)
+    learns = guide is not None and settings.drawn > 1  # the filter learns from accuracies, which must be known then
+    seen = PymooProblem(problem, race=directions is None and not learns)
+    algorithm.setup(seen, termination=("n_gen", settings.generations), seed=seeds[3], verbose=False)
     return algorithm
 
 
