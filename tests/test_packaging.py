@@ -20,6 +20,8 @@ for name in shipped.architecture_names():
     assert {place!r} in str(shipped.find_architecture(name))
     estimate_energy_table(resources.open_architecture(name))
     assert shipped.find_table(name) is not None
+from hwloop.report.html.page import Page
+assert "<html" in Page("title", "status", True, ()).to_html()  # templates and style ship too
 print(len(shipped.architecture_names()), len(shipped.mapping_names()))
 """
 

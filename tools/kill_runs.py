@@ -96,6 +96,10 @@ COMMANDS = {
     "library": Command(
         (*COMPRESS, "--library", "{}/shared", "--library-mode", "gradual"), (*LOGS, "shared/**/*.pt"), _stage_one("shared"),
         ("--resume",)),
+    "layerwise": Command(
+        (*COMPRESS, "--space", "layerwise", "--method-option", "images=20"), (*LOGS, "run/method-*/divergences.jsonl"),
+        (*_stage_one("run/library")[:4], ("measuring", "run/method-*/divergences.jsonl"), *_stage_one("run/library")[4:]),
+        ("--resume",)),
     "bank": Command(
         (*COMPRESS, *BANK), (*LOGS, "bank/??/*"),
         (*_stage_one("run/library")[:3], ("filling", "bank/??/*.json"), *_stage_one("run/library")[3:]), ("--resume",)),

@@ -38,7 +38,17 @@ def test_energy_is_chosen_on_validation_and_by_the_test_set() -> None:
 
 
 @pytest.mark.parametrize(
-    ("target", "what"), [("xy", "X:Y"), ("flexible_skipping cico", "CI:CO"), ("weight_stationary", "CI:CO"), ("xfx", "X:FX")]
+    ("target", "what"),
+    [
+        ("xy", "X:Y"),
+        ("flexible_skipping cico", "CI:CO"),
+        ("weight_stationary", "CI:CO"),
+        ("xfx", "X:FX"),
+        ("eyeriss_168_skipping", "X:FX"),
+        ("tpu_like", "CI:CO"),
+        ("shidiannao_like_gating", "X:Y"),
+        ("eyeriss_168 fxfy", "FX:FY"),
+    ],
 )
 def test_targets_are_found_by_their_dataflow(target: str, what: str) -> None:
     assert [row.what for row in energy_rows([front(target, *MEMBERS)]) if row.target] == [what]

@@ -24,7 +24,7 @@ def test_both_choices_stand_side_by_side_and_are_told_what_they_stand_on(small_r
     assert [(row[0], row[1]) for row in grid.rows] == [
         ("xy", "validation"), ("xy", "the test set"), ("xfx", "validation"), ("xfx", "the test set")
     ]  # fmt: skip
-    assert any("accuracy is on validation images, test accuracy on the test set" in note for note in grid.notes)
+    assert any("accuracy is on 360 held-out training images, test accuracy on the test set" in note for note in grid.notes)
     seen = run.fronts[0].reference
     front = replace(run.fronts[0], reference=replace(seen, metrics={**seen.metrics, "accuracy": 1.0}, test_accuracy=0.9))
     assert any("probably trained on them" in note for note in chosen_grid(replace(run, fronts=(front,))).notes)

@@ -17,17 +17,19 @@ from ..models import Dense
 from .test_files import images, lenet, noise, scorer_of
 
 
-def checked(file: Path, scorer, plan, example, batch) -> tuple[onnx.ModelProto, tuple[str, ...]]:
+def checked(file: Path, scorer, plan, example, batch, ties: bool = False) -> tuple[onnx.ModelProto, tuple[str, ...]]:
     """The graph and the notes, once onnxruntime gives torch's scores.
 
     The two add up in other orders, and a sum that is off in its last bit may round to the next level of the layer behind: so the
-    scores of most images are the same to 1e-5, and those of the others within what a level is worth.
+    scores of most images are the same to 1e-5, and those of the others within what a level is worth. With one step for a whole
+    tensor, sums are multiples of one number and often lie half-way between levels (`ties`), where torch's `x * (1 / step)` and
+    ONNX's `x / step` may round apart.
     """
     notes = write_onnx(file, scorer.pieces(plan), example)
     with torch.inference_mode():
         wanted = scorer.materialise(plan)(batch)
         off = (OnnxNetwork(file)(batch) - wanted).abs().amax(dim=1) / wanted.abs().max()
-    assert float(off.median()) < 1e-5
+    assert ties or float(off.median()) < 1e-5
     assert float(off.max()) < 0.01
     return onnx.load(file), notes
 
@@ -85,7 +87,8 @@ def test_every_kind_of_layer(tmp_path: Path, granularity: str) -> None:
     splits = noise(4, 8, 5)
     scorer = scorer_of(Kinds(), splits, granularity=granularity)
     plan = make_plan(scorer.workload, weight_bits=6, activation_bits=8)
-    graph, notes = checked(tmp_path / "n.onnx", scorer, plan, splits.example_input, images(splits))
+    ties = granularity == "tensor"
+    graph, notes = checked(tmp_path / "n.onnx", scorer, plan, splits.example_input, images(splits), ties)
     assert notes == ()
     assert sum(each.name.endswith(".levels") for each in graph.graph.initializer) == 4
 
