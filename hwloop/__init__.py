@@ -60,6 +60,8 @@ _HOME = {
     "explain_mapping": "hwloop.run",
     "simulate_layer": "hwloop.run",
     "check_specs": "hwloop.run",
+    "sweep": "hwloop.run",
+    "design_targets": "hwloop.run",
 }
 
 __all__ = ["__version__", *_HOME]

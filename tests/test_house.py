@@ -60,22 +60,18 @@ HOMES = {
     "onnxruntime": {"network/export"},
     "safetensors": {"network/export"},
 }
-OPTIONAL = {"argcomplete", "hwcomponents", "hwcomponents_cacti", "hwcomponents_library", "pytimeloop", "timeloopfe"}
-EXPORT = {"onnx", "onnxscript", "onnxruntime", "safetensors"}
-HEAVY = {
-    "torch",
-    "torchvision",
-    "matplotlib",
-    "pymoo",
-    "sklearn",
-    "scipy",
-    "networkx",
-    "rich",
-    "pandas",
-    "pyarrow",
-    "plotly",
-    *EXPORT,
+OPTIONAL = {
+    "argcomplete",
+    "distributed",
+    "hwcomponents",
+    "hwcomponents_cacti",
+    "hwcomponents_library",
+    "pytimeloop",
+    "timeloopfe",
 }
+EXPORT = {"onnx", "onnxscript", "onnxruntime", "safetensors"}
+TABLES = {"pandas", "pyarrow", "plotly"}
+HEAVY = {"torch", "torchvision", "matplotlib", "pymoo", "sklearn", "scipy", "networkx", "rich", *TABLES, *EXPORT}
 
 
 # Calls that import what a variable names. Tables of names are read as imports; only these files take a name from elsewhere: a

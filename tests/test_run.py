@@ -30,7 +30,7 @@ from hwloop.spec.workload import Layer, Workload
 
 SETTINGS = Settings(
     method_options={"population": 8, "generations": 3}, weight_bits=(2, 8), pruning=(0.9,), epochs=2, library_epochs=1,
-    mapper_effort="quick", validation_images=60,
+    mapper_effort="quick", validation_images=60, compression="magnitude",
 )  # fmt: skip
 FLOWS = ("row_stationary", "weight_stationary")
 

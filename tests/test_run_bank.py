@@ -244,14 +244,17 @@ def test_without_a_test_set_there_is_only_a_warning() -> None:
     assert "there is no test set to validate on instead" in told
     with pytest.raises(DataError, match="no test set was given"):
         validation_splits(alone, model, True, Settings(validation="test:10"), notes)
+    with pytest.raises(DataError, match="where your own function scores"):
+        validation_splits(replace(data, evaluate=lambda net: 1.0), model, True, Settings(validation="test:10"), notes)
 
 
 def test_amounts_follow_the_way_of_compression() -> None:
-    assert Settings().members == (0.0,)
-    assert Settings().amounts[::9] == (0.05, 0.5, 0.95)
+    assert Settings().members == (0.0, 0.7, 0.8, 0.9)
+    assert Settings(pruning=(0.0,)).members == (0.0,)
+    assert Settings(pruning=(0.0,)).amounts[::9] == (0.05, 0.5, 0.95)
     assert Settings(compression="magnitude").members == (0.0, *PAPER_PRUNING)
     assert Settings(compression="magnitude").amounts == ()
-    assert Settings(pruning=(0.5, 0.9)).amounts == tuple(a for a in Settings().amounts if a not in (0.5, 0.9))
+    assert Settings(pruning=(0.5, 0.9)).amounts == tuple(a for a in Settings(pruning=(0.0,)).amounts if a not in (0.5, 0.9))
     assert (Settings().distilled, Settings(compression="magnitude").distilled, Settings(distillation=0.3).distilled) == (
         0.9,
         0,

@@ -64,9 +64,9 @@ class Command:
 
 MAP = ("map", "{}/problem.yaml", "--arch", "eyeriss_168", "--memo", "{}/memo.sqlite")
 COMPRESS = (
-    "compress", "--model", "lenet5", "--arch", "flexible", "--dataflow", "xy", "--pruning", "0.3,0.6", "--epochs", "8",
-    "--library-epochs", "1", "--generations", "3", "--population", "6", "--effort", "quick", "--workers", "2", "--train-images",
-    "300", "--out", "{}/run", "--memo", "{}/memo.sqlite",
+    "compress", "--model", "lenet5", "--compression", "magnitude", "--arch", "flexible", "--dataflow", "xy", "--pruning",
+    "0.3,0.6", "--epochs", "8", "--library-epochs", "1", "--generations", "3", "--population", "6", "--effort", "quick",
+    "--workers", "2", "--train-images", "300", "--out", "{}/run", "--memo", "{}/memo.sqlite",
 )  # fmt: skip
 LOGS = ("run/evaluations-*.jsonl", "run/front.csv")
 
@@ -95,6 +95,10 @@ COMMANDS = {
     "compress": Command(COMPRESS, LOGS, _stage_one("run/library"), ("--resume",)),
     "library": Command(
         (*COMPRESS, "--library", "{}/shared", "--library-mode", "gradual"), (*LOGS, "shared/**/*.pt"), _stage_one("shared"),
+        ("--resume",)),
+    "layerwise": Command(
+        (*COMPRESS, "--space", "layerwise", "--method-option", "images=20"), (*LOGS, "run/method-*/divergences.jsonl"),
+        (*_stage_one("run/library")[:4], ("measuring", "run/method-*/divergences.jsonl"), *_stage_one("run/library")[4:]),
         ("--resume",)),
     "bank": Command(
         (*COMPRESS, *BANK), (*LOGS, "bank/??/*"),

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
 
+from hwloop.backend.layer_runs import Known, NetworkRun, network_run
 from hwloop.backend.memory_plan import MapPlaces, MemoryPlan, MemoryPlanner
 from hwloop.backend.network_cost import LayerShare, NetworkCost, mapped_share
 from hwloop.backend.network_maps import NetworkMaps, network_maps
@@ -154,6 +155,10 @@ class CandidateCosts:
                 shares.append(min(found, key=self._rank) if found else None)
             costs.append(self._sum(run, shares, None if known is None else known[1]))
         return costs
+
+    def run(self, plan: Plan, cost: NetworkCost, known: Known) -> NetworkRun:
+        """How the layers of a plan run that costs so; see `layer_runs.network_run`."""
+        return network_run(self.workload, plan, cost, self.target, self.settings, self.backend, known)
 
     def known_mappings(self, layer: PlannedLayer) -> tuple[Mapping, ...]:
         """The short list of a layer as planned; empty before it was looked for."""

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hwloop.backend.pool import answer_all
+from hwloop.backend.answering import answer_all
+from hwloop.backend.pool import Workers
 from hwloop.backend.protocol import Cheapest
 from hwloop.backend.request import MapRequest, OnOutcome, Outcome
 from hwloop.errors import InfeasibleMappingError
@@ -30,10 +31,11 @@ class Embedded:
     """hwloop's own mapper and simulator.
 
     Attributes:
-        workers: processes; None for one a core, 1 to stay in this one. Answers do not depend on it.
+        workers: processes; None for one a core, 1 to stay in this one, text for the address of a Dask scheduler. Answers do not
+            depend on it.
     """
 
-    workers: int | None = None
+    workers: Workers = None
     name = EMBEDDED
     identity = f"{EMBEDDED}: {IDENTITY}"
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from hwloop.backend.cluster import connect
 from hwloop.backend.embedded import EMBEDDED, Embedded
+from hwloop.backend.pool import Workers
 from hwloop.backend.protocol import Backend
 from hwloop.backend.timeloop.backend import TIMELOOP, TIMELOOP_MAPPER, TimeloopBackend, TimeloopMapperBackend
 from hwloop.backend.timeloop.programs import Timeloop
@@ -18,11 +20,12 @@ class Entry:
 
     Attributes:
         summary: for people, half a sentence.
-        make: from workers (None for one a core) and the longest time for one run of an outside program [s].
+        make: from workers (None for one a core, text for the address of a Dask scheduler) and the longest time for one run of an
+            outside program [s].
     """
 
     summary: str
-    make: Callable[[int | None, float], Backend]
+    make: Callable[[Workers, float], Backend]
 
 
 SIMULATORS = {
@@ -38,18 +41,20 @@ SIMULATORS = {
 }
 
 
-def find_backend(name: str = EMBEDDED, workers: int | None = None, timeout_s: float = 600.0) -> Backend:
+def find_backend(name: str = EMBEDDED, workers: Workers = None, timeout_s: float = 600.0) -> Backend:
     """The backend called `name`.
 
     Args:
         name: one of `SIMULATORS`.
-        workers: processes; None for one a core.
+        workers: processes; None for one a core; text for the address of a Dask scheduler, which is called up at once.
         timeout_s: longest time for one run of an outside program [s].
 
     Raises:
         SpecError: there is no such simulator.
-        SimulatorError: its program is not on PATH; the message says what to install.
+        SimulatorError: its program is not on PATH (the message says what to install), or no scheduler answers.
     """
     if name not in SIMULATORS:
         raise SpecError("<arguments>", "simulator", f"one of {', '.join(SIMULATORS)}", name)
+    if isinstance(workers, str):
+        connect(workers)
     return SIMULATORS[name].make(workers, timeout_s)

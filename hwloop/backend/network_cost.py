@@ -75,6 +75,7 @@ class NetworkCost:
         operations: the work between them: residual adds, pooling, normalisation.
         resident: names of the feature maps that stay on chip, at `level`.
         level: where they stay; empty where none does.
+        area_um2: of the accelerator's components, where it is one of several; None where it is given [um^2].
     """
 
     network: str
@@ -83,6 +84,7 @@ class NetworkCost:
     operations: tuple[LayerShare, ...] = ()
     resident: tuple[str, ...] = ()
     level: str = ""
+    area_um2: float | None = None
 
     @property
     def shares(self) -> tuple[LayerShare, ...]:

@@ -25,19 +25,20 @@ from hwloop.backend.request import MapRequest, OnOutcome, Outcome
 from hwloop.errors import SimulatorError
 
 T = TypeVar("T")
+Workers = int | str | None  # processes of this machine, one a core when None; or the address of a Dask scheduler
 _PRELOADED = ["hwloop.backend.fork_server"]
 _starting = threading.Lock()
 _progress: Any = None  # in a worker: shared with the main process; at a task's index the process that has begun it, 0 when done
 
 
-def worker_count(wanted: int | None = None) -> int:
-    """`wanted`, or one a core that this process may use."""
-    if wanted is not None:
+def worker_count(wanted: Workers = None) -> int:
+    """`wanted`, or one a core that this process may use: also where a cluster does the rest."""
+    if isinstance(wanted, int):
         return max(1, wanted)
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
 
 
-def answer_all(
+def answer_on_pool(
     answer: Callable[[MapRequest], Outcome],
     requests: Sequence[MapRequest],
     workers: int | None = None,
@@ -120,7 +121,7 @@ def in_processes(
 
 def _submit(pool: ProcessPoolExecutor, function: Callable[..., T], tasks: Sequence[tuple[Any, ...]]) -> dict[Future[T], int]:
     try:
-        with _undisturbed(), _no_script():  # workers start as tasks are handed in
+        with _undisturbed(), without_script():  # workers start as tasks are handed in
             return {pool.submit(_run, i, function, task): i for i, task in enumerate(tasks)}
     except (OSError, EOFError) as error:
         raise _unstarted(error) from error
@@ -163,7 +164,7 @@ def _undisturbed() -> Iterator[None]:
 
 
 @contextmanager
-def _no_script() -> Iterator[None]:
+def without_script() -> Iterator[None]:
     """Workers that start in here do not import the running script again, which they would do by its `__main__`."""
     with _starting:
         script = sys.modules["__main__"]

@@ -76,7 +76,7 @@ def file_name(target: str) -> str:
 
 
 def make_targets(
-    archs: ArchitectureLike | Sequence[ArchitectureLike],
+    archs: ArchitectureLike | Target | Sequence[ArchitectureLike | Target],
     dataflows: DataflowLike | Sequence[DataflowLike] = None,
     energy: Any = "shipped",
     activations: str = "streamed",
@@ -84,7 +84,7 @@ def make_targets(
     """Every accelerator under every dataflow.
 
     Args:
-        archs: names of shipped accelerators, files, or `Architecture`s.
+        archs: names of shipped accelerators, files, or `Architecture`s; whole `Target`s are passed on as they are.
         dataflows: names of shipped constraint files, files, or `Constraints`; None is what the accelerator itself allows.
         energy: an energy source of `estimate_energy_table`; `table` means the table file beside the accelerator's, which does
             not follow bits.
@@ -97,8 +97,11 @@ def make_targets(
     """
     if activations not in ACTIVATIONS:
         raise SpecError("<arguments>", "activations", " or ".join(ACTIVATIONS), activations)
-    targets = []
+    targets: list[Target] = []
     for arch_like in _as_list(archs):
+        if isinstance(arch_like, Target):
+            targets.append(arch_like)
+            continue
         arch = arch_like if isinstance(arch_like, Architecture) else open_architecture(arch_like)
         where = arch.name if isinstance(arch_like, Architecture) else Path(arch_like).stem
         arch = replace(arch, name=where)  # two variants of an accelerator may call themselves the same

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from hwloop.backend.cluster import check_address
 from hwloop.backend.embedded import EMBEDDED
 from hwloop.backend.find import SIMULATORS
 from hwloop.backend.target import ACTIVATIONS
@@ -75,9 +76,14 @@ def add_activations(parser: Any) -> None:
 
 
 def add_memo(parser: argparse.ArgumentParser) -> None:
-    """`--memo`, `--workers`."""
+    """`--memo`, and who works: `--workers` or `--scheduler`."""
     parser.add_argument("--memo", metavar="FILE", help="memo table of mapper results, made when missing; share one between runs")
-    parser.add_argument("--workers", type=whole_number, metavar="N", help="processes of the mapper (default: one a core)")
+    who = parser.add_mutually_exclusive_group()
+    who.add_argument("--workers", type=whole_number, metavar="N", help="processes of the mapper (default: one a core)")
+    who.add_argument(
+        "--scheduler", dest="workers", type=scheduler, metavar="ADDRESS",
+        help="send the work to a Dask cluster: host:port of its scheduler, its .json file, or local:N for one of N workers here",
+    )  # fmt: skip
 
 
 def add_template(parser: Any) -> None:
@@ -123,6 +129,14 @@ def terminal_width() -> int | None:
 def print_json(data: Any) -> None:
     """Prints plain data."""
     print(json.dumps(data, indent=1))
+
+
+def scheduler(text: str) -> str:
+    """The address of a Dask scheduler, for argparse."""
+    try:
+        return check_address(text)
+    except SpecError as error:
+        raise argparse.ArgumentTypeError(f"expected {error.expected}, found {text!r}") from None
 
 
 def whole_number(text: str) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from math import isfinite, nan
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hwloop.cli.common import (
     DEFAULT_ARCH,
@@ -28,6 +28,9 @@ from hwloop.search.objectives import OBJECTIVES
 from hwloop.search.options import split_options
 from hwloop.search.space import SPACES
 
+if TYPE_CHECKING:
+    from hwloop.run.outputs import CompressResult
+
 _EXAMPLE = """hwloop compress --model lenet5 --data mnist --data-root data --arch eyeriss_168_gating --out runs/lenet5
   hwloop compress --model resnet20 --weights resnet20.th --normalisation imagenet --data cifar10 --data-root data \\
       --arch flexible_gating --dataflow row_stationary --dataflow weight_stationary --budget 'energy<=20uJ' --out runs/resnet20"""
@@ -35,13 +38,22 @@ _EXAMPLE = """hwloop compress --model lenet5 --data mnist --data-root data --arc
 
 def add_parser(commands: Subparsers) -> None:
     """Declares the arguments."""
+    add_arguments(
+        add_command(commands, "compress", "prune and quantise a network for an accelerator: the two-stage search", _EXAMPLE)
+    )
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Those of a search."""
     default = settings.Settings()
-    parser = add_command(commands, "compress", "prune and quantise a network for an accelerator: the two-stage search", _EXAMPLE)
     add_data(parser)
     parser.add_argument("--weights", metavar="FILE", help="checkpoint of the trained network; it is trained here when not given")
     target = parser.add_argument_group("accelerator")
     target.add_argument(
-        "--arch", action="append", metavar="NAME|FILE", help="accelerator; repeat to search on several (default: eyeriss_168)"
+        "--arch",
+        action="append",
+        metavar="NAME|FILE",
+        help="accelerator; repeat to search on several (default: eyeriss_168)",
     )
     target.add_argument("--dataflow", action="append", metavar="NAME|FILE", help="constraints on the mapping; repeat to compare")
     target.add_argument(
@@ -108,8 +120,8 @@ def add_parser(commands: Subparsers) -> None:
     )
     library.add_argument(
         "--pruning", metavar="P,P,...",
-        help="amounts that networks are pruned to by steps, with retraining, e.g. 0.3,0.5,0.9 or 0.05:0.95:0.05; 0 for the "
-        "trained network alone (default: 0 with second-order, the paper's with magnitude)",
+        help="amounts that networks are pruned to by steps, with retraining, e.g. 0.3,0.5,0.9 or 0.05:0.95:0.05; 0 retrains "
+        "nothing (default: 0.7,0.8,0.9 with second-order, twelve from 0.1 to 0.95 with magnitude)",
     )  # fmt: skip
     library.add_argument(
         "--library-mode",
@@ -198,17 +210,28 @@ def _add_layers(group: Any, default: settings.Settings) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Runs the search and prints the fronts."""
-    from hwloop.run.compression import compress  # loads torch, which help does not need
-    from hwloop.run.finetuning import Finetuning
     from hwloop.run.outputs import document, result_text
 
+    result = search(args, args.arch or [DEFAULT_ARCH], args.dataflow)
+    if args.json:
+        print_json(document(result))
+    else:
+        print(result_text(result))
+    return 0
+
+
+def search(args: argparse.Namespace, targets: Any, dataflows: Any) -> CompressResult:
+    """Does what the arguments say, on these accelerators under these dataflows."""
+    from hwloop.run.compression import compress  # loads torch, which help does not need
+    from hwloop.run.finetuning import Finetuning
+
     finetune = None if args.finetune is None else Finetuning(args.finetune, args.finetune_members, args.finetune_rate)
-    result = compress(
+    return compress(
         args.model,
         args.data,
-        args.arch or [DEFAULT_ARCH],
-        args.dataflow,
-        _settings(args),
+        targets,
+        dataflows,
+        settings_of(args),
         library_dir=args.library,
         bank_dir=args.bank,
         bank_bytes=None if args.bank_limit is None else _read_gib(args.bank_limit),
@@ -224,11 +247,6 @@ def run(args: argparse.Namespace) -> int:
         workers=args.workers,
         progress=progress_of(args),
     )
-    if args.json:
-        print_json(document(result))
-    else:
-        print(result_text(result))
-    return 0
 
 
 def interrupted(args: argparse.Namespace) -> str:
@@ -239,7 +257,8 @@ def interrupted(args: argparse.Namespace) -> str:
     )
 
 
-def _settings(args: argparse.Namespace) -> settings.Settings:
+def settings_of(args: argparse.Namespace) -> settings.Settings:
+    """What the arguments of a search say."""
     text = args.activation_bits
     activations = None if text == "none" else read_range(text, "activation_bits")
     if activations is not None and activations[0] == activations[1]:

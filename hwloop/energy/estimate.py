@@ -66,6 +66,11 @@ def estimate_energy_table(
     return check_covers(load_energy_table(source), arch)
 
 
+def follows_sizes(source: object) -> bool:
+    """Whether a source is asked anew for every accelerator: a table of one's own is not, and stays as it is."""
+    return isinstance(source, str) and source.removesuffix(WIRES) in (*ESTIMATORS, *PROGRAMS)
+
+
 def check_covers(table: EnergyTable, arch: Architecture) -> EnergyTable:
     """The same table, if it has every component of the accelerator.
 

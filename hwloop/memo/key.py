@@ -24,6 +24,7 @@ from hwloop.spec.bits import plain
 from hwloop.spec.constraints import Constraints
 from hwloop.spec.density import Density
 from hwloop.spec.energy_table import EnergyTable
+from hwloop.spec.problem import Problem
 
 KEY_VERSION = 2  # raise it when the canonical form changes
 UNORDERED = {EnergyTable: ("components",), Constraints: ("loops", "data_spaces")}  # fields whose order means nothing
@@ -43,22 +44,34 @@ def request_key(request: MapRequest, identity: str) -> str:
         SpecError: a density counts a file that cannot be read.
     """
     if request not in _digests:
-        _digests[request] = digest(_form(request))
+        _digests[request] = hashlib.sha256(_canonical_form(request).encode()).hexdigest()
     return hashlib.sha256(f"{KEY_VERSION} {identity} {_digests[request]}".encode()).hexdigest()
 
 
-def _form(request: MapRequest) -> dict[str, Any]:
+def _canonical_form(request: MapRequest) -> str:
+    """The canonical form of a request, put together from those of its parts, many of which other requests have too."""
     if not isinstance(request.settings.objective, str):
         raise MemoError("objective: a function has no canonical form, so its results cannot be stored; use hwloop.map_problem")
-    return {
-        "problem": form_of(request.problem),
-        "bits": plain(request.bits) if request.bits else None,
-        "architecture": digest_of_architecture(request.arch),
-        "energy_table": digest_of_energy_table(request.ert),
-        "constraints": form_of(request.constraints),
-        "settings": form_of(request.settings),
-        "start": form_of(tuple(request.start)),
+    parts = {
+        "architecture": canonical(digest_of_architecture(request.arch)),
+        "bits": canonical(plain(request.bits) if request.bits else None),
+        "constraints": _canonical_part(request.constraints),
+        "energy_table": canonical(digest_of_energy_table(request.ert)),
+        "problem": _canonical_part(request.problem),
+        "settings": _canonical_part(request.settings),
+        "start": canonical(form_of(tuple(request.start))),
     }
+    return "{" + ",".join(f'"{name}":{parts[name]}' for name in sorted(parts)) + "}"
+
+
+def _canonical_part(part: Any) -> str:
+    """The canonical form of a spec, kept by object, unless a file is part of it, which may change."""
+    if isinstance(part, Problem) and any(density.filename for _, density in part.densities):
+        return canonical(form_of(part))
+    known = _parts.get(id(part))
+    if known is None or known[0] is not part:
+        known = _remember(_parts, part, canonical(form_of(part)))
+    return known[1]
 
 
 def form_of(value: Any) -> Any:
@@ -99,6 +112,7 @@ def digest(value: Any) -> str:
 
 _architectures: dict[int, tuple[Architecture, str]] = {}
 _energy_tables: dict[int, tuple[EnergyTable, str]] = {}
+_parts: dict[int, tuple[Any, str]] = {}
 _KEPT = 4096
 
 

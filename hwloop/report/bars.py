@@ -11,7 +11,7 @@ from hwloop.report.breakdown import Row, rows_of
 from hwloop.report.case import Case, own_macs, units_used
 from hwloop.report.comparison import case_names
 from hwloop.report.plots import INK, STYLE, save
-from hwloop.report.tables import energy_text
+from hwloop.report.tables import component_text, energy_text
 from hwloop.simulator.ledger import BETWEEN, LEAKAGE
 from hwloop.units import PJ_PER_UJ
 
@@ -166,7 +166,7 @@ def _key(figure: Any, keys: Sequence[Key]) -> None:
     from matplotlib.patches import Patch
 
     colours = _colours(keys)
-    handles = [Patch(color=colours[key], label=f"{key[0]} {_NAMES.get(key[1], key[1])}".strip()) for key in keys]
+    handles = [Patch(color=colours[key], label=f"{component_text(key[0])} {_NAMES.get(key[1], key[1])}".strip()) for key in keys]
     figure.legend(handles=handles, loc="outside lower left", ncols=4, frameon=False, fontsize=8)
 
 

@@ -12,7 +12,7 @@ from hwloop.mapper.result import MapResult
 from hwloop.report.breakdown import energy_by_space
 from hwloop.report.case import Case, folded
 from hwloop.report.notes import notes
-from hwloop.report.tables import count_text, energy_text, percent, table
+from hwloop.report.tables import component_text, count_text, energy_text, percent, table
 from hwloop.simulator import LayerCost
 from hwloop.simulator.ledger import BETWEEN
 from hwloop.spec.architecture import Architecture
@@ -31,8 +31,8 @@ def level_text(cost: LayerCost, arch: Architecture) -> str:
             counts[1] = str(row.instances)
         if row.capacity is not None:
             room[row.level] = count_text(row.capacity)
-        level = row.level.replace("inter_", "").replace("_spatial", "") if row.level.startswith("wires ") else row.level
-        rows.append((level, row.data_space, *counts, energy_text(row.energy_pj), percent(row.share, 1)))
+        level, share = component_text(row.level.removeprefix("wires ")), percent(row.share, 1)
+        rows.append((level, row.data_space, *counts, energy_text(row.energy_pj), share))
     for name, component in cost.components.items():
         if component.leakage_pj:
             leaked = (energy_text(component.leakage_pj), percent(component.leakage_pj / cost.energy_pj, 1))
@@ -153,7 +153,7 @@ def where_text(costs: Sequence[NetworkCost], names: Sequence[str] = ()) -> str:
             for cost, parts in zip(costs[several], found[several], strict=True):
                 energy = parts.get((name, space), 0.0)
                 cells.append(f"{energy_text(energy)} {percent(energy / cost.energy_pj, 1):>6}" if energy else "-")
-            rows.append((name, "between" if space == BETWEEN else space, *cells))
+            rows.append((component_text(name), "between" if space == BETWEEN else space, *cells))
         rows.append(("all", "", *(f"{energy_text(cost.energy_pj)} {'':>6}" for cost in costs[several])))
         blocks.append(table(rows, ("component", "data", *titles[several]), left=(0, 1)))
     words = "where the energy goes: all instances, all layers; between: pooling and adds between layers"

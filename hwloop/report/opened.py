@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 from hwloop.report.breakdown import Row
 from hwloop.report.case import folded
-from hwloop.report.tables import energy_text, percent, table
+from hwloop.report.tables import component_text, energy_text, percent, table
 from hwloop.simulator.ledger import Entry
 
 Parts = Sequence[tuple[str, Sequence[Entry]]]
@@ -54,7 +54,7 @@ def _blocks(entries: Sequence[Entry]) -> Iterable[str]:
             for entry in own
         ]  # fmt: skip
         header = ("access", "values each", "a row", "rows each", "inst.", "entry", "pJ/row", "energy [pJ]", "source")
-        title = f"{component} {space}".strip()
+        title = f"{component_text(component)} {space}".strip()
         sum_pj = sum(entry.energy_pj for entry in own)
         yield f"{title}: {energy_text(sum_pj)}\n" + table(rows, _narrow(header), left=(0, 5))
 
@@ -88,7 +88,9 @@ def _bars(parts: Parts, energy_pj: float) -> str:
     found: dict[tuple[str, str, str, float], list[float]] = {}
     for _, entries in parts:
         for e in entries:
-            sums = found.setdefault((f"{e.component} {e.data_space}".strip(), e.access, e.entry, e.entry_pj), [0.0, 0.0])
+            sums = found.setdefault(
+                (f"{component_text(e.component)} {e.data_space}".strip(), e.access, e.entry, e.entry_pj), [0.0, 0.0]
+            )
             sums[0] += e.accesses * e.instances
             sums[1] += e.energy_pj
     rows = [

@@ -9,10 +9,11 @@ from typing import Any
 from hwloop.errors import DataError
 from hwloop.report.result import Front
 from hwloop.report.tables import energy_text, percent, size_text
+from hwloop.units import UM2_PER_MM2
 
 # Okabe and Ito's colours, told apart by colour-blind readers; markers say the same once more.
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-_MARKERS = ("o", "s", "^", "D", "v", "P")
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+MARKERS = ("o", "s", "^", "D", "v", "P")
 INK, GREY = "#222222", "#8a8a8a"
 _BELOW_KNEE = 4.0  # points of accuracy shown below the lowest knee
 _AXES = {
@@ -22,6 +23,7 @@ _AXES = {
     "edp": ("energy-delay product [uJ x thousand cycles]", 1e-9),
     "size_bits": ("model size [kB]", 1 / 8e3),
     "macs": ("effectual multiply-accumulates [million]", 1e-6),
+    "area_um2": ("area of the components [mm2]", 1 / UM2_PER_MM2),
 }
 
 
@@ -81,7 +83,7 @@ def _pairs(objectives: Sequence[str]) -> tuple[tuple[str, str], tuple[str, str]]
 
 
 def _draw_front(axis: Any, front: Front, x: str, y: str, i: int) -> None:
-    colour, marker = _COLOURS[i % len(_COLOURS)], _MARKERS[i % len(_MARKERS)]
+    colour, marker = COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)]
     (_, sx), (_, sy) = _AXES[x], _AXES[y]
     cloud = [entry for entry in front.cloud if x in entry and y in entry]
     axis.scatter(
@@ -108,7 +110,7 @@ def _key(figure: Any, fronts: Sequence[Front]) -> None:
 
     handles = []
     for i, front in enumerate(fronts):
-        colour, marker = _COLOURS[i % len(_COLOURS)], _MARKERS[i % len(_MARKERS)]
+        colour, marker = COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)]
         handles.append(Line2D([], [], color=colour, marker=marker, markersize=6, label=f"{front.target}{_knee_text(front)}"))
     marks: dict[str, Any] = {"markeredgecolor": GREY, "color": GREY, "linestyle": "none"}
     handles.append(

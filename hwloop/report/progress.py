@@ -142,6 +142,14 @@ def make_progress(quiet: bool = False) -> Progress:
     return Bars() if sys.stderr.isatty() else Lines()
 
 
+def time_text(seconds: float) -> str:
+    """A time in words, as exact as an estimate is: `12 s`, `4 min`, `2 h 5 min`."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
+
+
 def _of(done: int, total: int) -> str:
     return f"{done}/{total}" if total else str(done)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from hwloop.report.result import ACCURACY_LOSS, Front, Member
-from hwloop.units import BITS_PER_BYTE
+from hwloop.units import BITS_PER_BYTE, UM2_PER_MM2
 
 _GAINS = (
     ("energy_pj", "less energy", "more energy"),
@@ -50,7 +50,15 @@ def metric_text(metric: str, value: float) -> str:
     """A metric's value with its unit: `2.31 uJ`, `12.3 kB`, `97.50%`, `1.23 M cycles`."""
     if metric in ("energy_pj", "size_bits", "accuracy"):
         return {"energy_pj": energy_text, "size_bits": size_text, "accuracy": percent}[metric](value)
+    if metric == "area_um2":
+        return f"{_three(value / UM2_PER_MM2)} mm2"
     return count_text(value) + {"cycles": " cycles", "edp": " pJ cycles"}.get(metric, "")
+
+
+def component_text(name: str) -> str:
+    """A component's name as tables have it: `wires PE_column` of the network between two levels."""
+    outer, between, _ = name.partition(" <==> ")
+    return f"wires {outer.removeprefix('inter_').removesuffix('_spatial')}" if between else name
 
 
 def bits_text(bits: Mapping[str, int]) -> str:

@@ -23,6 +23,8 @@ _HOME = {
     "check_specs": "hwloop.run.checks",
     "NetworkCost": "hwloop.backend.network_cost",
     "open_backend": "hwloop.run.networks",
+    "sweep": "hwloop.run.sweeps.sweep",
+    "design_targets": "hwloop.run.design_search",
 }
 __all__ = [*_HOME]
 

@@ -8,7 +8,7 @@ from statistics import median
 from typing import Any
 
 from hwloop.backend.network_cost import NetworkCost
-from hwloop.backend.pool import in_processes, worker_count
+from hwloop.backend.pool import Workers, in_processes, worker_count
 from hwloop.backend.request import MapperSettings, MapRequest, request_for
 from hwloop.backend.target import Target
 from hwloop.mapper.bound import OPTIMAL, Bound, lower_bound
@@ -74,7 +74,7 @@ def bound_network(
     objective: str = "edp",
     plan: Plan | None = None,
     nodes: int = NODES,
-    workers: int | None = None,
+    workers: Workers = None,
     progress: Progress | None = None,
 ) -> NetworkBound:
     """Bounds every layer of a mapped network from below; equal layers once.
@@ -86,7 +86,7 @@ def bound_network(
         objective: what was minimised: `edp`, `energy` or `cycles`.
         plan: as it was given to `map_network`.
         nodes: parts of each layer's mapspace to look at, at most.
-        workers: processes, one a core when None.
+        workers: processes, one a core when None; or the address of a Dask scheduler.
         progress: where to show how far it is; nowhere when None.
 
     Raises:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hwloop.backend.pool import Workers
 from hwloop.backend.target import ArchitectureLike, DataflowLike, Target, make_targets
 from hwloop.backend.whole_network import map_network as map_on
 from hwloop.energy import area_mm2, estimate_energy_table
@@ -91,7 +92,7 @@ def compare(
     seed: int = 0,
     simulator: str = "embedded",
     memo: Memo | None = None,
-    workers: int | None = None,
+    workers: Workers = None,
     progress: Progress | None = None,
 ) -> Comparison:
     """Maps every network on every accelerator under every dataflow, at all bits and densities.

@@ -12,7 +12,8 @@ from typing import Any
 
 import hwloop
 from hwloop.backend.find import find_backend
-from hwloop.backend.target import ArchitectureLike, DataflowLike, make_targets
+from hwloop.backend.pool import Workers
+from hwloop.backend.target import ArchitectureLike, DataflowLike, Target, make_targets
 from hwloop.errors import SpecError
 from hwloop.memo import Memo
 from hwloop.network.data.splits import DataSplits
@@ -20,6 +21,7 @@ from hwloop.network.identity import model_identity, software_identity
 from hwloop.network.library.library import versions as torch_versions
 from hwloop.report.progress import Progress, Silent
 from hwloop.report.result import Front, Member
+from hwloop.run.design_search import check_area
 from hwloop.run.finetuning import Finetuning, finetune_front
 from hwloop.run.identity import target_identity
 from hwloop.run.layer_bank import bank_use, fill_bank
@@ -31,6 +33,7 @@ from hwloop.run.settings import Settings
 from hwloop.run.tuning import Searched, search_target
 from hwloop.search.log import EvaluationLog
 from hwloop.search.method import find_method
+from hwloop.search.objectives import find_objectives, read_budget
 from hwloop.search.run_folder import RunFolder
 from hwloop.search.seams import Scorer
 from hwloop.search.space import Choices, find_space, space_identity
@@ -56,7 +59,7 @@ class Timings:
 def compress(
     model: Any = "lenet5",
     data: Any = "digits",
-    arch: ArchitectureLike | Sequence[ArchitectureLike] = "eyeriss_168",
+    arch: ArchitectureLike | Target | Sequence[ArchitectureLike | Target] = "eyeriss_168",
     dataflows: DataflowLike | Sequence[DataflowLike] = None,
     settings: Settings | None = None,
     *,
@@ -73,7 +76,7 @@ def compress(
     run_dir: str | Path | None = None,
     memo: str | Path | None = None,
     resume: bool = False,
-    workers: int | None = None,
+    workers: Workers = None,
     progress: Progress | None = None,
 ) -> CompressResult:
     """Compresses a network for accelerators: prune and quantise, layer by layer, with the accelerator in the loop.
@@ -84,7 +87,7 @@ def compress(
         data: `digits`, `mnist`, `cifar10` or `imagefolder`; `(train, validation, test)` of torch Datasets, DataLoaders or
             `(inputs, labels)` tensors, of which the last two may be None; `DataSplits`; or a dict of the arguments of
             `hwloop.network.data.own_data.make_splits`.
-        arch: an accelerator, or several: a name, a file, an `Architecture`.
+        arch: an accelerator, or several: a name, a file, an `Architecture`, a whole `Target`.
         dataflows: constraints to compare on it: names, files, `Constraints`; None is what the accelerator itself allows.
         settings: everything else; `Settings()` when None.
         library_dir: folder of the trained and pruned models, made when missing; any number of runs can share it.
@@ -102,7 +105,7 @@ def compress(
         run_dir: folder of this run: config, versions, every evaluation, the fronts, the plot; nothing is written when None.
         memo: the memo table's file; no table when None.
         resume: continue the run in `run_dir`.
-        workers: processes of the mapper, one a core when None.
+        workers: processes of the mapper, one a core when None; or the address of a Dask scheduler.
         progress: where to show how far it is; nowhere when None.
 
     Raises:
@@ -121,6 +124,7 @@ def compress(
     method = find_method(settings.method, settings.method_options)
     asked = settings.to_dict()
     targets = make_targets(arch, dataflows, settings.energy, settings.activations)
+    check_area(targets, find_objectives(settings.objectives), [read_budget(text) for text in settings.budgets])
     backend = find_backend(settings.simulator, workers)
     if library_dir is None and run_dir is None:
         raise SpecError("<arguments>", "library_dir", "a folder for the pruned models, where there is no run_dir", None)

@@ -20,6 +20,7 @@ DATAFLOWS = ("row_stationary", "weight_stationary", "output_stationary")
 SETTINGS = Settings(
     objectives=("accuracy", "energy"),
     method_options={"population": 32, "generations": 25},
+    compression="magnitude",  # quicker on a network this small, and as in the paper
     weight_bits=(2, 12),
     pruning=(0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95),
     epochs=30,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from hwloop.backend.codesign import DesignTarget
 from hwloop.backend.target import Target
 from hwloop.memo.key import digest_of_architecture, digest_of_energy_table, form_of
 from hwloop.spec.plan import Plan
@@ -29,4 +30,4 @@ def target_identity(target: Target, workload: Workload, plans: Sequence[Plan]) -
         "dataflow": form_of(target.constraints),
         "energy_tables": tables,
         "resident": target.resident,
-    }
+    } | ({"searched": target.identity} if isinstance(target, DesignTarget) else {})

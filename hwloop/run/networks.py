@@ -11,6 +11,7 @@ from hwloop.backend.distinct import Distinct
 from hwloop.backend.embedded import EMBEDDED
 from hwloop.backend.find import find_backend
 from hwloop.backend.network_cost import NetworkCost, mapped_share
+from hwloop.backend.pool import Workers
 from hwloop.backend.protocol import Backend
 from hwloop.backend.request import MapperSettings, MapRequest
 from hwloop.backend.target import ArchitectureLike, DataflowLike, Target, make_targets
@@ -28,12 +29,12 @@ from hwloop.spec.source import read_spec
 from hwloop.spec.workload import Workload, load_workload
 
 
-def open_backend(simulator: str = EMBEDDED, workers: int | None = None, memo: Memo | None = None) -> Backend:
+def open_backend(simulator: str = EMBEDDED, workers: Workers = None, memo: Memo | None = None) -> Backend:
     """The backend of a name, with the memo table before it where there is one; equal requests are asked once.
 
     Args:
         simulator: `embedded`, `timeloop` or `timeloop-mapper`.
-        workers: processes, one a core when None.
+        workers: processes, one a core when None; or the address of a Dask scheduler.
         memo: results are read from and written to it.
 
     Raises:
@@ -120,7 +121,7 @@ def map_network(
     seed: int = 0,
     simulator: str = EMBEDDED,
     memo: Memo | None = None,
-    workers: int | None = None,
+    workers: Workers = None,
     progress: Progress | None = None,
 ) -> NetworkCost:
     """Maps every layer of a network; equal layers are mapped once.
@@ -134,7 +135,7 @@ def map_network(
         objective, effort, seed: of the mapper.
         simulator: who costs the mappings: `embedded`, `timeloop` or `timeloop-mapper` (which finds them too).
         memo: results are read from and written to it.
-        workers: processes, one a core when None.
+        workers: processes, one a core when None; or the address of a Dask scheduler.
         progress: where to show how far it is; nowhere when None.
 
     Raises:

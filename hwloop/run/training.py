@@ -20,7 +20,7 @@ from hwloop.network.training.settings import TrainConfig
 from hwloop.network.training.trainer import EpochEvent, StepEvent, train
 from hwloop.network.weights_file import write_state
 from hwloop.network.zoo.models import load_weights
-from hwloop.report.progress import Progress, Silent
+from hwloop.report.progress import Progress, Silent, time_text
 
 _LONG_EPOCH_S = 5.0  # of such an epoch a line stays
 
@@ -142,18 +142,10 @@ def _train(
 
         def on_step(event: StepEvent) -> None:
             task.advance(
-                f"epoch {event.epoch}, {100 * event.done:.1f}%, loss {event.loss:.3f}, {_left(event.seconds_left)} left", 0
+                f"epoch {event.epoch}, {100 * event.done:.1f}%, loss {event.loss:.3f}, {time_text(event.seconds_left)} left", 0
             )
 
         return train(network, splits, config, on_event=on_epoch, on_step=on_step, checkpoint=checkpoint)
-
-
-def _left(seconds: float) -> str:
-    """A time in words, as exact as an estimate is."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
 
 
 def _make_way(state: Path) -> None:

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from hwloop.backend.candidates import CandidateCosts
-from hwloop.backend.layer_runs import Known, NetworkRun, network_run
+from hwloop.backend.layer_runs import Known, NetworkRun
 from hwloop.backend.network_cost import NetworkCost
+from hwloop.backend.pool import Workers
 from hwloop.backend.request import MapperSettings, OnOutcome
 from hwloop.backend.target import Target
 from hwloop.errors import InfeasibleMappingError
@@ -22,6 +22,7 @@ from hwloop.pareto import hypervolume, non_dominated
 from hwloop.report.progress import Progress
 from hwloop.report.result import Front, Member
 from hwloop.report.tables import metric_text
+from hwloop.run.design_search import Costs, search_parts
 from hwloop.run.networks import open_backend
 from hwloop.run.settings import CODINGS, Settings
 from hwloop.search.log import EvaluationLog
@@ -60,7 +61,7 @@ def search_target(
     log: EvaluationLog,
     folder: Path | None,
     memo: Memo | None,
-    workers: int | None,
+    workers: Workers,
     progress: Progress,
     timer: Timer,
 ) -> Searched:
@@ -85,7 +86,7 @@ def search_target(
     objectives = find_objectives(settings.objectives)
     budgets = [read_budget(text) for text in settings.budgets]
     mapper = MapperSettings(settings.mapping_objective, settings.mapper_effort, settings.seed)
-    hardware = CandidateCosts(scorer.workload, target, mapper, open_backend(settings.simulator, workers, memo))
+    scorer, space, hardware = search_parts(target, scorer, space, mapper, open_backend(settings.simulator, workers, memo))
     with timer("mapping"):
         corners = [scorer.complete(plan) for plan in space.corners()]
         reference = scorer.complete(Plan())
@@ -108,14 +109,11 @@ def search_target(
         costs = hardware.remap(plans, count)
         known: Known = {}
 
-        def run(plan: Plan, cost: NetworkCost) -> NetworkRun:
-            return network_run(scorer.workload, plan, cost, target, mapper, hardware.backend, known)
-
         members = [
-            (_member(scorer, plan, record, cost, None if cost is None else run(plan, cost)), record)
+            (_member(scorer, plan, record, cost, None if cost is None else hardware.run(plan, cost, known)), record)
             for plan, record, cost in zip(plans, found, costs, strict=True)
         ]
-        start = replace(_reference(scorer, reference_cost), run=run(reference, reference_cost))
+        start = replace(_reference(scorer, reference_cost), run=hardware.run(reference, reference_cost, known))
     best = _still_best(members, objectives, budgets)
     result = Front(
         target=target.name,
@@ -132,7 +130,7 @@ def search_target(
     return Searched(result, records, tuple(partial(study.network, record) for record in records))
 
 
-def _plain(hardware: CandidateCosts, reference: Plan) -> float | None:
+def _plain(hardware: Costs, reference: Plan) -> float | None:
     """Energy of the reference where no zero is used [pJ]; None where that says nothing more, or dense data does not fit."""
     try:
         cost = hardware.plain(reference)

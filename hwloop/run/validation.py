@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from math import sqrt
 
+from hwloop.errors import DataError
 from hwloop.network.data.splits import DataSplits
 from hwloop.network.scoring import accuracy
 from hwloop.network.training.prepare import Trained
@@ -33,9 +34,11 @@ def validation_splits(
         progress: where a warning is said.
 
     Raises:
-        DataError: a part of the test set is asked for, and there is none or it is too small.
+        DataError: a part of the test set is asked for, and there is none, it is too small, or the caller's function scores.
     """
     count = read_validation(settings.validation)
+    if count is not None and splits.evaluate is not None:
+        raise DataError(f"{splits.name}: a part of the test set cannot be validated on where your own function scores")
     if count is not None:
         return splits.test_halved(count), ""
     new_images = splits.load_test is not None or settings.published_accuracy is not None

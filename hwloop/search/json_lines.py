@@ -60,7 +60,7 @@ class JsonLines:
                 break  # what it said is found out again
             try:
                 out.append(parse(json.loads(line)))
-            except (ValueError, KeyError, TypeError, AttributeError, SpecError) as error:
+            except (ValueError, KeyError, TypeError, AttributeError, RecursionError, SpecError) as error:
                 raise DataError(
                     f"{self.path}: line {number} is damaged ({error}); delete it and what follows, then resume"
                 ) from error

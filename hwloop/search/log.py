@@ -13,7 +13,7 @@ from hwloop.search.records import LayerRecord, Record
 from hwloop.spec.plan import load_plan
 
 Key = tuple[str, str]
-COUNTED = ("energy_pj", "cycles", "edp", "size_bits", "macs")  # metrics that are never below 0
+COUNTED = ("energy_pj", "cycles", "edp", "size_bits", "macs", "area_um2")  # metrics that are never below 0
 
 
 class EvaluationLog:

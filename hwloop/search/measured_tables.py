@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from hwloop.search.knapsack import totals
 from hwloop.search.space import Genes
 from hwloop.search.study import Study
 from hwloop.search.unit_tables import Floats, UnitTables
@@ -110,46 +111,71 @@ def _stored_costs(study: Study, tables: UnitTables, costs: Costs) -> dict[str, f
 
 
 def _hardware_costs(study: Study, tables: UnitTables, costs: Costs) -> dict[str, float]:
-    """Fills in what the target says; returns the base's."""
+    """Fills in what the target says; returns the base's.
+
+    Units are not quite additive on hardware: fewer bits of activations save less where most weights are gone, and a map that
+    several layers read waits at the most bits of any. So each choice is costed with all units of other kinds half-way, where
+    candidates of interest are, and all of its kind alike; the base's costs are what fits to that.
+    """
     metrics = [metric for metric in costs if metric in _HARDWARE]
     if not metrics:
         return {}
-    units = tables.space.units
-    alone = [(at, k) for at, unit in enumerate(units) if not unit.layers for k in range(1, len(tables.choices[at]))]
-    alone += _own_layer_costs(study, tables, costs, metrics)
-    start = tables.space.plan(tables.start)
-    base, *found = study.layer_costs([start, *(tables.space.plan(tables.chosen(*each)) for each in alone)], start)
-    for (at, choice), record in zip(alone, found, strict=True):
+    space, start = tables.space, tables.space.plan(tables.start)
+    halves = [[len(severities(space, column)) // 2 for column in unit.columns] for unit in space.units]
+    picks = np.array([[list(unit_choices(space, unit)).index(tuple(at)) for unit, at in zip(space.units, halves, strict=True)]])
+    centre = tables.rows(picks)[0]
+    if not study.layer_costs([space.plan(centre)], start)[0].layers:
+        picks, centre = np.zeros_like(picks), tables.start
+    alone = [(at, k) for at, unit in enumerate(space.units) if not unit.layers for k in range(1, len(tables.choices[at]))]
+    alone += _own_layer_costs(study, tables, centre, costs, metrics)
+    asked = dict.fromkeys([(at, 0) for at, _ in alone] + alone)
+    plans = [space.plan(tables.chosen(at, choice, centre)) for at, choice in asked]
+    middle, *found = study.layer_costs([space.plan(centre), *plans], start)
+    records = dict(zip(asked, found, strict=True))
+    for at, choice in alone:
         for metric in metrics:
-            fits = metric in record.metrics and metric in base.metrics
-            costs[metric][at][choice] = record.metrics[metric] - base.metrics[metric] if fits else np.inf
-    return {metric: base.metrics.get(metric, float("inf")) for metric in metrics}
+            then, now = (records[at, k].metrics.get(metric, np.inf) for k in (0, choice))
+            costs[metric][at][choice] = now - then if np.isfinite(now) and np.isfinite(then) else np.inf
+    return {metric: middle.metrics.get(metric, np.inf) - float(totals(costs[metric], picks)[0]) for metric in metrics}
 
 
-def _own_layer_costs(study: Study, tables: UnitTables, costs: Costs, metrics: Sequence[str]) -> list[tuple[int, int]]:
-    """Fills in costs of units that change those of their own layers alone: one choice of all of them in each plan.
+def _own_layer_costs(
+    study: Study, tables: UnitTables, centre: Genes, costs: Costs, metrics: Sequence[str]
+) -> list[tuple[int, int]]:
+    """Fills in costs of units that act on layers, by those of the layers: one choice of many units in each plan.
 
     Returns:
         (unit, choice) of plans with a layer that fits no mapping: each has to be tried alone.
     """
-    space = tables.space
-    own = [(at, unit) for at, unit in enumerate(space.units) if unit.layers]
-    rows = []
-    for choice in range(max((len(tables.choices[at]) for at, _ in own), default=0)):
-        row = tables.start.copy()
-        for at, unit in own:
-            if choice < len(tables.choices[at]):
-                row[list(unit.columns)] = tables.choices[at][choice]
-        rows.append(row)
-    records = study.layer_costs([space.plan(row) for row in rows], space.plan(tables.start))
-    shares = [{layer.name: layer for layer in record.layers} for record in records]
-    unknown = []
-    for at, unit in own:
-        for choice in range(1, len(tables.choices[at])):
+    space, unknown = tables.space, []
+    for part in _apart(space):
+        rows = []
+        for choice in range(max(len(tables.choices[at]) for at in part)):
+            row = centre
+            for at in part:
+                row = tables.chosen(at, min(choice, len(tables.choices[at]) - 1), row)
+            rows.append(row)
+        records = study.layer_costs([space.plan(row) for row in rows], space.plan(tables.start))
+        shares = [{layer.name: layer for layer in record.layers} for record in records]
+        for at, choice in [(unit, choice) for unit in part for choice in range(1, len(tables.choices[unit]))]:
             if not shares[choice] or not shares[0]:
                 unknown.append((at, choice))
                 continue
+            layers = space.units[at].layers
             for metric in metrics:
-                then, now = ([getattr(found[name], metric) for name in unit.layers] for found in (shares[0], shares[choice]))
+                then, now = ([getattr(found[name], metric) for name in layers] for found in (shares[0], shares[choice]))
                 costs[metric][at][choice] = sum(now) - sum(then)
     return unknown
+
+
+def _apart(space: UnitSpace) -> list[list[int]]:
+    """Units that act on layers, in parts within which no layer is acted on twice."""
+    parts: list[tuple[list[int], set[str]]] = []
+    for at, unit in enumerate(space.units):
+        if unit.layers:
+            part = next((part for part in parts if not part[1] & set(unit.layers)), None)
+            if part is None:
+                parts.append(part := ([], set()))
+            part[0].append(at)
+            part[1].update(unit.layers)
+    return [units for units, _ in parts]

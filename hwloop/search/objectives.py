@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwloop.errors import SpecError
-from hwloop.units import PJ_PER_MJ, PJ_PER_UJ
+from hwloop.units import PJ_PER_MJ, PJ_PER_UJ, UM2_PER_MM2
 
 Floats = NDArray[np.float64]
 WORST = 1e30  # finite, as selection takes differences
@@ -40,6 +40,7 @@ class Objective:
         return -value if self.maximise else value
 
 
+AREA = Objective("area", "area_um2", "area of the components [um^2]")  # where the accelerator is searched, too
 OBJECTIVES = {
     objective.name: objective
     for objective in (
@@ -49,16 +50,18 @@ OBJECTIVES = {
         Objective("edp", "edp", "energy-delay product [pJ x cycles]"),
         Objective("size", "size_bits", "model size [bits]"),
         Objective("flops", "macs", "effectual multiply-accumulates"),
+        AREA,
     )
 }
-_ALIASES = {"cycles": "latency", "energy_pj": "energy", "size_bits": "size", "macs": "flops"}
+_ALIASES = {"cycles": "latency", "energy_pj": "energy", "size_bits": "size", "macs": "flops", "area_um2": "area"}
 _UNITS = {  # factor to the metric's unit; where "" is missing a unit must be given
     "energy": {"pj": 1.0, "nj": 1e3, "uj": PJ_PER_UJ, "mj": PJ_PER_MJ},
     "size": {"b": 8.0, "bit": 1.0, "bits": 1.0, "kb": 8e3, "kib": 8192.0, "mb": 8e6, "mib": 8.0 * 2**20},
     "accuracy": {"": 1.0, "%": 0.01},
+    "area": {"um2": 1.0, "mm2": UM2_PER_MM2},
 }
-_EXAMPLES = "e.g. energy<=2.5uJ, latency<=1e6, size<=40kB, accuracy>=97%"
-_BUDGET = re.compile(r"\s*([A-Za-z_]+)\s*(<=|>=)\s*([0-9.]+(?:[eE][+-]?\d+)?)\s*([A-Za-z%]*)\s*")
+_EXAMPLES = "e.g. energy<=2.5uJ, latency<=1e6, size<=40kB, accuracy>=97%, area<=2mm2"
+_BUDGET = re.compile(r"\s*([A-Za-z_]+)\s*(<=|>=)\s*([0-9.]+(?:[eE][+-]?\d+)?)\s*((?:[A-Za-z%][A-Za-z0-9%]*)?)\s*")
 
 
 @dataclass(frozen=True)

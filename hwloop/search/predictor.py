@@ -35,7 +35,7 @@ class Predictor:
 
     def predict(self, X: Genes) -> tuple[Floats, Floats]:
         """`F (n, n_obj)` and `G (n, 1 + n_budgets)` as they are expected."""
-        records = [record for record in self._study.records if not record.how and "energy_pj" in record.metrics]
+        records = [r for r in self._study.records if not r.how and {"accuracy", "energy_pj"} <= r.metrics.keys()]
         known = self._known(records)
         at, damage = self._proposer.expected(X)
         metrics = {"accuracy": self._accuracy(records, known, at, damage)}

@@ -41,7 +41,7 @@ class PymooProblem(Problem):  # type: ignore[misc]
             xu=problem.upper,
             vtype=int,
         )
-        self.wrapped, self.race = problem, race  # NSGA-III scales by the worst of all, which must be known
+        self.wrapped, self.race = problem, race
 
     def _evaluate(self, X: Any, out: dict[str, Any], *args: Any, **kwargs: Any) -> None:
         out["F"], out["G"] = self.wrapped.evaluate(np.asarray(X).astype(np.int64), race=self.race)
@@ -202,9 +202,9 @@ def make_algorithm(problem: IntegerProblem, settings: Any, guide: Guide | None, 
     algorithm.mating = FilteredMating(
         settings.drawn, guide, selection=selection, **operators, repair=CanonicalRows(), eliminate_duplicates=NewRows(problem)
     )
-    algorithm.setup(
-        PymooProblem(problem, race=directions is None), termination=("n_gen", settings.generations), seed=seeds[3], verbose=False
-    )
+    learns = guide is not None and settings.drawn > 1  # the filter learns from accuracies, which must be known then
+    seen = PymooProblem(problem, race=directions is None and not learns)
+    algorithm.setup(seen, termination=("n_gen", settings.generations), seed=seeds[3], verbose=False)
     return algorithm
 
 

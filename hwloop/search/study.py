@@ -422,12 +422,13 @@ def _over(plan: Plan, known: Plan) -> Plan:
                 activation_bits=below.activation_bits if share.activation_bits is None else share.activation_bits,
             )
         layers.append((name, share))
-    return Plan(tuple(layers), plan.base)
+    return Plan(tuple(layers), plan.base, plan.accelerator)
 
 
 def hardware_metrics(cost: NetworkCost) -> dict[str, float]:
-    """Energy, cycles and their product."""
-    return {"energy_pj": float(cost.energy_pj), "cycles": float(cost.cycles), "edp": float(cost.edp)}
+    """Energy, cycles and their product, and the area where the accelerator is searched, too."""
+    area = {} if cost.area_um2 is None else {"area_um2": float(cost.area_um2)}
+    return {"energy_pj": float(cost.energy_pj), "cycles": float(cost.cycles), "edp": float(cost.edp), **area}
 
 
 def training_name(training: Any) -> str:

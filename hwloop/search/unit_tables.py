@@ -26,7 +26,7 @@ class UnitTables:
         choices: by unit `(k, columns)` values; the first is the mildest.
         damages: by unit `(k,)` divergence from `start`, 0 for the first.
         costs: by metric and unit `(k,)` change against the first; infinite where no mapping fits.
-        base_costs: by metric: of `start`.
+        base_costs: by metric: of `start`, about.
     """
 
     space: UnitSpace
@@ -36,9 +36,9 @@ class UnitTables:
     costs: Mapping[str, Sequence[Floats]]
     base_costs: Mapping[str, float]
 
-    def chosen(self, at: int, choice: int) -> Genes:
-        """`(n_var,)` the base with one choice of one unit."""
-        row = self.start.copy()
+    def chosen(self, at: int, choice: int, row: Genes | None = None) -> Genes:
+        """`(n_var,)` a row, `start` when None, with one choice of one unit."""
+        row = (self.start if row is None else row).copy()
         row[list(self.space.units[at].columns)] = self.choices[at][choice]
         return row
 

@@ -20,7 +20,7 @@ class Unit:
     Attributes:
         name: of the layer, of its inputs, of a channel group.
         columns: of a row.
-        layers: layers whose costs they change, when they change those of no other; empty when others change, too.
+        layers: those that they act on, whose change of costs is taken to be theirs; empty where it is the whole network's.
     """
 
     name: str

@@ -117,6 +117,11 @@ class Attributes:
                 self.unknown.places.setdefault(_described(name), []).append(component)
 
 
+def attribute_names() -> frozenset[str]:
+    """Every attribute that a simulator reads or an estimator is known to."""
+    return _KNOWN | _ESTIMATOR
+
+
 def read_variables(fields: Fields | None) -> dict[str, Value]:
     """The top-level `variables`, which expressions may use."""
     if fields is not None:

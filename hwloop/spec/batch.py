@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from hwloop.errors import SpecError
 from hwloop.spec.architecture import Architecture
-from hwloop.spec.loops import REUSE_FLAGS, complete_permutation
+from hwloop.spec.loops import REUSE_FLAGS, complete_permutation, spatial_sequence
 from hwloop.spec.mapping import Bypass, Loops, Mapping
 from hwloop.spec.problem import ProblemShape
 
@@ -96,8 +96,10 @@ class MappingBatch:
             for loops in mapping.loops:
                 i = _find(loops.target, loops.kind, names, architecture, b)
                 permutation = _permutation(loops, dims, b)
-                (order if loops.kind == "temporal" else spatial)[b, i] = [index[d] for d in permutation]
                 split = len(dims) if loops.split is None else loops.split
+                if loops.kind == "spatial":
+                    permutation, split = spatial_sequence(permutation, split, _running(loops, index, bounds))
+                (order if loops.kind == "temporal" else spatial)[b, i] = [index[d] for d in permutation]
                 for dim, bound, rest in loops.factors:
                     if dim not in index:
                         raise SpecError(f"mapping {b}", f"{loops.target}.factors", f"a dimension among {list(dims)}", dim)
@@ -178,6 +180,11 @@ def _flags(mapping: Mapping) -> Iterator[tuple[str, str, str, str]]:
     for bypass in mapping.bypass:
         for space in bypass.no_coalesce:
             yield bypass.target, "bypass", "no_coalesce", space
+
+
+def _running(loops: Loops, index: dict[str, int], bounds: Sequence[int]) -> list[str]:
+    """The dimensions whose loop has more than one pass."""
+    return [d for d, bound, _ in loops.factors if d in index and (bound or bounds[index[d]]) > 1]
 
 
 def _natural_order(order: NDArray[np.int8]) -> NDArray[np.int8]:

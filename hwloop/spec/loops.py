@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Container, Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Collection, Container, Hashable, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
 
 from hwloop.spec.document import Fields
 from hwloop.spec.limits import COMPUTES, DIMENSIONS, FACTOR_CHARACTERS
 
+D = TypeVar("D", bound=Hashable)
 REUSE_FLAGS = ("no_reuse", "no_link_transfer", "rmw_first_update")  # of a target with loops: lists of data spaces
 _FACTOR = re.compile(r"([A-Za-z][A-Za-z_]*)\s*(<=|>=|=)?\s*([0-9]+)(?:\s*,\s*([0-9]+)(?![A-Za-z]))?")
 _ONE = re.compile(rf"\s*{_FACTOR.pattern}\s*")
@@ -101,6 +102,21 @@ def complete_permutation(permutation: Sequence[str] | None, dimensions: Iterable
     missing = tuple(d for d in dimensions if d not in given)
     at = given.index("*") if "*" in given else len(given)
     return given[:at] + missing + given[at + 1 :]
+
+
+def spatial_sequence(order: Sequence[D], split: int, running: Collection[D]) -> tuple[tuple[D, ...], int]:
+    """The order of a level's spatial loops, innermost first, those on X before those on Y; and how many lie on X.
+
+    A loop of one pass counts as on X wherever it stands, as in the Timeloop programs: the last loop in space names the dimension
+    along which a vector lies, which sparse accelerators depend on.
+
+    Args:
+        order: every dimension.
+        split: how many of them stand before the split.
+        running: dimensions whose loop has more than one pass.
+    """
+    on_y = tuple(d for d in order[max(split, 0) :] if d in running)
+    return (*(d for d in order if d not in on_y), *on_y), len(order) - len(on_y)
 
 
 def read_names(fields: Fields, name: str) -> tuple[str, ...] | None:

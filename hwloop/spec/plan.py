@@ -30,6 +30,7 @@ class Plan:
     Attributes:
         layers: (name, share) of each layer that something is said of.
         base: the network whose weights are taken, e.g. `p=0.7`, a member of a library; empty for the trained one.
+        accelerator: (path, value) of fields of the accelerator's spec that are other than given, where it is searched, too.
 
     Example:
         >>> plan = make_plan(workload, weight_density=0.3, weight_bits={"conv1.weight": 8, "fc.weight": 4})
@@ -38,6 +39,7 @@ class Plan:
 
     layers: tuple[tuple[str, LayerPlan], ...] = ()
     base: str = ""
+    accelerator: tuple[tuple[str, Any], ...] = ()
 
     def __post_init__(self) -> None:
         if len(self.by_name) < len(self.layers):
@@ -106,6 +108,7 @@ class Plan:
     def to_dict(self) -> dict[str, Any]:
         """Plain data that `load_plan` reads."""
         out: dict[str, Any] = {"base": self.base} if self.base else {}
+        out |= {"accelerator": dict(self.accelerator)} if self.accelerator else {}
         return out | {"layers": {name: share.to_dict() for name, share in self.layers if share != _DENSE}}
 
     def to_yaml(self) -> str:
@@ -209,6 +212,7 @@ def load_plan(source: Any) -> Plan:
         document, path = document["plan"], "plan"
     entries = Fields(document, file, path)
     base = entries.take("base", str, "")
+    accelerator: dict[str, Any] = entries.take("accelerator", dict, {})
     layers = entries.sub("layers", required=True)
     assert layers is not None
     entries.finish()
@@ -216,7 +220,7 @@ def load_plan(source: Any) -> Plan:
     for name, raw in layers.items():
         with _named(name, file, layers.path):
             shares.append((name, _read_share(Fields(raw, "", ""))))
-    return Plan(tuple(shares), base)
+    return Plan(tuple(shares), base, tuple((str(path), value) for path, value in accelerator.items()))
 
 
 def _read_share(entries: Fields) -> LayerPlan:

@@ -20,7 +20,7 @@ from hwloop.spec.problem import conv2d_shape, make_problem
 from hwloop.spec.workload import Layer, Workload
 
 PRESENT = [name for name in COMMANDS if (Path(hwloop.cli.map.__file__).parent / f"{name}.py").exists()]
-TINY = (
+TINY = ("--compression", "magnitude", 
     "--population", "6", "--generations", "2", "--pruning", "0.8", "--epochs", "1", "--validation-images", "40",
     "--effort", "quick",
     "--arch", "flexible", "--dataflow", "row_stationary", "--workers", "1",

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from hwloop.errors import DataError
-from hwloop.network.library import locks
+from hwloop.network import locks
 from hwloop.network.locks import locked
 
 
@@ -45,3 +45,10 @@ def test_a_lock_that_cannot_be_had_is_an_error(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(locks.fcntl, "flock", refuse)
     with pytest.raises(DataError, match=r"cannot lock .* \(No locks available\)"), locked(tmp_path / ".lock"):
         pass
+
+
+def test_one_who_does_not_wait_is_told_so(tmp_path: Path):
+    with locked(tmp_path / ".lock") as first, locked(tmp_path / ".lock", wait=False) as second:
+        assert (first, second) == (True, False)
+    with locked(tmp_path / ".lock", wait=False) as again:
+        assert again

@@ -46,16 +46,16 @@ class Racer(ToyScorer):
         return [(float(s + IMAGES - n) / IMAGES, bool(n == IMAGES)) for s, n in zip(so_far, seen, strict=True)]
 
 
-def searched(race: bool, seed: int, method: str = "nsga2") -> tuple[Study, Racer]:
+def searched(race: bool, seed: int, method: str = "nsga2", **options: Any) -> tuple[Study, Racer]:
     scorer = Racer()
     study = Study(scorer, ToyHardware(most=0.8), ToyHardware().cost(scorer.complete(Plan())), OBJECTIVES, seed=seed, race=race)
-    run_method(find_method(method, {"population": 12, "generations": 10}), study, paper_space())
+    run_method(find_method(method, {"population": 12, "generations": 10, **options}), study, paper_space())
     return study, scorer
 
 
 @pytest.mark.parametrize("seed", range(6))
 def test_nsga2_goes_the_same_way_whether_all_accuracies_are_known_or_not(seed: int) -> None:
-    (whole, all_images), (raced, some_images) = searched(False, seed), searched(True, seed)
+    (whole, all_images), (raced, some_images) = searched(False, seed, drawn=1), searched(True, seed, drawn=1)
     assert [record.key for record in raced.records] == [record.key for record in whole.records]
     assert [step.F.tolist() for step in raced.steps] == [step.F.tolist() for step in whole.steps]
     assert front(raced.records, OBJECTIVES, ()) == front(whole.records, OBJECTIVES, ())
@@ -67,6 +67,12 @@ def test_nsga2_goes_the_same_way_whether_all_accuracies_are_known_or_not(seed: i
         else:
             assert exact.metrics["accuracy"] <= bounded.metrics[AT_MOST]
     assert not all(is_exact(record.metrics) for record in raced.records)
+
+
+def test_a_filter_that_learns_from_accuracies_knows_them_all() -> None:
+    (whole, _), (raced, _) = searched(False, 1, drawn=4), searched(True, 1, drawn=4)
+    assert raced.records == whole.records
+    assert all(is_exact(record.metrics) for record in raced.records)
 
 
 CANDIDATES = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5), st.integers(0, 8)), min_size=1, max_size=12)

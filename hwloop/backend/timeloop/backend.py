@@ -9,8 +9,9 @@ from time import perf_counter
 
 import numpy as np
 
+from hwloop.backend.answering import answer_all
 from hwloop.backend.embedded import IDENTITY, Embedded, map_one
-from hwloop.backend.pool import answer_all
+from hwloop.backend.pool import Workers
 from hwloop.backend.protocol import Cheapest, ShortList
 from hwloop.backend.request import MapRequest, OnOutcome, Outcome
 from hwloop.backend.timeloop.programs import Timeloop
@@ -32,11 +33,11 @@ class TimeloopBackend:
 
     Attributes:
         programs: the Timeloop on this machine.
-        workers: programs at a time; None for one a core.
+        workers: programs at a time; None for one a core; text for the address of a Dask scheduler.
     """
 
     programs: Timeloop
-    workers: int | None = None
+    workers: Workers = None
     name = TIMELOOP
 
     @property

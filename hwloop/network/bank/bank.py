@@ -33,7 +33,7 @@ from hwloop.spec.bits import MAX_QUANTISED, MIN_QUANTISED, check_bits
 from hwloop.spec.pruning import BlockPattern, check_density
 
 IMAGES = 512  # calibration examples that are enough for the layers of small networks
-SEEN_BYTES = FACTORED_BYTES = 2**30
+SEEN_BYTES, FACTORED_BYTES = 3 * 2**30, 2**30
 _CODE: tuple[ModuleType, ...] = (columns, factor, hessian, layer, rows, prune, quantize)
 Sparsity = float | BlockPattern
 
@@ -60,7 +60,7 @@ class EntryEvent:
 class Bank:
     """Compressed layers of any number of base networks, in one folder.
 
-    It takes 1 GiB for Hessians (of several bases, while they fit), 1 GiB for their factors, or three times the layer's own in
+    It takes 3 GiB for Hessians (of several bases, while they fit), 1 GiB for their factors, or three times the layer's own in
     float64 where that is more, and as much again while the layer is worked on; on disk `disk_bytes`. Not for use by several
     threads at once; any number of processes may share the folder.
 

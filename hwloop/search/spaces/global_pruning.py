@@ -74,7 +74,7 @@ class GlobalPruning:
         sharing = self.choices.sharing
         units = [Unit(layer, (1 + i,), sharing[layer]) for i, layer in enumerate(self.choices.layers)]
         inputs = enumerate(self._activated if self._searched else ())
-        return (*units, *(Unit(f"inputs of {layer}", (1 + len(units) + i,)) for i, layer in inputs))
+        return (*units, *(Unit(f"inputs of {layer}", (1 + len(units) + i,), sharing[layer]) for i, layer in inputs))
 
     @cached_property
     def mildest(self) -> Genes:

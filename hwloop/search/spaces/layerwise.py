@@ -82,10 +82,9 @@ class Layerwise:
     def units(self) -> tuple[Unit, ...]:
         """Each layer's weights, then each layer's inputs, then each channel group."""
         layers, at = self.choices.layers, {name: column for column, name in enumerate(self.names)}
-        weights = [
-            Unit(layer, (at[f"pruning:{layer}"], at[f"weight_bits:{layer}"]), self.choices.sharing[layer]) for layer in layers
-        ]
-        inputs = [Unit(f"inputs of {layer}", (at[f"activation_bits:{layer}"],)) for layer in self._activated]
+        sharing = self.choices.sharing
+        weights = [Unit(layer, (at[f"pruning:{layer}"], at[f"weight_bits:{layer}"]), sharing[layer]) for layer in layers]
+        inputs = [Unit(f"inputs of {layer}", (at[f"activation_bits:{layer}"],), sharing[layer]) for layer in self._activated]
         filters = [Unit(f"filters of {group.name}", (at[f"filters:{group.name}"],)) for group in self._groups]
         return (*weights, *inputs, *filters)
 

@@ -17,7 +17,7 @@ from hwloop.simulator.nest import SPATIAL_X, SPATIAL_Y, TEMPORAL
 from hwloop.simulator.sparse.nesting import Layout, Nesting, molds_of
 from hwloop.simulator.sparse.ranks import Trees
 from hwloop.simulator.sparse.spaces import Space, Vector
-from hwloop.spec.loops import complete_permutation
+from hwloop.spec.loops import complete_permutation, spatial_sequence
 from hwloop.spec.mapping import Mapping
 
 
@@ -48,9 +48,9 @@ class MappingLoops:
 
 
 @lru_cache(maxsize=4096)
-def _order(permutation: tuple[str, ...], dimensions: tuple[str, ...]) -> list[int]:
+def _order(permutation: tuple[str, ...], dimensions: tuple[str, ...]) -> tuple[int, ...]:
     index = {d: i for i, d in enumerate(dimensions)}
-    return [index[d] for d in complete_permutation(permutation, dimensions)]
+    return tuple(index[d] for d in complete_permutation(permutation, dimensions))
 
 
 def loops_of_mapping(
@@ -80,10 +80,13 @@ def loops_of_mapping(
                 for name, bound, _ in entry.factors:
                     factors[index[name]] = bound or sizes[index[name]]
                 split = len(order) if entry.split is None else entry.split
+            if kind == "temporal":
+                axes += [TEMPORAL] * len(order)
+            else:
+                order, on_x = spatial_sequence(order, split, [d for d, bound in enumerate(factors) if bound > 1])
+                axes += [SPATIAL_X] * on_x + [SPATIAL_Y] * (len(order) - on_x)
             dims += order
             bounds += [factors[d] for d in order]
-            on_x = min(max(split, 0), len(order))
-            axes += [TEMPORAL] * len(order) if kind == "temporal" else [SPATIAL_X] * on_x + [SPATIAL_Y] * (len(order) - on_x)
     return MappingLoops(
         layout, dims, bounds, axes, _molds(dims, bounds, len(dimensions)), [p for p, b in enumerate(bounds) if b > 1]
     )

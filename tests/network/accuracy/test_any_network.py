@@ -161,7 +161,7 @@ def test_compress_takes_it_end_to_end(case: str, tmp_path: Path):
     torch.manual_seed(0)
     model = make()
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    settings = Settings(method="random", evaluations=3, pruning=(0.5,), library_epochs=1, mapper_effort="quick")
+    settings = Settings(method="random", evaluations=3, pruning=(0.5,), library_epochs=1, mapper_effort="quick", one_shot=(0.8,))
     result = hwloop.compress(model, data(), "eyeriss_168", settings=settings, library_dir=tmp_path, workers=1)
     registry = register(model, data().example_input, case)
     assert {note.partition(" ")[0] for note in result.notes if "is not compressed:" in note} == left_out

@@ -23,6 +23,7 @@ from hwloop.network.bank.layer import Compressed, Settings
 from hwloop.network.bank.store import Store
 from hwloop.network.data.load import load_data
 from hwloop.network.data.splits import DataSplits
+from hwloop.network.locks import locked
 from hwloop.network.tracing.registry import register
 from hwloop.network.training.settings import TrainConfig
 from hwloop.network.training.trainer import train
@@ -205,6 +206,16 @@ def test_several_processes_fill_one_folder(splits: DataSplits, tmp_path: Path):
     bank, base = opened(tmp_path, splits)
     base.fill(WANTED)
     assert (bank.store.made, bank.store.found) == (0, ENTRIES)
+
+
+def test_what_another_process_is_making_is_left_for_later(tmp_path: Path):
+    store, key = Store(tmp_path), "a" * 64
+    made = Compressed(torch.ones(2, 2, 1, 1), None, "plain", 0.0, 0.0)
+    with locked(tmp_path / ".lock-a") as held:
+        assert held
+        assert store.ask(key, lambda: made) is None
+        assert store.ask("b" * 64, lambda: made) is made, "it is the other's entry alone that waits"
+    assert (store.made, store.ask(key, lambda: made)) == (1, made)
 
 
 def test_unknown_layers_and_amounts_are_named(splits: DataSplits, tmp_path: Path):

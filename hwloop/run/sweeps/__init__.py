@@ -1,0 +1,1 @@
+"""Sweeps over accelerators: the designs, the rows that are kept, the running, and the call."""
