@@ -51,7 +51,8 @@ def test_a_signal_while_workers_start_leaves_no_traceback_and_no_worker(number: 
     code = (
         "import operator, signal, sys\n"
         "from hwloop.backend.pool import in_processes\n"
-        "signal.signal(signal.SIGTERM, signal.default_int_handler)\n"
+        "for number in (signal.SIGINT, signal.SIGTERM):  # a background shell starts programs that ignore the first\n"
+        "    signal.signal(number, signal.default_int_handler)\n"
         "try:\n"
         "    print(flush=True)\n"
         "    while True: in_processes(operator.mul, [(2, i) for i in range(8)], 8, lambda at, result: None)\n"
