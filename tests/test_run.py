@@ -440,8 +440,9 @@ def test_four_workers_find_the_front_that_one_finds(whole, place: Path) -> None:
 
 
 def test_a_budget_of_evaluations_and_of_images_stops_the_search(whole, place: Path) -> None:
+    unguided = {**SETTINGS.method_options, "seeds": 0.0, "proposals": 0.0, "drawn": 1}  # guides run images of their own
     for change, most in (({"evaluations": 5}, 5), ({"images": 7 * 60}, 7)):
-        settings = replace(SETTINGS, **change)
+        settings = replace(SETTINGS, method_options=unguided, **change)
         result = compress("lenet5", "digits", "flexible", FLOWS[0], settings, library_dir=place / "library", workers=1)
         assert len(result.fronts[0].cloud) == most
         assert result.fronts[0].images == 60 * most

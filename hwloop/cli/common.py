@@ -54,7 +54,7 @@ def add_data(parser: argparse.ArgumentParser, model: str | None = None, data: st
         "--data", default=data, metavar="NAME", help="digits (embedded), mnist, cifar10 or imagefolder (default: %(default)s)"
     )
     group.add_argument("--data-root", metavar="DIR", help="folder of the data set, in torchvision's layout")
-    group.add_argument("--image-size", type=whole_number, metavar="PIXELS", help="resize images to this side")
+    group.add_argument("--image-size", type=int, metavar="PIXELS", help="resize images to this side")
     group.add_argument("--normalisation", choices=("imagenet",), help="for checkpoints trained on images normalised so")
 
 
@@ -79,7 +79,7 @@ def add_memo(parser: argparse.ArgumentParser) -> None:
     """`--memo`, and who works: `--workers` or `--scheduler`."""
     parser.add_argument("--memo", metavar="FILE", help="memo table of mapper results, made when missing; share one between runs")
     who = parser.add_mutually_exclusive_group()
-    who.add_argument("--workers", type=whole_number, metavar="N", help="processes of the mapper (default: one a core)")
+    who.add_argument("--workers", type=int, metavar="N", help="processes of the mapper (default: one a core)")
     who.add_argument(
         "--scheduler", dest="workers", type=scheduler, metavar="ADDRESS",
         help="send the work to a Dask cluster: host:port of its scheduler, its .json file, or local:N for one of N workers here",
@@ -137,13 +137,6 @@ def scheduler(text: str) -> str:
         return check_address(text)
     except SpecError as error:
         raise argparse.ArgumentTypeError(f"expected {error.expected}, found {text!r}") from None
-
-
-def whole_number(text: str) -> int:
-    """A whole number of 1 or more, for argparse."""
-    if not text.strip().isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected a whole number of 1 or more, found {text!r}")
-    return int(text)
 
 
 def read_range(text: str, what: str) -> tuple[int, int]:

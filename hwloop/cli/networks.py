@@ -15,7 +15,6 @@ from hwloop.cli.common import (
     add_simulator,
     add_template,
     read_variables,
-    whole_number,
 )
 from hwloop.errors import SpecError
 from hwloop.report.bars import PICTURES
@@ -45,14 +44,14 @@ def add_network(parser: argparse.ArgumentParser, several: bool = False) -> None:
     if several:
         group.add_argument("--workload", metavar="FILE", **action, help="a workload written by hwloop; repeat for more")
     group.add_argument(
-        "--image-size", type=whole_number, metavar="PIXELS", help="of square images (default: the network's own, such as 224)"
+        "--image-size", type=int, metavar="PIXELS", help="of square images (default: the network's own, such as 224)"
     )
-    group.add_argument("--channels", type=whole_number, metavar="N", help="of the images (default: the network's own)")
+    group.add_argument("--channels", type=int, metavar="N", help="of the images (default: the network's own)")
     group.add_argument(
         "--input-shape", metavar="CxHxW", help="of one input, such as 3x224x320 or 197x768, in place of size and channels"
     )
-    group.add_argument("--classes", type=whole_number, metavar="N", help="(default: 1000 for ImageNet's networks, 10 for others)")
-    group.add_argument("--batch", type=whole_number, default=1, metavar="N", help="inputs at a time (default: %(default)s)")
+    group.add_argument("--classes", type=int, metavar="N", help="(default: 1000 for ImageNet's networks, 10 for others)")
+    group.add_argument("--batch", type=int, default=1, metavar="N", help="inputs at a time (default: %(default)s)")
 
 
 def read_models(names: Sequence[str], args: argparse.Namespace) -> list[Workload]:

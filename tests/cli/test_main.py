@@ -79,10 +79,13 @@ def test_help_does_not_load_torch(command: str) -> None:
         (["compress", *NET, "--budget", "energy<=20"], "a unit of energy (pj, nj, uj, mj), found 'energy<=20'"),
         (["compress", *NET, "--pruning", "0:inf:0.1"], "pruning: expected fractions from 0 to below 1"),
         (["compress", *NET, "--pruning", "0.1:0.9:0"], "pruning: expected fractions from 0 to below 1"),
-        (["compress", *NET, "--method", "annealing"], "method: expected one of nsga2, random, found 'annealing'"),
+        (
+            ["compress", *NET, "--method", "annealing"],
+            "method: expected one of nsga2, nsga3, knapsack, random, found 'annealing'",
+        ),
         (["compress", *NET, "--method-option", "population"], "method option: expected NAME=VALUE, found 'population'"),
         (["compress", *NET, "--population", "2"], "method option population: expected 4 or more, found 2"),
-        (["compress", *NET, "--space", "everything"], "space: expected one of global-pruning, found 'everything'"),
+        (["compress", *NET, "--space", "everything"], "space: expected one of global-pruning, layerwise, found 'everything'"),
         (["compress", *NET, "--space-option", "a=1"], "space option a: expected an option of GlobalPruning"),
         (["compress", *NET, "--evaluations", "0"], "--evaluations: expected a whole number from 1 to 1000000000, found 0"),
         (["demo", "--seed", "-1", "--out", "x"], "--seed: expected a whole number from 0 to 4294967295, found -1"),
@@ -203,7 +206,7 @@ def test_a_method_and_a_space_of_ones_own_run_log_and_resume(tmp_path: Path, mon
         "--space-option",
         "amount=0.8",
     )
-    argv = ["compress", "--model", "lenet5", *TINY[4:], *own, "--quiet", "--json"]
+    argv = ["compress", "--model", "lenet5", *TINY[:2], *TINY[6:], *own, "--quiet", "--json"]
     shared = ["--library", str(tmp_path / "library"), "--memo", str(tmp_path / "memo.sqlite")]
     assert main([*argv, *shared, "--out", str(tmp_path / "whole")]) == 0
     whole = json.loads(capsys.readouterr().out)
