@@ -37,5 +37,5 @@ def test_a_template_is_rendered_from_the_command_line(tmp_path: Path, capsys: py
 
 
 def test_dataflows_of_another_accelerator_are_said_to_be_so(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["compare", "--arch", "tpu_like", "--model", "lenet5", "--channels", "1", "--image-size", "28"]) == 1
+    assert main(["compare", "--arch", "tpu_like", "--model", "lenet5", "--channels", "1", "--dataflow", "row_stationary"]) == 1
     assert "these constraints are of another accelerator" in capsys.readouterr().err
