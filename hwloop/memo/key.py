@@ -66,7 +66,7 @@ def _canonical_form(request: MapRequest) -> str:
 
 def _canonical_part(part: Any) -> str:
     """The canonical form of a spec, kept by object, unless a file is part of it, which may change."""
-    if isinstance(part, Problem) and any(density.filename for _, density in part.densities):
+    if isinstance(part, Problem) and any(getattr(density, "filename", "") for given in part.densities for density in given):
         return canonical(form_of(part))
     known = _parts.get(id(part))
     if known is None or known[0] is not part:
