@@ -96,6 +96,10 @@ def simulator_answers() -> Answers:
     for case in _timeloop_cases():
         for bits in (None, operand_bits(3, 5), operand_bits(24, 8)):
             yield _cost(case.problem, case.architecture, case.mapping, case.table, bits)
+    orders = json.loads((DATA / "sparse_spatial_order.json").read_text())
+    problem, arch = hwloop.load_problem(orders["problem"]), hwloop.load_architecture(json.dumps(orders["arch"]))
+    for run in orders["runs"]:
+        yield _cost(problem, arch, hwloop.load_mapping(run["mapping"]), hwloop.load_energy_table(orders["ert"]))
 
 
 def mapper_answers() -> Answers:
