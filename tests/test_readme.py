@@ -13,7 +13,7 @@ from hwloop.cli.main import main
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-SLOW = ("hwloop codesign", "hwloop compress", "hwloop train", "hwloop verify")
+SLOW = ("hwloop codesign", "hwloop compress", "hwloop export", "hwloop report", "hwloop train", "hwloop verify")
 _BLOCK = re.compile(r"^```(\w+)[^\n]*\n(.*?)^```", re.M | re.S)
 
 
